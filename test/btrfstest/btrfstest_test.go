@@ -1,0 +1,35 @@
+package btrfstest_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+func TestMain(m *testing.M) { btrfstest.Main(m) }
+
+func TestDeviceMountsAndHoldsSubvolumes(t *testing.T) {
+	device := btrfstest.NewDevice(t, 0)
+	dir := filepath.Join(t.TempDir(), "top")
+	btrfstest.Mount(t, device, dir, "subvolid=5")
+	btrfstest.Subvolume(t, filepath.Join(dir, "root"))
+	if _, err := os.Stat(filepath.Join(dir, "root")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMountsStayInTheNamespace(t *testing.T) {
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	parent, err := os.Readlink("/proc/1/ns/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own == parent {
+		t.Fatalf("tests run in the mount namespace of process 1 (%s)", own)
+	}
+}
