@@ -1,0 +1,138 @@
+package test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/impermanence/impermanence"
+
+// reach says which other packages of the project a package may reach, by whatever way.
+// A package that stands under no rule fails the test: a new one is placed on purpose.
+var reach = map[string]struct {
+	may []string
+	why string
+}{
+	"btrfsops":                {nil, "mechanism is a leaf"},
+	"persist":                 {nil, "mechanism is a leaf"},
+	"dbus":                    {nil, "the contract is a leaf"},
+	"daemon/config":           {[]string{"persist"}, "early boot reads it too"},
+	"daemon":                  {[]string{"btrfsops", "persist", "dbus", "daemon/config"}, "policy knows all three"},
+	"cmd/impermanence":        {[]string{"dbus"}, "the command line talks D-Bus only"},
+	"cmd/impermanence-initrd": {[]string{"btrfsops", "persist", "daemon/config"}, "early boot has no bus and no daemon"},
+	"cmd/impermanenced":       {[]string{"btrfsops", "persist", "dbus", "daemon/config", "daemon"}, "main only wires"},
+}
+
+// edges are the packages of others that only some of ours import themselves.
+var edges = map[string]struct {
+	in  []string
+	why string
+}{
+	"github.com/godbus/dbus/v5": {[]string{"dbus"}, "godbus only in dbus/"},
+	"golang.org/x/sys/unix":     {[]string{"btrfsops", "persist"}, "raw system calls only in the mechanism"},
+	"github.com/dennwc/btrfs":   {[]string{"btrfsops"}, "btrfs only in btrfsops"},
+	"go.uber.org/zap":           {[]string{"daemon", "dbus", "cmd/impermanenced"}, "the mechanism returns facts, it does not log"},
+	"testing":                   {nil, "only tests import testing"},
+}
+
+// barred are the packages that a binary must not contain, for its size or for what it may do.
+var barred = map[string][]string{
+	"cmd/impermanence-initrd": {"github.com/godbus/dbus/v5", "go.uber.org/zap", "net/http", "github.com/spf13/cobra"},
+	"cmd/impermanence":        {"github.com/dennwc/btrfs"},
+}
+
+// listed is what go list tells of a package.
+type listed struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+// TestReach holds who may import whom inside the project, over all ways that lead there.
+func TestReach(t *testing.T) {
+	for name, p := range projectPackages(t) {
+		rule, ok := reach[name]
+		if !ok {
+			t.Errorf("%s stands under no import rule: add one to test/imports_test.go and .golangci.yml", name)
+			continue
+		}
+		for _, dep := range p.Deps {
+			if other, ours := inProject(dep); ours && !slices.Contains(rule.may, other) {
+				t.Errorf("%s imports %s: %s", name, other, rule.why)
+			}
+		}
+	}
+}
+
+// TestEdges holds that one package speaks D-Bus and two speak to the kernel.
+func TestEdges(t *testing.T) {
+	for name, p := range projectPackages(t) {
+		for pkg, edge := range edges {
+			if slices.Contains(p.Imports, pkg) && !slices.Contains(edge.in, name) {
+				t.Errorf("%s imports %s: %s", name, pkg, edge.why)
+			}
+		}
+	}
+}
+
+// TestBarred holds what must not be linked into a binary.
+func TestBarred(t *testing.T) {
+	packages := projectPackages(t)
+	for name, bars := range barred {
+		p, ok := packages[name]
+		if !ok {
+			t.Errorf("%s is not there", name)
+			continue
+		}
+		for _, bar := range bars {
+			if slices.Contains(p.Deps, bar) {
+				t.Errorf("%s contains %s", name, bar)
+			}
+		}
+	}
+}
+
+// projectPackages lists the packages of the project outside test/, by their folder.
+func projectPackages(t *testing.T) map[string]listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-deps", "-json=ImportPath,Imports,Deps", "./...")
+	cmd.Dir = ".."
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v\n%s", err, stderrOf(err))
+	}
+	packages := map[string]listed{}
+	decoder := json.NewDecoder(bytes.NewReader(out))
+	for {
+		var p listed
+		err := decoder.Decode(&p)
+		if errors.Is(err, io.EOF) {
+			return packages
+		}
+		if err != nil {
+			t.Fatalf("read go list's answer: %v", err)
+		}
+		if name, ours := inProject(p.ImportPath); ours && name != "test" && !strings.HasPrefix(name, "test/") {
+			packages[name] = p
+		}
+	}
+}
+
+// inProject gives the folder of a package of the project.
+func inProject(path string) (string, bool) {
+	return strings.CutPrefix(path, module+"/")
+}
+
+func stderrOf(err error) string {
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return string(exit.Stderr)
+	}
+	return ""
+}
