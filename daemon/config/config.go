@@ -1,0 +1,89 @@
+package config
+
+import (
+	"time"
+
+	"github.com/impermanence/impermanence/persist"
+)
+
+// Config is the whole configuration, merged from its files.
+type Config struct {
+	Ephemeral []Ephemeral // sorted by mount point, so "/" is first
+	Retention Retention
+	Volumes   []persist.Volume // those that are enabled, in the order of their paths
+}
+
+// Entries gives the entries of all volumes.
+func (c *Config) Entries() []persist.Entry {
+	var entries []persist.Entry
+	for _, v := range c.Volumes {
+		entries = append(entries, v.Entries...)
+	}
+	return entries
+}
+
+// OnFailure says what early boot does when a rollover fails.
+type OnFailure uint8
+
+// What to do when a rollover fails.
+const (
+	Continue  OnFailure = iota // boot the former root
+	Emergency                  // stop in the emergency shell
+)
+
+// String gives the name that the configuration uses.
+func (o OnFailure) String() string {
+	if o == Emergency {
+		return "emergency"
+	}
+	return "continue"
+}
+
+// Ephemeral is a mount point whose root is fresh at every boot.
+type Ephemeral struct {
+	MountPoint string
+	Device     string // path, UUID=, LABEL=, PARTUUID= or PARTLABEL=; empty: the kernel command line's root=
+	Subvolume  string // the root, relative to the top level; default "root"
+	OldRoots   string // directory of the old roots, relative to the top level; default "old_roots"
+	Template   string // relative to the top level; empty: a fresh root is an empty subvolume
+	OnFailure  OnFailure
+	Origin     Origin
+}
+
+// Origin is where something was configured.
+type Origin = persist.Origin
+
+// Retention says which old roots and snapshots are kept. The zero value keeps everything.
+type Retention struct {
+	KeepWithin                                                           time.Duration // relative to the newest
+	KeepLast, KeepHourly, KeepDaily, KeepWeekly, KeepMonthly, KeepYearly int
+	MinFree                                                              MinFree
+}
+
+// MinFree is the free space below which pruning goes on down to KeepLast: in percent of the file system or in bytes; the
+// zero value is none.
+type MinFree struct {
+	Percent float64
+	Bytes   uint64
+}
+
+// LoadOptions say where the configuration is.
+type LoadOptions struct {
+	Root string // prefix of all paths; empty: "/"
+	Path string // a file or a directory of files to read instead of the usual places; not below Root
+}
+
+// Load reads and merges the configuration. Its error is Errors when the configuration is wrong.
+func Load(opts LoadOptions) (*Config, error) {
+	return &Config{}, nil
+}
+
+// ParseBytes reads one configuration; name is the file's name for messages, and JSON when it ends in .json.
+func ParseBytes(name string, data []byte) (*Config, error) {
+	return &Config{}, nil
+}
+
+// ParseDuration reads a duration such as 30d, 6w, 36h or 1y2m; the units are h, d, w, m (30 days) and y (365 days).
+func ParseDuration(s string) (time.Duration, error) {
+	return 0, nil
+}
