@@ -1,0 +1,81 @@
+# make help tells what there is; HACKING.md tells when to use what.
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS   += --no-builtin-rules
+.DEFAULT_GOAL := build
+
+# sudo may drop the PATH that go is on.
+export PATH := $(PATH):/usr/local/go/bin:/usr/local/sbin:/usr/sbin:/sbin
+
+# PREFIX is /usr because dbus-daemon, polkit, dracut and initramfs-tools look nowhere else for what is installed here.
+PREFIX  ?= /usr
+DESTDIR ?=
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+GOLANGCI_LINT_VERSION := v2.15.0
+GOVULNCHECK_VERSION   := v1.9.0
+
+commands := impermanence impermanenced impermanence-initrd
+scripts  := .ci/run test/install-packages $(wildcard test/*.sh) $(shell grep -rlE '^\#!/(usr/)?bin/(env )?(ba)?sh' systemd-units)
+go_flags := -buildvcs=false -trimpath
+
+.PHONY: help
+help: ## This list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+.PHONY: build
+build: $(addprefix bin/,$(commands)) ## The three static binaries, in bin/
+
+# The Go tool knows best what is up to date.
+.PHONY: $(addprefix bin/,$(commands))
+$(addprefix bin/,$(commands)): bin/%:
+	CGO_ENABLED=0 go build $(go_flags) -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/$*
+
+.PHONY: demo
+demo: build ## The whole story on a disk image made for it; needs root
+	@$(call root,demo)
+	@test/install-packages demo
+	@test/demo.sh
+
+.PHONY: test
+test: build ## Every test; needs root; a skipped test fails it
+	@$(call root,test)
+	@test/install-packages test
+	go run $(go_flags) ./test/run $(go_flags) -timeout 30m $(TESTFLAGS) ./...
+
+.PHONY: bench
+bench: build ## Ours, the peers and the limit side by side; needs root, takes a while
+	@$(call root,bench)
+	@test/install-packages bench
+	go test $(go_flags) -run '^$$' -bench . -benchmem ./...
+	go run $(go_flags) ./test/bench $(BENCHFLAGS)
+
+.PHONY: lint
+lint: bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## golangci-lint with .golangci.yml, shellcheck on every script
+	@test/install-packages lint
+	$< run ./...
+	shellcheck $(scripts)
+
+.PHONY: fmt
+fmt: bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## gofumpt and goimports
+	$< fmt ./...
+
+.PHONY: vulncheck
+vulncheck: bin/tools/govulncheck-$(GOVULNCHECK_VERSION) ## Known holes in what is linked in; asks the Go vulnerability database
+	$< ./...
+
+# A tool keeps its version in its name, so that a new version is a new file.
+bin/tools/golangci-lint-%:
+	GOBIN=$(CURDIR)/bin/tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
+	mv bin/tools/golangci-lint $@
+
+bin/tools/govulncheck-%:
+	GOBIN=$(CURDIR)/bin/tools go install golang.org/x/vuln/cmd/govulncheck@$*
+	mv bin/tools/govulncheck $@
+
+.PHONY: clean
+clean: ## Remove bin/
+	rm -rf bin
+
+# Loop devices, mounts and the trusted.* attributes are root's.
+root = [ "$$(id -u)" -eq 0 ] || { echo 'error: needs root for loop devices and mounts: sudo make $(1)' >&2; exit 1; }
