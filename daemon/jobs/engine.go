@@ -1,0 +1,298 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"runtime/debug"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// The limits that an Options without any gets.
+const (
+	DefaultKeep       = time.Minute
+	DefaultPerSender  = 8
+	DefaultActive     = 64
+	DefaultRemembered = 1024
+)
+
+// Options are the limits of an [Engine], each with a default for its zero value.
+type Options struct {
+	Keep       time.Duration // how long a job stays readable after it ended
+	PerSender  int           // jobs of one sender that have not ended
+	Active     int           // jobs in all that have not ended
+	Remembered int           // ended jobs that are kept; beyond it the oldest go before their time
+	FirstID    uint64        // the id of the first job; 1 when 0
+	Changed    func()        // called, without a lock, after anything that Jobs shows has changed
+	Log        *zap.Logger
+}
+
+// Engine holds the jobs. Its methods may be called from several goroutines.
+type Engine struct {
+	opts Options
+	idle sync.WaitGroup // jobs that run
+
+	mu       sync.Mutex
+	jobs     map[uint64]*job
+	writers  map[string]*job
+	next     uint64
+	stopping bool
+}
+
+// job is a Job with what makes it run. Everything but done is guarded by Engine.mu.
+type job struct {
+	Job
+	cancel   context.CancelFunc
+	canceled bool
+	done     chan struct{}
+}
+
+// Request asks for a job.
+type Request struct {
+	Operation  string
+	Objects    []string // what it works on
+	Sender     string   // who asks; bounded by Options.PerSender
+	UID        uint32
+	Writes     string // the resource that nobody else may write to meanwhile; "" for none
+	Cancelable bool
+	// Run does the work. Its error decides the result: nil is Succeeded, one that wraps ErrPartial is Partial, the
+	// context's own after a Cancel is Canceled, any other is Failed. A panic is Failed.
+	Run func(ctx context.Context, p *Progress) error
+}
+
+// New returns an engine without jobs.
+func New(opts Options) *Engine {
+	opts.Keep = cmp.Or(opts.Keep, DefaultKeep)
+	opts.PerSender = cmp.Or(opts.PerSender, DefaultPerSender)
+	opts.Active = cmp.Or(opts.Active, DefaultActive)
+	opts.Remembered = cmp.Or(opts.Remembered, DefaultRemembered)
+	if opts.Changed == nil {
+		opts.Changed = func() {}
+	}
+	if opts.Log == nil {
+		opts.Log = zap.NewNop()
+	}
+	return &Engine{
+		opts: opts, jobs: map[uint64]*job{}, writers: map[string]*job{}, next: cmp.Or(opts.FirstID, 1),
+	}
+}
+
+// Start makes a job of r and returns its id at once. Errors: *BusyError, ErrTooMany, ErrStopping.
+func (e *Engine) Start(r Request) (uint64, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	j, err := e.add(r, cancel)
+	if err != nil {
+		cancel()
+		return 0, err
+	}
+	e.opts.Log.Info("job started", zap.Uint64("job", j.ID), zap.String("operation", r.Operation), zap.Uint32("uid", r.UID))
+	e.opts.Changed()
+	go e.run(ctx, j, r.Run)
+	return j.ID, nil
+}
+
+// add checks the limits and registers a job.
+func (e *Engine) add(r Request, cancel context.CancelFunc) (*job, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.stopping {
+		return nil, ErrStopping
+	}
+	if w := e.writers[r.Writes]; w != nil {
+		return nil, &BusyError{Job: w.ID, Operation: w.Operation}
+	}
+	active, own := 0, 0
+	for _, j := range e.jobs {
+		if j.State == Done {
+			continue
+		}
+		active++
+		if j.Sender == r.Sender {
+			own++
+		}
+	}
+	if own >= e.opts.PerSender || active >= e.opts.Active {
+		return nil, fmt.Errorf("%w: %d are running, %d of them for %s", ErrTooMany, active, own, r.Sender)
+	}
+	j := &job{
+		Job: Job{
+			ID: e.next, Operation: r.Operation, Objects: slices.Clone(r.Objects), Sender: r.Sender, UID: r.UID,
+			Writes: r.Writes, Started: time.Now(), State: Queued, Cancelable: r.Cancelable,
+		},
+		cancel: cancel, done: make(chan struct{}),
+	}
+	e.next++
+	e.jobs[j.ID] = j
+	if r.Writes != "" {
+		e.writers[r.Writes] = j
+	}
+	e.idle.Add(1)
+	return j, nil
+}
+
+// run does the work of a job and ends it.
+func (e *Engine) run(ctx context.Context, j *job, work func(context.Context, *Progress) error) {
+	defer e.idle.Done()
+	defer j.cancel()
+	e.change(j, func(j *Job) { j.State = Running })
+	e.end(j, e.guarded(ctx, j, work))
+}
+
+// guarded turns a panic into an error.
+func (e *Engine) guarded(ctx context.Context, j *job, work func(context.Context, *Progress) error) (err error) {
+	defer func() {
+		if cause := recover(); cause != nil {
+			e.opts.Log.Error("job panicked", zap.Uint64("job", j.ID), zap.String("operation", j.Operation),
+				zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
+			err = fmt.Errorf("%w: %v", ErrPanic, cause)
+		}
+	}()
+	return work(ctx, &Progress{engine: e, job: j})
+}
+
+// end gives a job its result, frees its resource, and forgets it after Options.Keep.
+func (e *Engine) end(j *job, err error) {
+	e.mu.Lock()
+	j.State, j.Cancelable = Done, false
+	j.Result, j.Err = resultOf(err, j.canceled), err
+	if j.Result == Succeeded && j.ProgressValid {
+		j.Progress = 1
+	}
+	if e.writers[j.Writes] == j {
+		delete(e.writers, j.Writes)
+	}
+	result := j.Result
+	e.forgetBeyond(e.opts.Remembered)
+	e.mu.Unlock()
+
+	e.opts.Log.Info("job ended", zap.Uint64("job", j.ID), zap.String("operation", j.Operation),
+		zap.String("result", string(result)), zap.Error(err))
+	time.AfterFunc(e.opts.Keep, func() { e.forget(j.ID) })
+	e.opts.Changed()
+	close(j.done)
+}
+
+// forget removes an ended job.
+func (e *Engine) forget(id uint64) {
+	e.mu.Lock()
+	delete(e.jobs, id)
+	e.mu.Unlock()
+	e.opts.Changed()
+}
+
+// forgetBeyond drops the oldest ended jobs when there are more than limit.
+func (e *Engine) forgetBeyond(limit int) {
+	if len(e.jobs) <= limit {
+		return
+	}
+	var ended []uint64
+	for id, j := range e.jobs {
+		if j.State == Done {
+			ended = append(ended, id)
+		}
+	}
+	slices.Sort(ended)
+	for _, id := range ended[:max(0, len(ended)-limit)] {
+		delete(e.jobs, id)
+	}
+}
+
+// change alters what a job shows, and tells.
+func (e *Engine) change(j *job, alter func(*Job)) {
+	e.mu.Lock()
+	alter(&j.Job)
+	e.mu.Unlock()
+	e.opts.Changed()
+}
+
+// Jobs returns the jobs that have not ended and those that ended lately, in the order of their start.
+func (e *Engine) Jobs() []Job {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	list := make([]Job, 0, len(e.jobs))
+	for _, j := range e.jobs {
+		list = append(list, j.copy())
+	}
+	slices.SortFunc(list, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
+	return list
+}
+
+// copy is what may leave the lock.
+func (j *job) copy() Job {
+	c := j.Job
+	c.Details = maps.Clone(j.Details)
+	return c
+}
+
+// Writer returns the job that writes to a resource.
+func (e *Engine) Writer(resource string) (Job, bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	j := e.writers[resource]
+	if j == nil {
+		return Job{}, false
+	}
+	return j.copy(), true
+}
+
+// Cancel tells a job to end early; it returns when the job was told. A job that ended already is left as it is. Errors:
+// ErrNoSuchJob, ErrNotCancelable.
+func (e *Engine) Cancel(id uint64) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	j := e.jobs[id]
+	switch {
+	case j == nil:
+		return fmt.Errorf("job %d: %w", id, ErrNoSuchJob)
+	case j.State == Done:
+		return nil
+	case !j.Cancelable:
+		return fmt.Errorf("job %d (%s): %w", id, j.Operation, ErrNotCancelable)
+	}
+	j.canceled = true
+	j.cancel()
+	return nil
+}
+
+// Wait returns a job when it has ended. Errors: ErrNoSuchJob, the context's.
+func (e *Engine) Wait(ctx context.Context, id uint64) (Job, error) {
+	e.mu.Lock()
+	j := e.jobs[id]
+	e.mu.Unlock()
+	if j == nil {
+		return Job{}, fmt.Errorf("job %d: %w", id, ErrNoSuchJob)
+	}
+	select {
+	case <-j.done:
+	case <-ctx.Done():
+		return Job{}, fmt.Errorf("wait for job %d: %w", id, ctx.Err())
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return j.copy(), nil
+}
+
+// Stop refuses further jobs, cancels those that can be canceled, and returns when all have ended.
+func (e *Engine) Stop() {
+	e.mu.Lock()
+	e.stopping = true
+	for _, j := range e.jobs {
+		if j.State != Done && j.Cancelable {
+			j.canceled = true
+			j.cancel()
+		}
+	}
+	e.mu.Unlock()
+	e.idle.Wait()
+}
+
+// isCancel tells whether err comes of a canceled context.
+func isCancel(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}

@@ -1,0 +1,300 @@
+package jobs_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/impermanence/impermanence/daemon/jobs"
+)
+
+// start starts a job that must be accepted.
+func start(t *testing.T, e *jobs.Engine, r jobs.Request) uint64 {
+	t.Helper()
+	id, err := e.Start(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func wait(t *testing.T, e *jobs.Engine, id uint64) jobs.Job {
+	t.Helper()
+	j, err := e.Wait(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+func returns(err error) func(context.Context, *jobs.Progress) error {
+	return func(context.Context, *jobs.Progress) error { return err }
+}
+
+// untilCanceled works until it is told to end.
+func untilCanceled(ctx context.Context, _ *jobs.Progress) error {
+	<-ctx.Done()
+	return fmt.Errorf("work: %w", ctx.Err())
+}
+
+func TestResults(t *testing.T) {
+	failure := errors.New("disk on fire")
+	for name, c := range map[string]struct {
+		run    func(context.Context, *jobs.Progress) error
+		result jobs.Result
+		is     error
+	}{
+		"done":               {returns(nil), jobs.Succeeded, nil},
+		"failed":             {returns(failure), jobs.Failed, failure},
+		"partial":            {returns(fmt.Errorf("%w: %w", jobs.ErrPartial, failure)), jobs.Partial, failure},
+		"panic":              {func(context.Context, *jobs.Progress) error { panic("broken invariant") }, jobs.Failed, jobs.ErrPanic},
+		"nobody canceled it": {returns(context.Canceled), jobs.Failed, context.Canceled},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := jobs.New(jobs.Options{})
+			j := wait(t, e, start(t, e, jobs.Request{Run: c.run}))
+			if j.State != jobs.Done || j.Result != c.result || !errors.Is(j.Err, c.is) {
+				t.Errorf("%s %s (%v), want %s (%v)", j.State, j.Result, j.Err, c.result, c.is)
+			}
+		})
+	}
+}
+
+func TestCancel(t *testing.T) {
+	e := jobs.New(jobs.Options{})
+	id := start(t, e, jobs.Request{Operation: "prune", Cancelable: true, Run: untilCanceled})
+	if err := e.Cancel(id); err != nil {
+		t.Fatal(err)
+	}
+	if j := wait(t, e, id); j.Result != jobs.Canceled || j.Cancelable {
+		t.Errorf("result %s, cancelable %v", j.Result, j.Cancelable)
+	}
+	if err := e.Cancel(id); err != nil {
+		t.Errorf("cancel of an ended job: %v", err)
+	}
+	if err := e.Cancel(99); !errors.Is(err, jobs.ErrNoSuchJob) {
+		t.Errorf("cancel of no job: %v", err)
+	}
+	release := make(chan struct{})
+	id = start(t, e, jobs.Request{Run: func(context.Context, *jobs.Progress) error { <-release; return nil }})
+	if err := e.Cancel(id); !errors.Is(err, jobs.ErrNotCancelable) {
+		t.Errorf("cancel of one that can't be: %v", err)
+	}
+	close(release)
+	if j := wait(t, e, id); j.Result != jobs.Succeeded {
+		t.Errorf("result %s", j.Result)
+	}
+}
+
+// A job that ends well in spite of its cancel has done its work, and says so.
+func TestCancelTooLate(t *testing.T) {
+	e := jobs.New(jobs.Options{})
+	id := start(t, e, jobs.Request{Cancelable: true, Run: func(ctx context.Context, _ *jobs.Progress) error {
+		<-ctx.Done()
+		return nil
+	}})
+	if err := e.Cancel(id); err != nil {
+		t.Fatal(err)
+	}
+	if j := wait(t, e, id); j.Result != jobs.Succeeded {
+		t.Errorf("result %s", j.Result)
+	}
+}
+
+func TestOneWriter(t *testing.T) {
+	e := jobs.New(jobs.Options{})
+	first := start(t, e, jobs.Request{Operation: "prune", Writes: "disk", Cancelable: true, Run: untilCanceled})
+	_, err := e.Start(jobs.Request{Operation: "create-snapshot", Writes: "disk", Run: returns(nil)})
+	var busy *jobs.BusyError
+	if !errors.As(err, &busy) || !errors.Is(err, jobs.ErrBusy) || busy.Job != first || busy.Operation != "prune" {
+		t.Fatalf("second writer: %v", err)
+	}
+	if w, ok := e.Writer("disk"); !ok || w.ID != first {
+		t.Errorf("writer: %v %v", w.ID, ok)
+	}
+	wait(t, e, start(t, e, jobs.Request{Writes: "other disk", Run: returns(nil)}))
+	wait(t, e, start(t, e, jobs.Request{Run: returns(nil)}))
+	if err := e.Cancel(first); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, e, first)
+	wait(t, e, start(t, e, jobs.Request{Writes: "disk", Run: returns(nil)}))
+	if _, ok := e.Writer("disk"); ok {
+		t.Error("the resource is still taken")
+	}
+}
+
+func TestLimits(t *testing.T) {
+	e := jobs.New(jobs.Options{PerSender: 2, Active: 3})
+	defer e.Stop()
+	work := func(sender string) (uint64, error) {
+		return e.Start(jobs.Request{Sender: sender, Cancelable: true, Run: untilCanceled})
+	}
+	var last uint64
+	for _, c := range []struct {
+		sender string
+		want   error
+	}{{":1.1", nil}, {":1.1", nil}, {":1.1", jobs.ErrTooMany}, {":1.2", nil}, {":1.3", jobs.ErrTooMany}} {
+		id, err := work(c.sender)
+		if !errors.Is(err, c.want) {
+			t.Errorf("%s: %v, want %v", c.sender, err, c.want)
+		}
+		last = max(last, id)
+	}
+	if err := e.Cancel(last); err != nil {
+		t.Fatal(err)
+	}
+	wait(t, e, last)
+	if _, err := work(":1.3"); err != nil {
+		t.Errorf("after one ended: %v", err)
+	}
+}
+
+func TestProgressNeverGoesBack(t *testing.T) {
+	var seen []float64
+	var e *jobs.Engine
+	e = jobs.New(jobs.Options{Changed: func() {
+		for _, j := range e.Jobs() {
+			if j.ProgressValid {
+				seen = append(seen, j.Progress)
+			}
+		}
+	}})
+	id := start(t, e, jobs.Request{Run: func(_ context.Context, p *jobs.Progress) error {
+		p.Stage("deleting")
+		p.Items(0, 4, 0)
+		p.Items(1, 4, 0.5)
+		p.Items(0, 4, 0.1)
+		p.Items(3, 8, 0) // more turned out to be there
+		p.Items(8, 8, 0.5)
+		p.Detail("deleted", []string{"a"})
+		return nil
+	}})
+	j := wait(t, e, id)
+	for i := 1; i < len(seen); i++ {
+		if seen[i] < seen[i-1] {
+			t.Fatalf("progress went back: %v", seen)
+		}
+	}
+	if j.Progress != 1 || j.ItemsDone != 8 || j.ItemsTotal != 8 || j.Stage != "deleting" {
+		t.Errorf("ended as %+v", j)
+	}
+	if diff := cmp.Diff(map[string]any{"deleted": []string{"a"}}, j.Details); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A job is readable for a while after its end, then forgotten; the time of the test is synthetic.
+func TestKeptAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes atomic.Int32
+		e := jobs.New(jobs.Options{Keep: time.Minute, Changed: func() { changes.Add(1) }})
+		id := start(t, e, jobs.Request{Run: returns(nil)})
+		synctest.Wait()
+		time.Sleep(59 * time.Second) //nolint:forbidigo // synthetic time
+		if j := wait(t, e, id); j.Result != jobs.Succeeded {
+			t.Fatalf("result %s", j.Result)
+		}
+		before := changes.Load()
+		time.Sleep(2 * time.Second) //nolint:forbidigo // synthetic time
+		synctest.Wait()
+		if _, err := e.Wait(t.Context(), id); !errors.Is(err, jobs.ErrNoSuchJob) {
+			t.Errorf("after a minute: %v", err)
+		}
+		if len(e.Jobs()) != 0 || changes.Load() != before+1 {
+			t.Errorf("%d jobs left, %d changes told", len(e.Jobs()), changes.Load()-before)
+		}
+	})
+}
+
+// Many quick jobs don't fill the memory: the oldest ended ones go before their time.
+func TestRemembersABoundedNumber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := jobs.New(jobs.Options{Remembered: 10})
+		for range 100 {
+			wait(t, e, start(t, e, jobs.Request{Run: returns(nil)}))
+		}
+		if list := e.Jobs(); len(list) != 10 || list[0].ID != 91 {
+			t.Errorf("%d jobs, from %d", len(list), list[0].ID)
+		}
+	})
+}
+
+func TestWaitEndsWithItsCaller(t *testing.T) {
+	e := jobs.New(jobs.Options{})
+	defer e.Stop()
+	id := start(t, e, jobs.Request{Cancelable: true, Run: untilCanceled})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.Wait(ctx, id); !errors.Is(err, context.Canceled) {
+		t.Errorf("wait: %v", err)
+	}
+	if j := e.Jobs()[0]; j.State == jobs.Done {
+		t.Errorf("the job ended with its caller: %s", j.Result)
+	}
+}
+
+func TestStop(t *testing.T) {
+	e := jobs.New(jobs.Options{})
+	canceled := start(t, e, jobs.Request{Cancelable: true, Run: untilCanceled})
+	release, stopped := make(chan struct{}), make(chan struct{})
+	finished := start(t, e, jobs.Request{Run: func(context.Context, *jobs.Progress) error { <-release; return nil }})
+	go func() {
+		e.Stop()
+		close(stopped)
+	}()
+	wait(t, e, canceled)
+	select {
+	case <-stopped:
+		t.Fatal("Stop did not wait for a job that can't be canceled")
+	default:
+	}
+	if _, err := e.Start(jobs.Request{Run: returns(nil)}); !errors.Is(err, jobs.ErrStopping) {
+		t.Errorf("start while stopping: %v", err)
+	}
+	close(release)
+	<-stopped
+	if j := wait(t, e, finished); j.Result != jobs.Succeeded {
+		t.Errorf("result %s", j.Result)
+	}
+}
+
+// Everything at once, for the race detector.
+func TestConcurrently(t *testing.T) {
+	e := jobs.New(jobs.Options{PerSender: 1000, Active: 1000})
+	var clients sync.WaitGroup
+	for n := range 20 {
+		clients.Go(func() {
+			for range 20 {
+				id, err := e.Start(jobs.Request{
+					Sender: fmt.Sprint(n), Cancelable: true, Writes: fmt.Sprint("disk", n%7),
+					Run: func(_ context.Context, p *jobs.Progress) error {
+						p.Items(1, 2, 0)
+						p.Detail("n", n)
+						return nil
+					},
+				})
+				if err != nil {
+					continue
+				}
+				_ = e.Cancel(id)
+				_, _ = e.Wait(context.Background(), id)
+				e.Jobs()
+			}
+		})
+	}
+	clients.Wait()
+	e.Stop()
+	for _, j := range e.Jobs() {
+		if j.State != jobs.Done {
+			t.Errorf("job %d is %s", j.ID, j.State)
+		}
+	}
+}
