@@ -1,0 +1,123 @@
+package btrfsops
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// attributePrefix starts the name of every extended attribute of ours. Only root sees or sets the trusted namespace.
+const attributePrefix = "trusted.impermanence."
+
+// What is known of a subvolume stands on the subvolume itself, so that it can't diverge from it.
+const (
+	attrKind       = "kind"        // a Kind; on an old root or snapshot
+	attrBootID     = "boot_id"     // the boot that the root was made for; of a snapshot: during which it was taken
+	attrStaged     = "staged"      // "1": a fresh root that has not become the root yet
+	attrReplaces   = "replaces"    // id of the root that a fresh root was made to replace, "0" for none
+	attrRolledOver = "rolled_over" // when it stopped being the root, or when the snapshot was taken: timeFormat
+	attrPinned     = "pinned"      // "1"
+	attrLabel      = "label"       // free text of the user
+	attrDeleting   = "deleting"    // "1": its deletion was begun
+	attrNext       = "next"        // on the root: what was asked for the next boot
+)
+
+// timeFormat is how times are written: RFC 3339 in UTC, to the microsecond.
+const timeFormat = "2006-01-02T15:04:05.000000Z"
+
+// attributes is what stands on one subvolume, by name without the prefix.
+type attributes map[string]string
+
+// attributesOf reads the attributes of a subvolume by its id, with one search in its own tree: nothing is opened, no path
+// is walked, so ten thousand cost as many system calls.
+func (fs *Filesystem) attributesOf(id SubvolumeID) (attributes, error) {
+	a := attributes{}
+	key := searchKey{
+		TreeID: uint64(id), MinObjectid: firstFreeID, MaxObjectid: firstFreeID,
+		MinType: keyXattrItem, MaxType: keyXattrItem,
+	}
+	err := search(fs.top, key, func(i item) error {
+		return decodeXattrs(i.data, func(name, value string) {
+			if short, ours := strings.CutPrefix(name, attributePrefix); ours {
+				a[short] = value
+			}
+		})
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read attributes of subvolume %d: %w", id, err)
+	}
+	return a, nil
+}
+
+// time returns a time attribute, zero when it is missing or not one.
+func (a attributes) time(name string) time.Time {
+	t, err := time.Parse(time.RFC3339Nano, a[name])
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// replaces returns the id in attrReplaces; false when there is none.
+func (a attributes) replaces() (SubvolumeID, bool) {
+	var id uint64
+	n, err := fmt.Sscanf(a[attrReplaces], "%d", &id)
+	return SubvolumeID(id), n == 1 && err == nil
+}
+
+// pair is one attribute to set; an empty value removes it.
+type pair struct{ name, value string }
+
+// setAttributes sets several attributes of the subvolume that f is open on, in order.
+func (k *kernel) setAttributes(f *os.File, pairs ...pair) error {
+	for _, p := range pairs {
+		set := func() error { return k.setAttribute(f, p.name, p.value) }
+		if p.value == "" {
+			set = func() error { return k.removeAttribute(f, p.name) }
+		}
+		if err := set(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// clearAttributes removes every attribute of ours but keep: a snapshot inherits those of its source.
+func (k *kernel) clearAttributes(f *os.File, keep string) error {
+	buffer := make([]byte, 64<<10) // XATTR_LIST_MAX
+	n, err := unix.Flistxattr(int(f.Fd()), buffer)
+	if err != nil {
+		return wrap("list attributes of", f.Name(), err)
+	}
+	for _, name := range strings.Split(string(buffer[:n]), "\x00") {
+		if short, ours := strings.CutPrefix(name, attributePrefix); ours && short != keep {
+			if err := k.removeAttribute(f, short); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// writable calls f while the subvolume that dir is open on is writable, and makes it read-only again when it was. A crash
+// in between leaves it writable, which loses nothing; ListRoots still shows the truth.
+func (k *kernel) writable(dir *os.File, f func() error) error {
+	info, err := subvolumeInfo(dir)
+	if err != nil {
+		return err
+	}
+	if !info.ReadOnly {
+		return f()
+	}
+	if err := k.setReadOnly(dir, false); err != nil {
+		return err
+	}
+	if err := f(); err != nil {
+		_ = k.setReadOnly(dir, true) // f's error is the one that counts
+		return err
+	}
+	return k.setReadOnly(dir, true)
+}

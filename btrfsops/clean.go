@@ -1,0 +1,83 @@
+package btrfsops
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// The cleaner frees the space of deleted subvolumes in the background, after a commit, and tells nobody when it is done.
+// So there is polling, more and more slowly.
+const (
+	cleanPollFirst = time.Millisecond
+	cleanPollLast  = 200 * time.Millisecond
+)
+
+// WaitCleaned waits until the space of deleted subvolumes is free. BTRFS_IOC_SUBVOL_SYNC_WAIT is not used: for one id it
+// takes until the next periodic commit (about 30 s), and it says "clean" too early for a large root. The tree of tree
+// roots says it right: a deleted subvolume has an orphan item there until it is wholly gone.
+func (fs *Filesystem) WaitCleaned(ctx context.Context, ids []SubvolumeID) error {
+	if err := fs.Commit(); err != nil {
+		return err
+	}
+	for pause := cleanPollFirst; ; pause = min(2*pause, cleanPollLast) {
+		pending, err := fs.Uncleaned()
+		if err != nil {
+			return err
+		}
+		left := slices.DeleteFunc(slices.Clone(ids), func(id SubvolumeID) bool { return !slices.Contains(pending, id) })
+		if len(left) == 0 {
+			return fs.Commit() // what the cleaner freed becomes usable
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(pause):
+		}
+	}
+}
+
+// Uncleaned returns the deleted subvolumes whose space is not free yet, in ascending order.
+func (fs *Filesystem) Uncleaned() ([]SubvolumeID, error) {
+	var ids []SubvolumeID
+	key := searchKey{
+		TreeID: rootTreeID, MinObjectid: orphanObjectID, MaxObjectid: orphanObjectID,
+		MinType: keyOrphanItem, MaxType: keyOrphanItem,
+	}
+	err := search(fs.top, key, func(i item) error {
+		ids = append(ids, SubvolumeID(i.offset))
+		return nil
+	})
+	return ids, err
+}
+
+// ExclusiveBytes estimates what deleting a subvolume would free: the data that was written in it since it was made. It
+// needs no quotas; data that was shared with other subvolumes later is counted all the same, nested ones are not.
+func (fs *Filesystem) ExclusiveBytes(id SubvolumeID) (uint64, error) {
+	t := &tree{byID: map[SubvolumeID]Subvolume{}}
+	rootItem := searchKey{
+		TreeID: rootTreeID, MinObjectid: uint64(id), MaxObjectid: uint64(id), MinType: keyRootItem, MaxType: keyRootItem,
+	}
+	if err := search(fs.top, rootItem, t.add); err != nil {
+		return 0, err
+	}
+	var total uint64
+	// min_transid leaves out, leaf by leaf, what was not touched since. The making of a snapshot flushes its source into
+	// the same transaction and then commits it: what is the snapshot's own is newer.
+	since := t.byID[id].CreatedIn
+	if t.byID[id].ParentUUID != "" {
+		since++
+	}
+	key := searchKey{
+		TreeID: uint64(id), MinObjectid: firstFreeID, MaxObjectid: lastFreeID,
+		MinType: keyExtentData, MaxType: keyExtentData, MinTransid: since,
+	}
+	err := search(fs.top, key, func(i item) error {
+		transid, size, err := decodeExtent(i.data)
+		if transid >= since {
+			total += size
+		}
+		return err
+	})
+	return total, err
+}

@@ -1,0 +1,274 @@
+package btrfsops
+
+import (
+	"context"
+	"errors"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+func (f *fixture) guards() Guards {
+	return Guards{Layout: layout, Persistent: []string{"persist", "nix"}}
+}
+
+func (f *fixture) delete(t *testing.T, ids ...SubvolumeID) DeleteReport {
+	t.Helper()
+	report, err := f.Delete(context.Background(), f.guards(), ids, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
+
+// withNested makes subvolumes in the root, one of them read-only and holding another.
+func (f *fixture) withNested(t *testing.T) {
+	t.Helper()
+	must(t, os.MkdirAll(f.path("root/var/lib"), 0o755))
+	for _, name := range []string{"root/var/lib/machines", "root/var/lib/machines/a", "root/var/lib/machines/a/b", "root/var/lib/portables"} {
+		btrfstest.Subvolume(t, f.path(name))
+		f.write(t, name+"/data", name)
+	}
+	btrfstest.Run(t, "btrfs", "property", "set", f.path("root/var/lib/machines/a"), "ro", "true")
+}
+
+func TestDeleteTakesNestedSubvolumesAndNothingElse(t *testing.T) {
+	f := newFixture(t)
+	f.withNested(t)
+	old := f.boot(t, 1, RolloverOptions{}).Former
+	f.boot(t, 2, RolloverOptions{})
+	var seen []int
+	report, err := f.Delete(context.Background(), f.guards(), []SubvolumeID{old}, func(done, total int) { seen = append(seen, done, total) })
+	must(t, err)
+	if len(report.Failed) > 0 || !slices.Equal(report.Deleted, []SubvolumeID{old}) || len(report.Subvolumes) != 5 {
+		t.Fatalf("report: %+v", report)
+	}
+	if !slices.Equal(seen, []int{1, 5, 2, 5, 3, 5, 4, 5, 5, 5}) {
+		t.Errorf("progress: %v", seen)
+	}
+	if roots := f.list(t); len(roots) != 1 || roots[0].ID == old {
+		t.Errorf("left: %+v", roots)
+	}
+	f.has(t, "persist/of", "persist")
+	f.has(t, "nix/of", "nix")
+	must(t, f.WaitCleaned(context.Background(), report.Subvolumes))
+	if left, err := f.Uncleaned(); err != nil || len(left) > 0 {
+		t.Errorf("not cleaned: %v (%v)", left, err)
+	}
+}
+
+// What the kernel alone would let through: each row names one guard.
+func TestGuards(t *testing.T) {
+	for name, c := range map[string]struct {
+		protect func(t *testing.T, f *fixture, g *Guards, root OldRoot)
+		want    []ProtectReason
+	}{
+		"mounted": {
+			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				btrfstest.Mount(t, f.device, t.TempDir(), "subvol="+root.Path)
+			}, []ProtectReason{ProtectInUse},
+		},
+		"a nested one is mounted": {
+			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				btrfstest.Mount(t, f.device, t.TempDir(), "subvol="+root.Path+"/var/lib/machines/a/b")
+			}, []ProtectReason{ProtectInUse},
+		},
+		"default subvolume": {
+			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				btrfstest.Run(t, "btrfs", "subvolume", "set-default", f.path(root.Path))
+			}, []ProtectReason{ProtectDefault},
+		},
+		"holds the default subvolume": {
+			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				btrfstest.Run(t, "btrfs", "subvolume", "set-default", f.path(root.Path+"/var/lib/portables"))
+			}, []ProtectReason{ProtectDefault},
+		},
+		"booted": {
+			func(_ *testing.T, _ *fixture, g *Guards, root OldRoot) { g.Booted = root.ID },
+			[]ProtectReason{ProtectBooted},
+		},
+		"pinned": {
+			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) { must(t, f.SetPinned(layout, root.ID, true)) },
+			[]ProtectReason{ProtectPinned},
+		},
+		"asked for the next boot": {
+			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) { must(t, f.SetNextBoot(layout, root.Name)) },
+			[]ProtectReason{ProtectNext},
+		},
+		"a persistent volume was moved into it": {
+			func(t *testing.T, f *fixture, g *Guards, root OldRoot) {
+				must(t, os.Rename(f.path("persist"), f.path(root.Path+"/persist")))
+				g.Persistent = []string{root.Path + "/persist"}
+			}, []ProtectReason{ProtectPersistent},
+		},
+		"the root was moved into it": {
+			func(t *testing.T, f *fixture, g *Guards, root OldRoot) {
+				g.Persistent = append(g.Persistent, root.Path+"/var/lib/portables")
+			}, []ProtectReason{ProtectPersistent},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.withNested(t)
+			f.boot(t, 1, RolloverOptions{})
+			f.boot(t, 2, RolloverOptions{})
+			g := f.guards()
+			root := f.list(t)[0]
+			c.protect(t, f, &g, root)
+			protected, err := f.Protected(g)
+			must(t, err)
+			if !slices.Equal(protected[root.ID], c.want) {
+				t.Errorf("protected for %v, want %v", protected[root.ID], c.want)
+			}
+			report, err := f.Delete(context.Background(), g, []SubvolumeID{root.ID}, nil)
+			must(t, err)
+			if len(report.Subvolumes) > 0 || len(report.Failed) != 1 || !errors.Is(report.Failed[0].Err, ErrProtected) {
+				t.Errorf("report: %+v", report)
+			}
+			f.has(t, root.Path+"/var/lib/machines/a/b/data", "root/var/lib/machines/a/b")
+		})
+	}
+}
+
+func TestTheNewestIsProtected(t *testing.T) {
+	f := newFixture(t)
+	f.boot(t, 1, RolloverOptions{})
+	report := f.delete(t, f.list(t)[0].ID)
+	if len(report.Failed) != 1 || !errors.Is(report.Failed[0].Err, ErrProtected) {
+		t.Errorf("report: %+v", report)
+	}
+}
+
+func TestOnlySubvolumesDirectlyBelowOldRootsAreDeleted(t *testing.T) {
+	f := newFixture(t)
+	f.withNested(t)
+	f.boot(t, 1, RolloverOptions{})
+	f.boot(t, 2, RolloverOptions{})
+	f.write(t, "old_roots/plain/data", "data")
+	must(t, os.Symlink("../nix", f.path("old_roots/20260101T000000Z-1")))
+	btrfstest.Subvolume(t, f.path("old_roots/plain/inner"))
+	nested := f.id(t, f.list(t)[0].Path+"/var/lib/machines")
+	for _, id := range []SubvolumeID{
+		f.id(t, "root"), f.id(t, "nix"), f.id(t, "persist"), TopLevelID, 0, 1 << 40, f.id(t, "old_roots/plain/inner"), nested,
+	} {
+		report := f.delete(t, id)
+		if len(report.Subvolumes) > 0 || len(report.Failed) != 1 || !errors.Is(report.Failed[0].Err, ErrNoSuchRoot) {
+			t.Errorf("subvolume %d: %+v", id, report)
+		}
+	}
+	f.has(t, "old_roots/plain/data", "data")
+	f.has(t, "nix/of", "nix")
+}
+
+func TestDeleteGoesOnAfterAFailure(t *testing.T) {
+	f := newFixture(t)
+	for n := range 4 {
+		f.boot(t, n+1, RolloverOptions{})
+	}
+	roots := f.list(t)
+	must(t, f.SetPinned(layout, roots[1].ID, true))
+	report := f.delete(t, roots[0].ID, roots[1].ID, roots[2].ID)
+	if !slices.Equal(report.Deleted, []SubvolumeID{roots[0].ID, roots[2].ID}) || len(report.Failed) != 1 || report.Failed[0].ID != roots[1].ID {
+		t.Errorf("report: %+v", report)
+	}
+}
+
+func TestAPartlyDeletedRootIsListedAsSuchAndFinished(t *testing.T) {
+	f := newFixture(t)
+	f.withNested(t)
+	old := f.boot(t, 1, RolloverOptions{}).Former
+	f.boot(t, 2, RolloverOptions{})
+	ctx, cancel := context.WithCancel(context.Background())
+	report, err := f.Delete(ctx, f.guards(), []SubvolumeID{old}, func(done, _ int) {
+		if done == 2 {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || len(report.Subvolumes) != 2 || len(report.Deleted) > 0 {
+		t.Fatalf("report %+v, error %v", report, err)
+	}
+	if roots := f.list(t); !roots[0].Deleting {
+		t.Errorf("not listed as being deleted: %+v", roots[0])
+	}
+	if err := f.SetNextBoot(layout, f.list(t)[0].Name); !errors.Is(err, ErrNoSuchRoot) {
+		t.Errorf("half an old root can be asked for the next boot: %v", err)
+	}
+	if report := f.delete(t, old); len(report.Deleted) != 1 {
+		t.Errorf("report: %+v", report)
+	}
+}
+
+func TestSnapshot(t *testing.T) {
+	f := newFixture(t)
+	f.write(t, "root/file", "content")
+	must(t, f.SetNextBoot(layout, NextKeep))
+	snapshot, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Label: "before the upgrade", BootID: bootID(1), Now: now})
+	must(t, err)
+	if snapshot.Kind != KindSnapshot || !snapshot.ReadOnly || snapshot.Label != "before the upgrade" || !snapshot.RolledOver.Equal(now) || snapshot.Name != rootName(now, snapshot.ID) {
+		t.Errorf("snapshot: %+v", snapshot)
+	}
+	f.has(t, snapshot.Path+"/file", "content")
+	must(t, f.SetLabel(layout, snapshot.ID, "after"))
+	must(t, f.SetPinned(layout, snapshot.ID, true))
+	if got := f.list(t)[0]; got.Label != "after" || !got.Pinned || !got.ReadOnly {
+		t.Errorf("after SetLabel and SetPinned: %+v", got)
+	}
+	must(t, f.SetPinned(layout, snapshot.ID, false))
+	if report := f.delete(t, snapshot.ID); len(report.Deleted) != 1 {
+		t.Errorf("report: %+v", report)
+	}
+	if _, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Label: "a\nb", Now: now}); !errors.Is(err, ErrInvalidName) {
+		t.Errorf("a label with a newline: %v", err)
+	}
+}
+
+func TestNextBootIsUsedOnce(t *testing.T) {
+	f := newFixture(t)
+	must(t, f.SetNextBoot(layout, NextKeep))
+	if next, err := f.NextBoot(layout); err != nil || next != NextKeep {
+		t.Errorf("next boot %q (%v)", next, err)
+	}
+	f.boot(t, 1, RolloverOptions{})
+	if next, err := f.NextBoot(layout); err != nil || next != NextFresh {
+		t.Errorf("after a rollover the next boot is %q (%v)", next, err)
+	}
+	if err := f.SetNextBoot(layout, "nonsense"); !errors.Is(err, ErrNoSuchRoot) {
+		t.Errorf("next boot of an old root that isn't: %v", err)
+	}
+}
+
+func TestWritersExcludeEachOther(t *testing.T) {
+	f := newFixture(t)
+	unlock, err := f.lock()
+	must(t, err)
+	other := &fixture{device: f.device, dir: f.dir}
+	other.open(t)
+	if _, err := other.tryBoot(1, RolloverOptions{}); !errors.Is(err, ErrBusy) {
+		t.Errorf("rollover while another writes: %v", err)
+	}
+	if _, err := other.ListRoots(layout); err != nil {
+		t.Errorf("a reader waits for a writer: %v", err)
+	}
+	unlock()
+	other.boot(t, 1, RolloverOptions{})
+}
+
+func TestExclusiveBytes(t *testing.T) {
+	f := newFixture(t)
+	f.write(t, "root/shared", string(make([]byte, 1<<20)))
+	snapshot, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Now: time.Now()})
+	must(t, err)
+	f.write(t, "root/own", string(make([]byte, 2<<20)))
+	must(t, f.Commit())
+	btrfstest.Run(t, "sync")
+	size, err := f.ExclusiveBytes(snapshot.ID)
+	if err != nil || size >= 1<<20 {
+		t.Errorf("a snapshot that wrote nothing has %d exclusive bytes (%v)", size, err)
+	}
+	if size, err = f.ExclusiveBytes(f.id(t, "root")); err != nil || size < 2<<20 {
+		t.Errorf("a root that wrote 2 MiB has %d exclusive bytes (%v)", size, err)
+	}
+}

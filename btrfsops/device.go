@@ -1,0 +1,40 @@
+package btrfsops
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// deviceLinks says where udev puts its links for each kind of device specification.
+var deviceLinks = []struct{ prefix, dir string }{
+	{"UUID=", "by-uuid"}, {"LABEL=", "by-label"}, {"PARTUUID=", "by-partuuid"}, {"PARTLABEL=", "by-partlabel"}, {"ID=", "by-id"},
+}
+
+// ResolveDevice turns a device specification, as fstab and the kernel's root= have it, into a path. It doesn't wait for
+// the device. Errors: ErrInvalidName.
+func ResolveDevice(spec string) (string, error) {
+	for _, link := range deviceLinks {
+		if value, found := strings.CutPrefix(spec, link.prefix); found && value != "" {
+			return filepath.Join("/dev/disk", link.dir, udevEncode(strings.Trim(value, `"`))), nil
+		}
+	}
+	if filepath.IsAbs(spec) {
+		return filepath.Clean(spec), nil
+	}
+	return "", fmt.Errorf("%w: device %q: give a path such as /dev/sda2, or UUID=, LABEL=, PARTUUID=, PARTLABEL= or ID=", ErrInvalidName, spec)
+}
+
+// udevEncode writes a value as udev does in names of links: what is not plain becomes \x and two hexadecimal digits.
+func udevEncode(value string) string {
+	var b strings.Builder
+	for _, c := range []byte(value) {
+		plain := c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z' || c >= 0x80
+		if plain || strings.IndexByte("#+-.:=@_", c) >= 0 {
+			b.WriteByte(c)
+			continue
+		}
+		fmt.Fprintf(&b, `\x%02x`, c)
+	}
+	return b.String()
+}

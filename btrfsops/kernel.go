@@ -1,0 +1,158 @@
+package btrfsops
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"unsafe"
+
+	"github.com/dennwc/btrfs"
+	"golang.org/x/sys/unix"
+)
+
+// kernel is the system-call edge: each method is one call that changes the file system, or one that a test wants to see
+// fail. Nothing else in the package makes such a call.
+type kernel struct {
+	// step, when a test sets it, is asked before each call (done false) and after it (done true); an error it returns
+	// takes the place of the call's own. It is nil in production.
+	step func(call string, done bool) error
+}
+
+// do makes one call, again when a signal interrupted it.
+func (k *kernel) do(call string, f func() error) error {
+	if k.step != nil {
+		if err := k.step(call, false); err != nil {
+			return err
+		}
+	}
+	err := f()
+	for errors.Is(err, unix.EINTR) {
+		err = f()
+	}
+	if k.step != nil && err == nil {
+		err = k.step(call, true)
+	}
+	return err
+}
+
+// ioctl makes one ioctl; arg points to its argument, which has the size that the request number says.
+func ioctl(fd int, request uintptr, arg unsafe.Pointer) error {
+	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), request, uintptr(arg))
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// setName copies a name into the fixed array of an argument and checks that it fits.
+func setName(dst []byte, name string) error {
+	if name == "" || len(name) > nameMaximum {
+		return fmt.Errorf("%w: %q has %d bytes, not 1 to %d", ErrInvalidName, name, len(name), nameMaximum)
+	}
+	copy(dst, name)
+	return nil
+}
+
+func (k *kernel) createSubvolume(dir *os.File, name string) error {
+	var args volArgsV2
+	if err := setName(args.Name[:nameMaximum+1], name); err != nil {
+		return err
+	}
+	return wrap("create subvolume", name, k.do("create subvolume", func() error {
+		return ioctl(int(dir.Fd()), iocSubvolCreate, unsafe.Pointer(&args))
+	}))
+}
+
+// createSnapshot makes dir/name a snapshot of the subvolume that source is open on. The kernel commits by itself.
+func (k *kernel) createSnapshot(dir *os.File, name string, source *os.File) error {
+	args := volArgsV2{Fd: int64(source.Fd())}
+	if err := setName(args.Name[:nameMaximum+1], name); err != nil {
+		return err
+	}
+	return wrap("create snapshot", name, k.do("create snapshot", func() error {
+		return ioctl(int(dir.Fd()), iocSnapCreateV2, unsafe.Pointer(&args))
+	}))
+}
+
+// destroySubvolume deletes one subvolume that has no others in it, by id. top is a descriptor of the top level.
+func (k *kernel) destroySubvolume(top *os.File, id SubvolumeID) error {
+	args := volArgsV2{Flags: subvolSpecByID}
+	*(*uint64)(unsafe.Pointer(&args.Name)) = uint64(id)
+	return wrap("delete subvolume", fmt.Sprint(id), k.do("delete subvolume", func() error {
+		return ioctl(int(top.Fd()), iocSnapDestroyV2, unsafe.Pointer(&args))
+	}))
+}
+
+// setReadOnly sets or clears the read-only flag of the subvolume that dir is open on. The kernel commits by itself.
+func (k *kernel) setReadOnly(dir *os.File, readOnly bool) error {
+	fs, err := btrfs.Open(procPath(dir), true)
+	if err != nil {
+		return wrap("open subvolume", dir.Name(), err)
+	}
+	defer func() { _ = fs.Close() }()
+	flags, err := fs.GetFlags()
+	if err != nil {
+		return wrap("read flags", dir.Name(), err)
+	}
+	if flags.ReadOnly() == readOnly {
+		return nil
+	}
+	return wrap("set flags", dir.Name(), k.do("set flags", func() error {
+		return fs.SetFlags(flags ^ btrfs.SubvolReadOnly)
+	}))
+}
+
+// rename renames within one mount; flags are RENAME_NOREPLACE or RENAME_EXCHANGE. There is no plain rename here: it would
+// silently replace an empty directory.
+func (k *kernel) rename(fromDir *os.File, from string, toDir *os.File, to string, flags uint) error {
+	return wrap("rename "+from+" to", to, k.do("rename", func() error {
+		return unix.Renameat2(int(fromDir.Fd()), from, int(toDir.Fd()), to, flags)
+	}))
+}
+
+func (k *kernel) makeDirectory(dir *os.File, name string, mode uint32) error {
+	return wrap("make directory", name, k.do("make directory", func() error {
+		return unix.Mkdirat(int(dir.Fd()), name, mode)
+	}))
+}
+
+func (k *kernel) changeMode(f *os.File, mode uint32) error {
+	return wrap("change mode of", f.Name(), k.do("change mode", func() error {
+		return unix.Fchmod(int(f.Fd()), mode)
+	}))
+}
+
+func (k *kernel) setAttribute(f *os.File, name, value string) error {
+	return wrap("set "+name+" of", f.Name(), k.do("set attribute", func() error {
+		return unix.Fsetxattr(int(f.Fd()), attributePrefix+name, []byte(value), 0)
+	}))
+}
+
+// removeAttribute removes an attribute; one that is not there is not an error.
+func (k *kernel) removeAttribute(f *os.File, name string) error {
+	err := k.do("remove attribute", func() error {
+		return unix.Fremovexattr(int(f.Fd()), attributePrefix+name)
+	})
+	if errors.Is(err, unix.ENODATA) {
+		return nil
+	}
+	return wrap("remove "+name+" of", f.Name(), err)
+}
+
+// commit makes everything done so far durable, without flushing other files' data: START_SYNC begins the commit of the
+// running transaction, WAIT_SYNC waits for it. It also wakes the cleaner.
+func (k *kernel) commit(top *os.File) error {
+	var transid uint64
+	err := k.do("start sync", func() error {
+		return ioctl(int(top.Fd()), iocStartSync, unsafe.Pointer(&transid))
+	})
+	if err != nil {
+		return wrap("commit", top.Name(), err)
+	}
+	return wrap("commit", top.Name(), k.do("wait sync", func() error {
+		return ioctl(int(top.Fd()), iocWaitSync, unsafe.Pointer(&transid))
+	}))
+}
+
+// procPath names an open file for libraries that take only paths: it can't be redirected by a rename or a symlink.
+func procPath(f *os.File) string { return fmt.Sprintf("/proc/self/fd/%d", f.Fd()) }

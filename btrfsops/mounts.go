@@ -1,0 +1,189 @@
+package btrfsops
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/dennwc/btrfs"
+	"github.com/moby/sys/mountinfo"
+	"golang.org/x/sys/unix"
+)
+
+// ownMounts is the mount table of this process.
+const ownMounts = "/proc/self/mountinfo"
+
+// mountWatch knows which subvolumes of a file system are mounted, in any mount namespace that /proc shows. The kernel
+// does not stop the deletion of a mounted subvolume, not even of the running root, so somebody has to.
+type mountWatch struct {
+	devices map[uint64]bool
+	tables  []*os.File // one for each namespace
+	ids     map[SubvolumeID]bool
+}
+
+// watchMounts reads the mount tables; later calls of mounted read them again only when one has changed.
+func (fs *Filesystem) watchMounts() (*mountWatch, error) {
+	devices, err := fs.devices()
+	if err != nil {
+		return nil, err
+	}
+	w := &mountWatch{devices: devices}
+	if w.tables, err = openMountTables(); err != nil {
+		return nil, err
+	}
+	if err := w.read(); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// openMountTables opens the mount table of every mount namespace once, this process's first.
+func openMountTables() ([]*os.File, error) {
+	own, err := os.Open(ownMounts)
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
+	tables, seen := []*os.File{own}, map[string]bool{}
+	if namespace, err := os.Readlink("/proc/self/ns/mnt"); err == nil {
+		seen[namespace] = true
+	}
+	processes, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return tables, err
+	}
+	for _, p := range processes {
+		// An unreadable link (of a process with more privileges) costs one more table, not a gap.
+		if namespace, err := os.Readlink(p + "/ns/mnt"); err == nil {
+			if seen[namespace] {
+				continue
+			}
+			seen[namespace] = true
+		}
+		// A process may end while it is looked at; then its mounts are gone too.
+		if table, err := os.Open(p + "/mountinfo"); err == nil {
+			tables = append(tables, table)
+		}
+	}
+	return tables, nil
+}
+
+func (w *mountWatch) close() {
+	for _, table := range w.tables {
+		_ = table.Close()
+	}
+}
+
+// mounted returns the mounted subvolumes as of now.
+func (w *mountWatch) mounted() (map[SubvolumeID]bool, error) {
+	polls := make([]unix.PollFd, len(w.tables))
+	for i, table := range w.tables {
+		polls[i] = unix.PollFd{Fd: int32(table.Fd()), Events: unix.POLLPRI}
+	}
+	changed, err := unix.Poll(polls, 0) // proc(5): a change of the table is an exceptional condition
+	if err != nil && !errors.Is(err, unix.EINTR) {
+		return nil, fmt.Errorf("watch mounts: %w", err)
+	}
+	if changed != 0 || err != nil {
+		if err := w.read(); err != nil {
+			return nil, err
+		}
+	}
+	return w.ids, nil
+}
+
+// read reads all tables.
+func (w *mountWatch) read() error {
+	w.ids = map[SubvolumeID]bool{}
+	for i, table := range w.tables {
+		_, err := table.Seek(0, 0)
+		if err == nil {
+			err = addMounted(table, w.devices, w.ids)
+		}
+		if err != nil && i == 0 { // others may be those of processes that have ended
+			return err
+		}
+	}
+	return nil
+}
+
+// mountedHere returns the subvolumes mounted in this process's namespace, which in early boot is the only one.
+func (fs *Filesystem) mountedHere() (map[SubvolumeID]bool, error) {
+	devices, err := fs.devices()
+	if err != nil {
+		return nil, err
+	}
+	table, err := os.Open(ownMounts)
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
+	defer func() { _ = table.Close() }()
+	ids := map[SubvolumeID]bool{}
+	return ids, addMounted(table, devices, ids)
+}
+
+// addMounted adds the subvolumes that one mount table shows of a file system on devices.
+func addMounted(table *os.File, devices map[uint64]bool, ids map[SubvolumeID]bool) error {
+	mounts, err := mountinfo.GetMountsFromReader(table, mountinfo.FSTypeFilter("btrfs"))
+	if err != nil {
+		return fmt.Errorf("read mounts from %s: %w", table.Name(), err)
+	}
+	for _, m := range mounts {
+		if id, ok := mountedID(m.VFSOptions); ok && sameFilesystem(m.Source, devices) {
+			ids[id] = true
+		}
+	}
+	return nil
+}
+
+// mountedID reads subvolid= of a mount's options.
+func mountedID(options string) (SubvolumeID, bool) {
+	for option := range strings.SplitSeq(options, ",") {
+		if value, found := strings.CutPrefix(option, "subvolid="); found {
+			id, err := strconv.ParseUint(value, 10, 64)
+			return SubvolumeID(id), err == nil
+		}
+	}
+	return 0, false
+}
+
+// sameFilesystem says whether a mount's source is one of devices. A source that can't be looked at counts as one: rather
+// a subvolume too many is protected than one too few.
+func sameFilesystem(source string, devices map[uint64]bool) bool {
+	var st unix.Stat_t
+	if unix.Stat(source, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
+		return true
+	}
+	return devices[st.Rdev]
+}
+
+// devices returns the device numbers that the file system is on.
+func (fs *Filesystem) devices() (map[uint64]bool, error) {
+	handle, err := btrfs.Open(procPath(fs.top), true)
+	if err != nil {
+		return nil, wrap("open", fs.top.Name(), err)
+	}
+	defer func() { _ = handle.Close() }()
+	info, err := handle.Info()
+	if err != nil {
+		return nil, wrap("read devices of", fs.top.Name(), err)
+	}
+	devices := map[uint64]bool{}
+	for id := uint64(0); id <= info.MaxID; id++ {
+		device, err := handle.GetDevInfo(id)
+		if errors.Is(err, unix.ENODEV) { // ids of removed devices leave gaps
+			continue
+		}
+		if err != nil {
+			return nil, wrap("read device of", fs.top.Name(), err)
+		}
+		var st unix.Stat_t
+		if unix.Stat(device.Path, &st) == nil {
+			devices[st.Rdev] = true
+		}
+	}
+	return devices, nil
+}

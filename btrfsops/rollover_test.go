@@ -1,0 +1,224 @@
+package btrfsops
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+func TestRolloverGivesAFreshRootAndKeepsTheFormer(t *testing.T) {
+	f := newFixture(t)
+	f.write(t, "root/stray", "stray")
+	former := f.id(t, "root")
+	report := f.boot(t, 1, RolloverOptions{})
+
+	f.lacks(t, "root/stray")
+	f.lacks(t, "root.next")
+	f.has(t, report.OldRoot+"/stray", "stray")
+	f.has(t, "persist/of", "persist")
+	f.has(t, "nix/of", "nix")
+	if report.Former != former || report.Fresh != f.id(t, "root") {
+		t.Errorf("report says former %d, fresh %d; on disk %d, %d", report.Former, report.Fresh, former, f.id(t, "root"))
+	}
+	want := fmt.Sprintf("old_roots/%s-%d", now.Add(time.Hour).Format(nameTime), former)
+	if report.OldRoot != want {
+		t.Errorf("old root is %q, want %q", report.OldRoot, want)
+	}
+	roots := f.list(t)
+	if len(roots) != 1 || roots[0].ID != former || roots[0].Kind != KindOld || roots[0].Adopted || !roots[0].RolledOver.Equal(now.Add(time.Hour)) {
+		t.Errorf("listed: %+v", roots)
+	}
+}
+
+func TestRolloverTwiceIsOnce(t *testing.T) {
+	f := newFixture(t)
+	f.boot(t, 1, RolloverOptions{})
+	f.write(t, "root/made-in-this-boot", "x")
+	if report := f.boot(t, 1, RolloverOptions{}); !report.Already || report.Fresh != 0 {
+		t.Errorf("second rollover of one boot: %+v", report)
+	}
+	f.has(t, "root/made-in-this-boot", "x")
+	f.boot(t, 2, RolloverOptions{})
+	if roots := f.list(t); len(roots) != 2 || roots[1].BootID != bootID(1) {
+		t.Errorf("old roots: %+v", roots)
+	}
+}
+
+func TestFreshRootFromTemplate(t *testing.T) {
+	f := newFixture(t)
+	f.write(t, "root/etc/os-release", "debian")
+	btrfstest.Run(t, "setfattr", "-n", "trusted.impermanence.next", "-v", "keep", f.path("root"))
+	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", "-r", f.path("root"), f.path("template"))
+	f.write(t, "root/stray", "stray")
+	l := Layout{Root: "root", OldRoots: "old_roots", Template: "template"}
+	report := f.boot(t, 1, RolloverOptions{Layout: l})
+	f.has(t, "root/etc/os-release", "debian")
+	f.lacks(t, "root/stray")
+	f.write(t, "root/writable", "yes")
+	if report.Source != "template" {
+		t.Errorf("source is %q", report.Source)
+	}
+	if next, err := f.NextBoot(l); err != nil || next != NextFresh {
+		t.Errorf("the template's own attributes came along: next boot %q (%v)", next, err)
+	}
+}
+
+func TestFreshRootIsEnterableWhateverTheUmask(t *testing.T) {
+	f := newFixture(t)
+	old := unix.Umask(0o077)
+	defer unix.Umask(old)
+	f.boot(t, 1, RolloverOptions{})
+	st, err := os.Stat(f.path("root"))
+	if err != nil || st.Mode().Perm() != 0o755 {
+		t.Errorf("fresh root has mode %v (%v)", st.Mode(), err)
+	}
+}
+
+func TestBootACopyOfAnOldRoot(t *testing.T) {
+	f := newFixture(t)
+	f.write(t, "root/lost", "precious")
+	first := f.boot(t, 1, RolloverOptions{})
+	name := f.list(t)[0].Name
+	report := f.boot(t, 2, RolloverOptions{From: name})
+	f.has(t, "root/lost", "precious")
+	f.has(t, first.OldRoot+"/lost", "precious")
+	f.write(t, "root/lost", "changed")
+	f.has(t, first.OldRoot+"/lost", "precious")
+	if report.Source != first.OldRoot {
+		t.Errorf("source %q, want %q", report.Source, first.OldRoot)
+	}
+	if _, err := f.tryBoot(3, RolloverOptions{From: "nowhere"}); !errors.Is(err, ErrNoSuchRoot) {
+		t.Errorf("copy of an old root that isn't: %v", err)
+	}
+	f.has(t, "root/lost", "changed")
+}
+
+func TestRolloverWithoutARoot(t *testing.T) {
+	f := newFixture(t)
+	btrfstest.Run(t, "btrfs", "subvolume", "delete", f.path("root"))
+	report := f.boot(t, 1, RolloverOptions{})
+	if report.Fresh != f.id(t, "root") || report.Former != 0 || report.OldRoot != "" {
+		t.Errorf("report: %+v", report)
+	}
+}
+
+func TestRolloverRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		prepare func(t *testing.T, f *fixture)
+		options RolloverOptions
+		want    error
+	}{
+		"a mounted root": {
+			prepare: func(t *testing.T, f *fixture) { btrfstest.Mount(t, f.device, t.TempDir(), "subvol=root") },
+			want:    ErrRootMounted,
+		},
+		"a plain directory for a root": {
+			prepare: func(t *testing.T, f *fixture) {
+				btrfstest.Run(t, "btrfs", "subvolume", "delete", f.path("root"))
+				f.write(t, "root/data", "data")
+			},
+			want: ErrNotSubvolume,
+		},
+		"a symlink for a root": {
+			prepare: func(t *testing.T, f *fixture) {
+				must(t, os.Rename(f.path("root"), f.path("elsewhere")))
+				must(t, os.Symlink("elsewhere", f.path("root")))
+			},
+			want: ErrNotSubvolume,
+		},
+		"a symlink for old_roots": {
+			prepare: func(t *testing.T, f *fixture) { must(t, os.Symlink("persist", f.path("old_roots"))) },
+			want:    unix.ELOOP,
+		},
+		"a persistent volume in the root": {
+			prepare: func(t *testing.T, f *fixture) { must(t, os.Rename(f.path("persist"), f.path("root/persist"))) },
+			options: RolloverOptions{Persistent: []string{"persist"}},
+			want:    ErrPersistentRoot,
+		},
+		"a missing template": {
+			prepare: func(*testing.T, *fixture) {},
+			options: RolloverOptions{Layout: Layout{Root: "root", OldRoots: "old_roots", Template: "template"}},
+			want:    ErrNoTemplate,
+		},
+		"a plain directory at root.next": {
+			prepare: func(t *testing.T, f *fixture) { f.write(t, "root.next/data", "data") },
+			want:    ErrNotSubvolume,
+		},
+		"paths that leave the top level": {
+			prepare: func(*testing.T, *fixture) {},
+			options: RolloverOptions{Layout: Layout{Root: "../root", OldRoots: "old_roots"}},
+			want:    ErrInvalidName,
+		},
+		"old roots inside the root": {
+			prepare: func(*testing.T, *fixture) {},
+			options: RolloverOptions{Layout: Layout{Root: "root", OldRoots: "root/old_roots"}},
+			want:    ErrInvalidName,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			c.prepare(t, f)
+			before := inventory(t, f)
+			_, err := f.tryBoot(1, c.options)
+			if !errors.Is(err, c.want) {
+				t.Fatalf("error %v, want %v", err, c.want)
+			}
+			t.Log(err)
+			if after := inventory(t, f); after != before {
+				t.Errorf("the refusal changed the file system:\n%s\nwas\n%s", after, before)
+			}
+		})
+	}
+}
+
+func TestReadOnlyRootIsRolledOverAndStaysReadOnly(t *testing.T) {
+	f := newFixture(t)
+	btrfstest.Run(t, "btrfs", "property", "set", f.path("root"), "ro", "true")
+	f.boot(t, 1, RolloverOptions{})
+	f.write(t, "root/writable", "yes")
+	if roots := f.list(t); len(roots) != 1 || !roots[0].ReadOnly {
+		t.Errorf("old roots: %+v", roots)
+	}
+}
+
+func TestNestedSubvolumesGoWithTheOldRoot(t *testing.T) {
+	f := newFixture(t)
+	must(t, os.MkdirAll(f.path("root/var/lib"), 0o755))
+	btrfstest.Subvolume(t, f.path("root/var/lib/machines"))
+	f.write(t, "root/var/lib/machines/image", "image")
+	report := f.boot(t, 1, RolloverOptions{})
+	f.has(t, report.OldRoot+"/var/lib/machines/image", "image")
+	if roots := f.list(t); roots[0].Nested != 1 {
+		t.Errorf("old root: %+v", roots[0])
+	}
+}
+
+func TestTwoEphemeralMountPoints(t *testing.T) {
+	f := newFixture(t)
+	btrfstest.Subvolume(t, f.path("home"))
+	f.write(t, "home/demo/stray", "stray")
+	home := Layout{Root: "home", OldRoots: "old_homes"}
+	f.boot(t, 1, RolloverOptions{})
+	report := f.boot(t, 1, RolloverOptions{Layout: home})
+	f.has(t, report.OldRoot+"/demo/stray", "stray")
+	f.lacks(t, "home/demo")
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// inventory is every name, inode and size on the top level but old_roots itself, which may be made.
+func inventory(t *testing.T, f *fixture) string {
+	t.Helper()
+	return btrfstest.Run(t, "find", f.dir, "-mindepth", "1", "!", "-name", "old_roots", "-printf", "%P %i %y %s\n")
+}
