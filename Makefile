@@ -73,6 +73,55 @@ bin/tools/govulncheck-%:
 	GOBIN=$(CURDIR)/bin/tools go install golang.org/x/vuln/cmd/govulncheck@$*
 	mv bin/tools/govulncheck $@
 
+# What goes where: mode, file, folder. A file that another part of the tree brings along is found by its pattern.
+units    := systemd-units
+manpages := $(wildcard $(units)/man/*.[1-8] cmd/*/*.[1-8] dbus/*.[1-8])
+define payload
+755 bin/impermanence                                  bin
+755 bin/impermanenced                                 lib/impermanence
+755 bin/impermanence-initrd                           lib/impermanence
+$(foreach f,$(wildcard $(units)/system/*.service $(units)/system/*.timer $(units)/initrd/*.service),
+644 $(f) lib/systemd/system)
+644 $(units)/system/90-impermanence.preset            lib/systemd/system-preset
+644 $(units)/system/impermanence.conf                 lib/tmpfiles.d
+644 $(units)/dbus/org.impermanence1.service           share/dbus-1/system-services
+644 $(units)/org.impermanence1.conf                   share/dbus-1/system.d
+644 $(units)/org.impermanence1.policy                 share/polkit-1/actions
+$(foreach f,$(wildcard dbus/*.xml dbus/*/*.xml),
+644 $(f) share/dbus-1/interfaces)
+755 $(units)/dracut/90impermanence/module-setup.sh    lib/dracut/modules.d/90impermanence
+755 $(units)/initramfs-tools/hooks/impermanence       share/initramfs-tools/hooks
+755 $(units)/initramfs-tools/scripts/local-premount/impermanence share/initramfs-tools/scripts/local-premount
+755 $(units)/initramfs-tools/scripts/local-bottom/impermanence share/initramfs-tools/scripts/local-bottom
+644 $(units)/mkinitcpio/install/impermanence          lib/initcpio/install
+644 $(units)/mkinitcpio/install/sd-impermanence       lib/initcpio/install
+644 $(units)/mkinitcpio/hooks/impermanence            lib/initcpio/hooks
+$(foreach f,$(manpages),
+644 $(f) share/man/man$(patsubst .%,%,$(suffix $(f))))
+644 daemon/config/reference.toml                      share/doc/impermanence
+644 README.md                                         share/doc/impermanence
+644 CHANGELOG.md                                      share/doc/impermanence
+644 LICENSE                                           share/doc/impermanence
+endef
+export payload
+
+.PHONY: install
+install: build ## Into $(DESTDIR)$(PREFIX); see systemd-units/README.md
+	@while read -r mode file folder; do \
+		[ -n "$$mode" ] || continue; \
+		install -D -m "$$mode" -t '$(DESTDIR)$(PREFIX)'/"$$folder" "$$file"; \
+		case $(PREFIX):$$file in \
+		/usr:* | *:bin/*) ;; \
+		*) sed -i 's,/usr/\(s\?bin\|lib\)/impermanence,$(PREFIX)/\1/impermanence,g' '$(DESTDIR)$(PREFIX)'/"$$folder/$${file##*/}" ;; \
+		esac; \
+	done <<<"$$payload"
+
+.PHONY: uninstall
+uninstall: ## Take out of $(DESTDIR)$(PREFIX) what install puts there
+	@while read -r mode file folder; do \
+		[ -z "$$mode" ] || rm -f '$(DESTDIR)$(PREFIX)'/"$$folder/$${file##*/}"; \
+	done <<<"$$payload"
+
 .PHONY: clean
 clean: ## Remove bin/
 	rm -rf bin
