@@ -9,8 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/impermanence/impermanence/test/btrfstest"
 	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
 // TestUnitsVerify has systemd read every unit as it is installed, with all that the units name.
