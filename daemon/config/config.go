@@ -66,24 +66,3 @@ type MinFree struct {
 	Percent float64
 	Bytes   uint64
 }
-
-// LoadOptions say where the configuration is.
-type LoadOptions struct {
-	Root string // prefix of all paths; empty: "/"
-	Path string // a file or a directory of files to read instead of the usual places; not below Root
-}
-
-// Load reads and merges the configuration. Its error is Errors when the configuration is wrong.
-func Load(opts LoadOptions) (*Config, error) {
-	return &Config{}, nil
-}
-
-// ParseBytes reads one configuration; name is the file's name for messages, and JSON when it ends in .json.
-func ParseBytes(name string, data []byte) (*Config, error) {
-	return &Config{}, nil
-}
-
-// ParseDuration reads a duration such as 30d, 6w, 36h or 1y2m; the units are h, d, w, m (30 days) and y (365 days).
-func ParseDuration(s string) (time.Duration, error) {
-	return 0, nil
-}

@@ -1,0 +1,28 @@
+package persist
+
+import "golang.org/x/sys/unix"
+
+// mountOption is an option of a bind mount, as mount_setattr(2) takes it.
+type mountOption struct {
+	name       string
+	set, clear uint64
+}
+
+// mountOptions are the options that belong to a mount, not to a file system.
+var mountOptions = [...]mountOption{
+	{"ro", unix.MOUNT_ATTR_RDONLY, 0},
+	{"rw", 0, unix.MOUNT_ATTR_RDONLY},
+	{"nosuid", unix.MOUNT_ATTR_NOSUID, 0},
+	{"suid", 0, unix.MOUNT_ATTR_NOSUID},
+	{"nodev", unix.MOUNT_ATTR_NODEV, 0},
+	{"dev", 0, unix.MOUNT_ATTR_NODEV},
+	{"noexec", unix.MOUNT_ATTR_NOEXEC, 0},
+	{"exec", 0, unix.MOUNT_ATTR_NOEXEC},
+	{"noatime", unix.MOUNT_ATTR_NOATIME, unix.MOUNT_ATTR__ATIME},
+	{"relatime", unix.MOUNT_ATTR_RELATIME, unix.MOUNT_ATTR__ATIME},
+	{"strictatime", unix.MOUNT_ATTR_STRICTATIME, unix.MOUNT_ATTR__ATIME},
+	{"nodiratime", unix.MOUNT_ATTR_NODIRATIME, 0},
+	{"diratime", 0, unix.MOUNT_ATTR_NODIRATIME},
+	{"nosymfollow", unix.MOUNT_ATTR_NOSYMFOLLOW, 0},
+	{"symfollow", 0, unix.MOUNT_ATTR_NOSYMFOLLOW},
+}

@@ -1,0 +1,42 @@
+package persist
+
+import (
+	"slices"
+	"strings"
+)
+
+// ValidMountOption tells whether a bind mount can have the option. Those that begin with x- are notes for other programs.
+func ValidMountOption(option string) bool {
+	if rest, ok := strings.CutPrefix(option, "x-"); ok {
+		return rest != "" && !strings.ContainsAny(rest, ", \t\n\x00")
+	}
+	return slices.ContainsFunc(mountOptions[:], func(o mountOption) bool { return o.name == option })
+}
+
+// MountOptionNames gives the names of the options of a bind mount.
+func MountOptionNames() []string {
+	names := make([]string, len(mountOptions))
+	for i, o := range mountOptions {
+		names[i] = o.name
+	}
+	return names
+}
+
+// ComparePaths orders clean paths so that what is in a directory follows it directly.
+func ComparePaths(a, b string) int {
+	for i := range min(len(a), len(b)) {
+		if a[i] == b[i] {
+			continue
+		}
+		switch {
+		case a[i] == '/':
+			return -1
+		case b[i] == '/':
+			return 1
+		case a[i] < b[i]:
+			return -1
+		}
+		return 1
+	}
+	return len(a) - len(b)
+}
