@@ -68,21 +68,25 @@ func TestGuards(t *testing.T) {
 	}{
 		"mounted": {
 			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				t.Helper()
 				btrfstest.Mount(t, f.device, t.TempDir(), "subvol="+root.Path)
 			}, []ProtectReason{ProtectInUse},
 		},
 		"a nested one is mounted": {
 			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				t.Helper()
 				btrfstest.Mount(t, f.device, t.TempDir(), "subvol="+root.Path+"/var/lib/machines/a/b")
 			}, []ProtectReason{ProtectInUse},
 		},
 		"default subvolume": {
 			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				t.Helper()
 				btrfstest.Run(t, "btrfs", "subvolume", "set-default", f.path(root.Path))
 			}, []ProtectReason{ProtectDefault},
 		},
 		"holds the default subvolume": {
 			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				t.Helper()
 				btrfstest.Run(t, "btrfs", "subvolume", "set-default", f.path(root.Path+"/var/lib/portables"))
 			}, []ProtectReason{ProtectDefault},
 		},
@@ -91,21 +95,29 @@ func TestGuards(t *testing.T) {
 			[]ProtectReason{ProtectBooted},
 		},
 		"pinned": {
-			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) { must(t, f.SetPinned(layout, root.ID, true)) },
+			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				t.Helper()
+				must(t, f.SetPinned(layout, root.ID, true))
+			},
 			[]ProtectReason{ProtectPinned},
 		},
 		"asked for the next boot": {
-			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) { must(t, f.SetNextBoot(layout, root.Name)) },
+			func(t *testing.T, f *fixture, _ *Guards, root OldRoot) {
+				t.Helper()
+				must(t, f.SetNextBoot(layout, root.Name))
+			},
 			[]ProtectReason{ProtectNext},
 		},
 		"a persistent volume was moved into it": {
 			func(t *testing.T, f *fixture, g *Guards, root OldRoot) {
+				t.Helper()
 				must(t, os.Rename(f.path("persist"), f.path(root.Path+"/persist")))
 				g.Persistent = []string{root.Path + "/persist"}
 			}, []ProtectReason{ProtectPersistent},
 		},
 		"the root was moved into it": {
 			func(t *testing.T, f *fixture, g *Guards, root OldRoot) {
+				t.Helper()
 				g.Persistent = append(g.Persistent, root.Path+"/var/lib/portables")
 			}, []ProtectReason{ProtectPersistent},
 		},

@@ -3,6 +3,7 @@ package btrfsops
 import (
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"os"
 	"path"
@@ -119,4 +120,29 @@ func (fs *Filesystem) openOldRoots(l Layout, create bool) (*os.File, error) {
 		return nil, err
 	}
 	return openBeneath(fs.top, l.OldRoots)
+}
+
+// maxReadInRoot bounds what ReadInRoot returns.
+const maxReadInRoot = 1 << 20
+
+// ReadInRoot reads a small file (at most 1 MiB) of the root, where the root is not mounted. Symlinks are followed as if
+// the root were "/".
+func (fs *Filesystem) ReadInRoot(l Layout, name string) ([]byte, error) {
+	root, err := openSubvolume(fs.top, l.Root)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	how := unix.OpenHow{
+		Flags:   unix.O_RDONLY | unix.O_NONBLOCK | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
+	}
+	fd, err := unix.Openat2(int(root.Fd()), name, &how)
+	if err != nil {
+		return nil, wrap("open", name, err)
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer func() { _ = f.Close() }()
+	data, err := io.ReadAll(io.LimitReader(f, maxReadInRoot))
+	return data, wrap("read", name, err)
 }

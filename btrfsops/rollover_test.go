@@ -115,11 +115,12 @@ func TestRolloverRefuses(t *testing.T) {
 		want    error
 	}{
 		"a mounted root": {
-			prepare: func(t *testing.T, f *fixture) { btrfstest.Mount(t, f.device, t.TempDir(), "subvol=root") },
+			prepare: func(t *testing.T, f *fixture) { t.Helper(); btrfstest.Mount(t, f.device, t.TempDir(), "subvol=root") },
 			want:    ErrRootMounted,
 		},
 		"a plain directory for a root": {
 			prepare: func(t *testing.T, f *fixture) {
+				t.Helper()
 				btrfstest.Run(t, "btrfs", "subvolume", "delete", f.path("root"))
 				f.write(t, "root/data", "data")
 			},
@@ -127,17 +128,21 @@ func TestRolloverRefuses(t *testing.T) {
 		},
 		"a symlink for a root": {
 			prepare: func(t *testing.T, f *fixture) {
+				t.Helper()
 				must(t, os.Rename(f.path("root"), f.path("elsewhere")))
 				must(t, os.Symlink("elsewhere", f.path("root")))
 			},
 			want: ErrNotSubvolume,
 		},
 		"a symlink for old_roots": {
-			prepare: func(t *testing.T, f *fixture) { must(t, os.Symlink("persist", f.path("old_roots"))) },
+			prepare: func(t *testing.T, f *fixture) { t.Helper(); must(t, os.Symlink("persist", f.path("old_roots"))) },
 			want:    unix.ELOOP,
 		},
 		"a persistent volume in the root": {
-			prepare: func(t *testing.T, f *fixture) { must(t, os.Rename(f.path("persist"), f.path("root/persist"))) },
+			prepare: func(t *testing.T, f *fixture) {
+				t.Helper()
+				must(t, os.Rename(f.path("persist"), f.path("root/persist")))
+			},
 			options: RolloverOptions{Persistent: []string{"persist"}},
 			want:    ErrPersistentRoot,
 		},
@@ -147,7 +152,7 @@ func TestRolloverRefuses(t *testing.T) {
 			want:    ErrNoTemplate,
 		},
 		"a plain directory at root.next": {
-			prepare: func(t *testing.T, f *fixture) { f.write(t, "root.next/data", "data") },
+			prepare: func(t *testing.T, f *fixture) { t.Helper(); f.write(t, "root.next/data", "data") },
 			want:    ErrNotSubvolume,
 		},
 		"paths that leave the top level": {

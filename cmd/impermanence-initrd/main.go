@@ -1,0 +1,122 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+)
+
+// The exit codes, which doc.go explains.
+const (
+	exitDone = iota
+	exitFailed
+	exitUsage
+	exitEmergency
+)
+
+// version is set by the linker.
+var version = "unknown"
+
+const usage = `usage: impermanence-initrd [OPTION…] rollover|persist
+
+  rollover   make each ephemeral root an old root and put a fresh one in its place; before the root is mounted
+  persist    put the entries of persistent volumes in place; after root and volumes are mounted
+
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], newLogger(os.Stderr, os.Getenv("JOURNAL_STREAM") != ""))
+	stop()
+	os.Exit(code)
+}
+
+// options are what the flags say.
+type options struct {
+	config, device, sysroot, cmdline, runDir string
+}
+
+// run is the whole command. A panic in it is a failure like any other: the boot goes on.
+func run(ctx context.Context, args []string, log *logger) (code int) {
+	defer func() {
+		if r := recover(); r != nil {
+			log.error("internal error: %v; the boot goes on", r)
+			code = exitFailed
+		}
+	}()
+	o, command, err := parse(args, log.w)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return exitDone
+	case err != nil:
+		log.error("%v", err)
+		return exitUsage
+	case command == "version":
+		_, _ = fmt.Fprintln(log.w, version)
+		return exitDone
+	}
+	cmdline, err := readCmdline(o.cmdline)
+	if err != nil {
+		log.error("%v", err)
+		return exitFailed
+	}
+	if command == "persist" {
+		return persistEntries(ctx, o, log)
+	}
+	return rollover(ctx, o, parseCmdline(cmdline), log)
+}
+
+// parse reads flags that stand before or after the command.
+func parse(args []string, w io.Writer) (options, string, error) {
+	var o options
+	flags := flag.NewFlagSet("impermanence-initrd", flag.ContinueOnError)
+	flags.SetOutput(w)
+	flags.Usage = func() {
+		_, _ = io.WriteString(w, usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&o.config, "config", "", "configuration `file` or directory (default: the usual places)")
+	flags.StringVar(&o.device, "device", "", "`device` of the file system (default: the configuration's, else root= of the kernel command line)")
+	flags.StringVar(&o.sysroot, "sysroot", "/sysroot", "`directory` where the root is mounted")
+	flags.StringVar(&o.cmdline, "cmdline", "@/proc/cmdline", "kernel command line, or @`file` that holds it")
+	flags.StringVar(&o.runDir, "run-dir", "/run/impermanence", "runtime `directory`")
+	if err := flags.Parse(args); err != nil {
+		return o, "", err
+	}
+	command := flags.Arg(0)
+	if flags.NArg() > 1 {
+		if err := flags.Parse(flags.Args()[1:]); err != nil {
+			return o, "", err
+		}
+		if flags.NArg() > 0 {
+			return o, "", fmt.Errorf("unexpected argument %q; see impermanence-initrd -help", flags.Arg(0))
+		}
+	}
+	switch command {
+	case "rollover", "persist", "version":
+		return o, command, nil
+	case "":
+		return o, "", errors.New("no command: give rollover or persist; see impermanence-initrd -help")
+	default:
+		return o, "", fmt.Errorf("unknown command %q: give rollover or persist; see impermanence-initrd -help", command)
+	}
+}
+
+// readCmdline returns the kernel command line that a flag gives, literally or as @file.
+func readCmdline(value string) (string, error) {
+	file, isFile := strings.CutPrefix(value, "@")
+	if !isFile {
+		return value, nil
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read the kernel command line: %w", err)
+	}
+	return string(data), nil
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseCmdline(t *testing.T) {
+	for line, want := range map[string]cmdline{
+		"":                                 {},
+		"quiet root=UUID=1-2 ro":           {root: "UUID=1-2"},
+		"impermanence=off":                 {off: true},
+		"impermanence=off impermanence=":   {},
+		"impermanence=keep\n":              {keep: true},
+		"impermanence=kept":                {},
+		`impermanence.root="a b" quiet`:    {oldRoot: "a b"},
+		"resume=/dev/sda2\tnoresume":       {resume: "/dev/sda2", noResume: true},
+		"root=/dev/a root=/dev/b":          {root: "/dev/b"},
+		`"root=LABEL=my root" ro`:          {root: "LABEL=my root"},
+		"ximpermanence=off impermanence.x": {},
+	} {
+		if diff := cmp.Diff(want, parseCmdline(line), cmp.AllowUnexported(cmdline{})); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", line, diff)
+		}
+	}
+}
+
+func FuzzParseCmdline(f *testing.F) {
+	f.Add(`root=UUID=1 impermanence=off "resume=/dev/a b"`)
+	f.Add(`impermanence.root=20261123T075400Z-257 noresume`)
+	f.Fuzz(func(t *testing.T, line string) {
+		c := parseCmdline(line)
+		if (c.off || c.keep) && !strings.Contains(line, "impermanence") {
+			t.Errorf("%q is read as a request", line)
+		}
+		for _, parameter := range splitCmdline(line) {
+			if strings.Contains(parameter, `"`) {
+				t.Errorf("a quote is left in %q", parameter)
+			}
+		}
+	})
+}
+
+func TestFstabSubvolumes(t *testing.T) {
+	const fstab = `# subvol=root/comment
+UUID=1 /        btrfs subvol=root,noatime 0 0
+UUID=1 /persist btrfs noatime,subvol=/root/persist 0 0
+UUID=1 /with\040space btrfs subvol=a\040b 0 0
+UUID=2 /boot ext4 subvol=no 0 0
+short btrfs
+`
+	if diff := cmp.Diff([]string{"root", "root/persist", "a b"}, fstabSubvolumes(fstab)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestHibernationImageIsSeen(t *testing.T) {
+	page := os.Getpagesize()
+	device := filepath.Join(t.TempDir(), "swap")
+	swap := make([]byte, 3*page)
+	copy(swap[page-10:], "SWAPSPACE2")
+	write := func() {
+		t.Helper()
+		if err := os.WriteFile(device, swap, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write()
+	if err := checkImage(device, 0); err != nil {
+		t.Errorf("plain swap: %v", err)
+	}
+	for _, signature := range imageSignatures {
+		copy(swap[page-10:], "SWAPSPACE2")
+		copy(swap[3*page-10:], signature+"\x00\x00\x00")
+		write()
+		if err := checkImage(device, 2); err == nil {
+			t.Errorf("%s is not seen", signature)
+		}
+		b := boot{cmdline: parseCmdline("resume=" + device)}
+		if err := b.checkHibernation(); err != nil {
+			t.Errorf("an image at an offset is seen at the beginning: %v", err)
+		}
+		copy(swap[page-10:], signature+"\x00\x00\x00")
+		write()
+		if err := b.checkHibernation(); err == nil {
+			t.Errorf("%s on resume= is not seen", signature)
+		}
+		b = boot{cmdline: parseCmdline("noresume resume=" + device)}
+		if err := b.checkHibernation(); err != nil {
+			t.Errorf("noresume: %v", err)
+		}
+	}
+	if err := checkImage(filepath.Join(t.TempDir(), "none"), 0); err != nil {
+		t.Errorf("a missing device: %v", err)
+	}
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
+)
+
+// bootIDFile holds the id that the kernel gives each boot.
+const bootIDFile = "/proc/sys/kernel/random/boot_id"
+
+// rollover rolls every configured root over, records what happened, and returns the exit code.
+func rollover(ctx context.Context, o options, c cmdline, log *logger) int {
+	b := boot{options: o, cmdline: c, log: log}
+	records, emergency := b.rollover(ctx)
+	if err := btrfsops.WriteBootRecords(o.runDir, records); err != nil {
+		log.error("%v; status will not know of this boot", err)
+	}
+	code := exitDone
+	for _, record := range records {
+		b.tell(record)
+		if record.Outcome == btrfsops.OutcomeFailed {
+			code = exitFailed
+		}
+	}
+	if emergency {
+		return exitEmergency
+	}
+	return code
+}
+
+// boot is one run of rollover.
+type boot struct {
+	options
+	cmdline
+	log    *logger
+	id     string
+	config *config.Config
+}
+
+// rollover returns a record for each ephemeral mount point, and whether a failure is to stop the boot.
+func (b *boot) rollover(ctx context.Context) (records []btrfsops.BootRecord, emergency bool) {
+	if err := b.prepare(); err != nil {
+		return []btrfsops.BootRecord{failed(b.record("/"), err)}, false
+	}
+	if len(b.config.Ephemeral) == 0 {
+		b.log.info("no ephemeral mount point is configured: nothing to roll over")
+	}
+	for _, e := range b.config.Ephemeral {
+		record := b.record(e.MountPoint)
+		if err := b.rollOver(ctx, e, &record); err != nil {
+			record = failed(record, err)
+			emergency = emergency || (record.Outcome == btrfsops.OutcomeFailed && e.OnFailure == config.Emergency)
+		}
+		records = append(records, record)
+	}
+	return records, emergency
+}
+
+func (b *boot) record(mountPoint string) btrfsops.BootRecord {
+	return btrfsops.BootRecord{MountPoint: mountPoint, BootID: b.id, Time: time.Now().UTC()}
+}
+
+// failed puts an error into a record. When the root is fresh all the same, it stays so.
+func failed(record btrfsops.BootRecord, err error) btrfsops.BootRecord {
+	record.Error = err.Error()
+	if record.Report.Fresh == 0 {
+		record.Outcome = btrfsops.OutcomeFailed
+	}
+	return record
+}
+
+func (b *boot) prepare() error {
+	id, err := os.ReadFile(bootIDFile)
+	if err != nil {
+		return fmt.Errorf("read the boot id: %w", err)
+	}
+	b.id = strings.TrimSpace(string(id))
+	b.config, err = config.Load(config.LoadOptions{Path: b.options.config})
+	return err
+}
+
+// rollOver does what this boot is to do with one root, and fills in the record.
+func (b *boot) rollOver(ctx context.Context, e config.Ephemeral, record *btrfsops.BootRecord) error {
+	if b.off {
+		record.Outcome, record.Reason = btrfsops.OutcomeSkipped, "impermanence=off on the kernel command line"
+		return nil
+	}
+	if err := b.checkHibernation(); err != nil {
+		return err
+	}
+	device, err := b.deviceOf(e)
+	if err != nil {
+		return err
+	}
+	record.Device = device
+	fs, err := btrfsops.OpenDevice(device)
+	if err != nil {
+		return err
+	}
+	err = b.onFilesystem(ctx, fs, e, record)
+	return errors.Join(err, fs.Close())
+}
+
+// deviceOf finds the device: of the flag, the configuration, or the kernel command line.
+func (b *boot) deviceOf(e config.Ephemeral) (string, error) {
+	for _, spec := range []string{b.device, e.Device, b.root} {
+		if spec != "" {
+			return btrfsops.ResolveDevice(spec)
+		}
+	}
+	return "", fmt.Errorf("no device for %q: set ephemeral.%q.device, or root= on the kernel command line", e.MountPoint, e.MountPoint)
+}
+
+// onFilesystem keeps or rolls over, as the kernel command line (first) or the request on the file system says.
+func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e config.Ephemeral, record *btrfsops.BootRecord) error {
+	layout := btrfsops.Layout{Root: e.Subvolume, OldRoots: e.OldRoots, Template: e.Template}
+	what, why, err := b.wanted(fs, layout, e)
+	if err != nil {
+		return err
+	}
+	if what == btrfsops.NextKeep {
+		record.Outcome, record.Reason = btrfsops.OutcomeKept, why
+		if b.keep { // a request on the file system waits for the next boot
+			return nil
+		}
+		return fs.SetNextBoot(layout, btrfsops.NextFresh)
+	}
+	options := btrfsops.RolloverOptions{
+		Layout: layout, BootID: b.id, Now: time.Now(), Persistent: b.persistentIn(fs, layout, e),
+	}
+	done := btrfsops.OutcomeFresh
+	if what != btrfsops.NextFresh {
+		options.From, done = what, btrfsops.OutcomeRestored
+	}
+	record.Report, err = fs.Rollover(ctx, options)
+	switch {
+	case record.Report.Fresh != 0:
+		record.Outcome, record.Reason = done, why
+	case record.Report.Already:
+		record.Outcome, record.Reason = btrfsops.OutcomeSkipped, "it was rolled over earlier in this boot"
+	}
+	return err
+}
+
+// wanted says what to do with a root, and who asked for it: NextFresh, NextKeep or the name of an old root.
+func (b *boot) wanted(fs *btrfsops.Filesystem, layout btrfsops.Layout, e config.Ephemeral) (what, why string, err error) {
+	switch {
+	case b.keep:
+		return btrfsops.NextKeep, "impermanence=keep on the kernel command line", nil
+	case b.oldRoot != "" && e.MountPoint == "/":
+		return b.oldRoot, "impermanence.root= on the kernel command line", nil
+	}
+	what, err = fs.NextBoot(layout)
+	if what != btrfsops.NextFresh {
+		why = "asked for with impermanence next"
+	}
+	return what, why, err
+}
+
+// persistentIn lists paths in a root that must not become part of an old root: where persistent volumes are or are mounted
+// from, and what is configured as ephemeral itself.
+func (b *boot) persistentIn(fs *btrfsops.Filesystem, layout btrfsops.Layout, e config.Ephemeral) []string {
+	var inside []string
+	for _, v := range b.config.Volumes {
+		if rel, ok := below(v.Path, e.MountPoint); ok {
+			inside = append(inside, rel)
+		}
+	}
+	elsewhere := fstabSubvolumes(readFstab(fs, layout))
+	for _, other := range b.config.Ephemeral {
+		elsewhere = append(elsewhere, other.Subvolume, other.OldRoots)
+		if other.Template != "" {
+			elsewhere = append(elsewhere, other.Template)
+		}
+	}
+	for _, subvolume := range elsewhere {
+		if rel, ok := below("/"+subvolume, "/"+layout.Root); ok {
+			inside = append(inside, rel)
+		}
+	}
+	return inside
+}
+
+// below returns p relative to dir when it lies below it. Both are absolute.
+func below(p, dir string) (string, bool) {
+	rel, found := strings.CutPrefix(path.Clean(p), strings.TrimSuffix(path.Clean(dir), "/")+"/")
+	return rel, found && rel != ""
+}
+
+// tell logs what became of one root.
+func (b *boot) tell(record btrfsops.BootRecord) {
+	where := record.MountPoint
+	if record.Report.Recovered != "" {
+		b.log.warning("%s: %s", where, record.Report.Recovered)
+	}
+	switch record.Outcome {
+	case btrfsops.OutcomeFresh, btrfsops.OutcomeRestored:
+		b.log.info("%s: %s root (subvolume %d) after %s", where, record.Outcome, record.Report.Fresh, record.Report.Duration.Round(100*time.Microsecond))
+		if record.Report.OldRoot != "" {
+			b.log.info("%s: the former root is now %s", where, record.Report.OldRoot)
+		}
+		if record.Error != "" {
+			b.log.warning("%s: %s; the next boot will put it right", where, record.Error)
+		}
+	case btrfsops.OutcomeFailed:
+		b.log.error("%s: %s; the former root stays", where, record.Error)
+	case btrfsops.OutcomeKept, btrfsops.OutcomeSkipped:
+		b.log.info("%s: the root is kept: %s", where, record.Reason)
+	}
+}

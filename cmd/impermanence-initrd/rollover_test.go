@@ -1,0 +1,172 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+func TestMain(m *testing.M) { btrfstest.Main(m) }
+
+// machine is a disk with a root, a persistent volume and a configuration.
+type machine struct {
+	dir, device, top string
+}
+
+const configuration = `
+[ephemeral."/"]
+subvolume = "root"
+[persistence."/persist"]
+directories = ["/var/log"]
+`
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	dir := t.TempDir()
+	m := &machine{dir: dir, device: btrfstest.NewDevice(t, 0), top: filepath.Join(dir, "top")}
+	btrfstest.Mount(t, m.device, m.top, "subvolid=5")
+	for _, name := range []string{"root", "persist"} {
+		btrfstest.Subvolume(t, filepath.Join(m.top, name))
+	}
+	m.write(t, "config.toml", configuration)
+	m.write(t, "top/root/stray", "stray")
+	return m
+}
+
+func (m *machine) write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(filepath.Join(m.dir, name)), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(m.dir, name), []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *machine) fresh(t *testing.T) bool {
+	t.Helper()
+	_, err := os.Lstat(filepath.Join(m.top, "root/stray"))
+	return os.IsNotExist(err)
+}
+
+// run runs the command as a boot with this kernel command line does, and returns exit code, log and record.
+func (m *machine) run(t *testing.T, cmdline string) (code int, log string, record btrfsops.BootRecord) {
+	t.Helper()
+	var b bytes.Buffer
+	code = run(context.Background(), []string{
+		"rollover", "--config", filepath.Join(m.dir, "config.toml"), "--cmdline", "root=" + m.device + " " + cmdline,
+		"--run-dir", filepath.Join(m.dir, "run"),
+	}, newLogger(&b, false))
+	records, err := btrfsops.ReadBootRecords(filepath.Join(m.dir, "run", btrfsops.BootRecordName))
+	if err != nil || len(records) != 1 {
+		t.Fatalf("boot records %v (%v)\n%s", records, err, b.String())
+	}
+	return code, b.String(), records[0]
+}
+
+func TestRolloverRecordsWhatItDid(t *testing.T) {
+	m := newMachine(t)
+	code, log, record := m.run(t, "")
+	if code != exitDone || !m.fresh(t) || record.Outcome != btrfsops.OutcomeFresh || record.Report.OldRoot == "" {
+		t.Errorf("exit %d, record %+v\n%s", code, record, log)
+	}
+	m.write(t, "top/root/stray", "of this boot")
+	code, log, record = m.run(t, "")
+	if code != exitDone || m.fresh(t) || record.Outcome != btrfsops.OutcomeSkipped {
+		t.Errorf("second time in one boot: exit %d, record %+v\n%s", code, record, log)
+	}
+}
+
+func TestTheKernelCommandLineIsObeyed(t *testing.T) {
+	m := newMachine(t)
+	for _, c := range []struct {
+		cmdline string
+		outcome btrfsops.Outcome
+	}{
+		{"impermanence=off", btrfsops.OutcomeSkipped},
+		{"impermanence=keep", btrfsops.OutcomeKept},
+		{"impermanence.root=nowhere", btrfsops.OutcomeFailed},
+	} {
+		if _, log, record := m.run(t, c.cmdline); m.fresh(t) || record.Outcome != c.outcome {
+			t.Errorf("%s: record %+v\n%s", c.cmdline, record, log)
+		}
+	}
+}
+
+func TestARequestIsUsedOnce(t *testing.T) {
+	m := newMachine(t)
+	layout := btrfsops.Layout{Root: "root", OldRoots: "old_roots"}
+	fs, err := btrfsops.OpenDevice(m.device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = fs.Close() }()
+	if err := fs.SetNextBoot(layout, btrfsops.NextKeep); err != nil {
+		t.Fatal(err)
+	}
+	if _, log, record := m.run(t, ""); m.fresh(t) || record.Outcome != btrfsops.OutcomeKept {
+		t.Errorf("asked to keep: record %+v\n%s", record, log)
+	}
+	if _, log, record := m.run(t, ""); !m.fresh(t) || record.Outcome != btrfsops.OutcomeFresh {
+		t.Errorf("the boot after: record %+v\n%s", record, log)
+	}
+}
+
+func TestAFailureKeepsTheFormerRoot(t *testing.T) {
+	for name, c := range map[string]struct {
+		config, cmdline string
+		code            int
+		says            string
+	}{
+		"no such device":         {configuration, "root=/dev/does-not-exist", exitFailed, "/dev/does-not-exist"},
+		"no btrfs":               {configuration, "root=/dev/null", exitFailed, ""},
+		"a wrong configuration":  {"[ephemeral.\"/\"]\nsubvolum = \"root\"\n", "", exitFailed, "subvolume"},
+		"no template":            {"[ephemeral.\"/\"]\ntemplate = \"none\"\n", "", exitFailed, "template"},
+		"no template, emergency": {"[ephemeral.\"/\"]\ntemplate = \"none\"\nonFailure = \"emergency\"\n", "", exitEmergency, "template"},
+		"a hibernation image":    {configuration, "resume=@swap", exitFailed, "hibernated"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.write(t, "config.toml", c.config)
+			m.write(t, "swap", strings.Repeat("\x00", os.Getpagesize()-10)+"S1SUSPEND\x00")
+			cmdline := strings.Replace(c.cmdline, "@swap", filepath.Join(m.dir, "swap"), 1)
+			code, log, record := m.run(t, cmdline)
+			if code != c.code || m.fresh(t) || record.Outcome != btrfsops.OutcomeFailed || !strings.Contains(record.Error, c.says) {
+				t.Errorf("exit %d, record %+v\n%s", code, record, log)
+			}
+			t.Log(log)
+		})
+	}
+}
+
+func TestAPersistentVolumeInTheRootIsNotArchived(t *testing.T) {
+	for name, fstab := range map[string]string{
+		"persist": "",
+		"data":    "UUID=1 /persist btrfs subvol=/root/data 0 0\n",
+	} {
+		m := newMachine(t)
+		if err := os.Rename(filepath.Join(m.top, "persist"), filepath.Join(m.top, "root", name)); err != nil {
+			t.Fatal(err)
+		}
+		m.write(t, "top/root/etc/fstab", fstab)
+		code, log, record := m.run(t, "")
+		if code != exitFailed || m.fresh(t) || !strings.Contains(record.Error, "root/"+name) {
+			t.Errorf("%s: exit %d, record %+v\n%s", name, code, record, log)
+		}
+	}
+}
+
+func TestWrongUsage(t *testing.T) {
+	for _, args := range [][]string{{}, {"roll"}, {"rollover", "extra"}, {"-nonsense", "rollover"}} {
+		var b bytes.Buffer
+		if code := run(context.Background(), args, newLogger(&b, true)); code != exitUsage || !strings.Contains(b.String(), "impermanence-initrd") && !strings.Contains(b.String(), "unknown command") {
+			t.Errorf("%q: exit %d, %s", args, code, b.String())
+		}
+	}
+}
