@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// advised is an error with the command to type next, where the place that it comes from knows better than the table.
+type advised struct {
+	err error
+	try string
+}
+
+func (e *advised) Error() string { return e.err.Error() }
+func (e *advised) Unwrap() error { return e.err }
+
+// What stands in advice for the command line that was typed, and for its command.
+const (
+	again = "{again}"
+	usage = "{command} --help"
+
+	journal = "journalctl -b -u impermanenced.service"
+	restart = "sudo systemctl restart impermanenced.service"
+)
+
+// adviceFor returns what to type next after an error: the first line of the table that the error is.
+func adviceFor(err error) string {
+	for _, line := range []struct {
+		is  error
+		try string
+	}{
+		{dbus.ErrUnreachable, "systemctl status impermanenced.service"},
+		{dbus.ErrInteractiveAuthorizationRequired, "sudo " + again},
+		{dbus.ErrAccessDenied, "sudo " + again},
+		{errAmbiguous, "impermanence roots"},
+		{dbus.ErrNoSuchRoot, "impermanence roots"},
+		{dbus.ErrNoSuchEntry, "impermanence status"},
+		{dbus.ErrNoSuchJob, "impermanence status"},
+		{dbus.ErrProtected, "impermanence roots"},
+		{dbus.ErrBusy, "impermanence status"},
+		{dbus.ErrLimitsExceeded, "impermanence status"},
+		{dbus.ErrNoSpace, "impermanence prune --dry-run"},
+		{dbus.ErrNotBtrfs, "findmnt -t btrfs"},
+		{dbus.ErrInvalidConfiguration, "impermanence status"},
+		{dbus.ErrSourceMissing, "impermanence status"},
+		{dbus.ErrTargetConflict, "impermanence status"},
+		{dbus.ErrMountFailed, journal},
+		{dbus.ErrMountBusy, "impermanence status"},
+		{dbus.ErrStateChanged, again},
+		{dbus.ErrCanceled, again},
+		{dbus.ErrNotCancelable, "impermanence status"},
+		{dbus.ErrRootExists, "impermanence roots"},
+		{dbus.ErrInvalidName, usage},
+		{dbus.ErrInvalidArgs, usage},
+		// The daemon that runs is not of this version.
+		{dbus.ErrNotSupported, restart},
+		{dbus.ErrUnknownObject, restart},
+		{dbus.ErrUnknownInterface, restart},
+		{dbus.ErrUnknownMethod, restart},
+		{dbus.ErrUnknownProperty, restart},
+		{dbus.ErrPropertyReadOnly, restart},
+		{dbus.ErrInternal, journal},
+	} {
+		if errors.Is(err, line.is) {
+			return line.try
+		}
+	}
+	return ""
+}
+
+// advice returns the command to type next after an error, "" when there is none to give.
+func (a *app) advice(err error) string {
+	try := adviceFor(err)
+	var known *advised
+	var wrong *usageError
+	switch {
+	case errors.As(err, &wrong):
+		try = wrong.try
+	case errors.As(err, &known):
+		try = known.try
+	}
+	return strings.NewReplacer("{again}", commandLine(a.args), "{command}", a.name).Replace(try)
+}
+
+// commandLine returns arguments as they would be typed in a shell after the name of the program.
+func commandLine(args []string) string {
+	words := []string{"impermanence"}
+	for _, arg := range args {
+		words = append(words, quote(arg))
+	}
+	return strings.Join(words, " ")
+}
+
+// quote returns a word as a shell takes it literally.
+func quote(word string) string {
+	harmless := func(r rune) bool {
+		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("%+,-./:=@_", r)
+	}
+	if word != "" && strings.TrimFunc(word, harmless) == "" {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// app is one run of the command line.
+type app struct {
+	args           []string
+	name           string // of the command that runs, as typed: "impermanence prune"
+	stdout, stderr output
+	json           bool
+	client         *dbus.Client
+}
+
+// connect returns the connection to the daemon, and makes it when there is none yet.
+func (a *app) connect(ctx context.Context) (*dbus.Client, error) {
+	if a.client == nil {
+		client, err := dbus.NewClient(ctx, dbus.ClientOptions{Interactive: a.stderr.terminal})
+		if err != nil {
+			return nil, fmt.Errorf("connect to the bus: %w", err)
+		}
+		a.client = client
+	}
+	return a.client, nil
+}
+
+// close ends the connection to the daemon.
+func (a *app) close() {
+	if a.client != nil {
+		_ = a.client.Close() // nothing is under way on it any more
+	}
+}
+
+// report prints the error that a command ended with, and what to type next.
+func (a *app) report(err error) {
+	if err == nil {
+		return
+	}
+	o := a.stderr
+	o.line("%s %s", o.paint(red, "error:"), o.text(err.Error()))
+	if try := a.advice(err); try != "" {
+		o.line("%s   %s", o.paint(bold, "try:"), o.text(try))
+	}
+}
+
+// jsonFlag adds --json to a command.
+func (a *app) jsonFlag(cmd *cobra.Command) {
+	cmd.Flags().BoolVar(&a.json, "json", false, "print one JSON document")
+}
+
+// notice tells a person who waits for an answer that there is nothing to show.
+func (a *app) notice(text string) {
+	if a.stdout.terminal {
+		a.stderr.line("%s", text)
+	}
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// completion completes the arguments of a command in a shell.
+type completion = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective)
+
+// completionPatience is how long a shell waits for the daemon before it completes nothing.
+const completionPatience = 2 * time.Second
+
+// completeRoots completes the names of the roots that are wanted, up to most of them (-1 for any number), newest first.
+func (a *app) completeRoots(wanted func(dbus.RootEntry) bool, most int) completion {
+	return func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+		if most >= 0 && len(args) >= most {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
+		defer cancel()
+		names := a.rootNames(ctx, func(r dbus.RootEntry) bool {
+			return wanted(r) && strings.HasPrefix(r.Name, toComplete) && !slices.Contains(args, r.Name)
+		})
+		return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	}
+}
+
+// rootNames returns the roots that are wanted as words to complete, newest first; none when the daemon does not answer.
+func (a *app) rootNames(ctx context.Context, wanted func(dbus.RootEntry) bool) []string {
+	client, err := a.connect(ctx)
+	if err != nil {
+		return nil
+	}
+	roots, err := client.ListRoots(ctx, dbus.RootFilter{})
+	if err != nil {
+		return nil
+	}
+	now := time.Now()
+	var names []string
+	for _, r := range slices.Backward(roots) {
+		if wanted(r) {
+			names = append(names, cobra.CompletionWithDesc(r.Name, describe(r, now)))
+		}
+	}
+	return names
+}
+
+// describe says what a root is in a list of completions.
+func describe(r dbus.RootEntry, now time.Time) string {
+	words := []string{"old root"}
+	if r.Flags&dbus.RootSnapshot != 0 {
+		words[0] = "snapshot"
+	}
+	if when := ago(r.RolledOver, now); when != "" {
+		words = append(words, when)
+	}
+	if r.Flags&dbus.RootPinned != 0 {
+		words = append(words, "pinned")
+	}
+	return strings.Join(words, ", ")
+}
+
+// completeNext completes what the next boot may do.
+func (a *app) completeNext(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	whole := func(r dbus.RootEntry) bool { return r.Flags&dbus.RootDeleting == 0 }
+	names, directive := a.completeRoots(whole, 1)(cmd, args, toComplete)
+	if len(args) == 0 {
+		names = append([]string{
+			cobra.CompletionWithDesc(nextFresh, "a fresh root, as always"),
+			cobra.CompletionWithDesc(nextKeep, "the root stays as it is"),
+		}, names...)
+	}
+	return names, directive
+}
+
+// completeEntries completes the targets of entries, those that are not in place first.
+func (a *app) completeEntries(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
+	defer cancel()
+	client, err := a.connect(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	entries, err := client.Entries(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	slices.SortStableFunc(entries, func(a, b dbus.Entry) int { return compareInPlace(a, b) })
+	var targets []string
+	for _, e := range entries {
+		if strings.HasPrefix(e.Target, toComplete) && !slices.Contains(args, e.Target) {
+			targets = append(targets, cobra.CompletionWithDesc(e.Target, e.State))
+		}
+	}
+	return targets, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+}
+
+// compareInPlace orders what needs attention before what does not.
+func compareInPlace(a, b dbus.Entry) int {
+	switch aIn, bIn := a.State == inPlace, b.State == inPlace; {
+	case aIn == bIn:
+		return 0
+	case bIn:
+		return -1
+	default:
+		return 1
+	}
+}

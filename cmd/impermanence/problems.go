@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// problem is something that is wrong, and what to type to put it right.
+type problem struct {
+	What string `json:"what"`
+	Try  string `json:"try"`
+}
+
+// problems returns what is wrong, the most urgent first.
+func (s *state) problems() []problem {
+	found := []problem{}
+	for _, text := range s.manager.ConfigurationErrors {
+		found = append(found, problem{"configuration: " + text, "systemctl reload impermanenced.service"})
+	}
+	found = append(found, s.boot.problems()...)
+	for _, e := range s.entries {
+		if e.State != inPlace {
+			found = append(found, entryProblem(e))
+		}
+	}
+	for _, r := range s.roots {
+		if r.Deleting {
+			found = append(found, problem{"the deletion of " + r.Name + " has not finished", "sudo impermanence prune"})
+		}
+	}
+	return found
+}
+
+// problems returns what went wrong at this boot.
+func (b boot) problems() []problem {
+	const journal = "journalctl -b -u impermanence-rollover.service"
+	switch {
+	case b.Outcome == "failed":
+		return []problem{{"this boot has no fresh root: " + b.Error, journal}}
+	case b.Outcome == "":
+		return []problem{{"early boot left no record: it did not run, or is not installed in the initrd", journal}}
+	case b.Error != "":
+		return []problem{{"at this boot: " + b.Error, journal}}
+	default:
+		return nil
+	}
+}
+
+// entryProblem says what is wrong with an entry that is not in place.
+func entryProblem(e dbus.Entry) problem {
+	what := fmt.Sprintf("%s is %s", e.Target, e.State)
+	if e.LastError.Message != "" {
+		what += ": " + e.LastError.Message
+	}
+	if e.State == "conflict" {
+		return problem{what, "sudo diff -r " + quote(e.Source) + " " + quote(e.Target)}
+	}
+	return problem{what, "sudo impermanence persist " + quote(e.Target)}
+}

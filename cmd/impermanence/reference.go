@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// newest stands for the last line of `impermanence roots`.
+const newest = "newest"
+
+// errAmbiguous is in the chain of the error about a reference that more than one root answers to.
+var errAmbiguous = errors.New("more than one root answers to it")
+
+// resolve returns the old root or snapshot that a reference means: its name, a beginning of the name that no other has,
+// its subvolume id, or "newest".
+func resolve(roots []dbus.RootEntry, reference string) (dbus.RootEntry, error) {
+	found := candidates(roots, reference)
+	switch len(found) {
+	case 0:
+		return dbus.RootEntry{}, fmt.Errorf("find root %q: %w", reference, dbus.ErrNoSuchRoot)
+	case 1:
+		return found[0], nil
+	}
+	names := make([]string, len(found))
+	for i, r := range found {
+		names[i] = r.Name
+	}
+	return dbus.RootEntry{}, fmt.Errorf("find root %q: %w: %s", reference, errAmbiguous, strings.Join(names, ", "))
+}
+
+// candidates returns the roots that a reference may mean. A whole name is never ambiguous, so that every root has a
+// reference that a script can rely on.
+func candidates(roots []dbus.RootEntry, reference string) []dbus.RootEntry {
+	if reference == "" {
+		return nil
+	}
+	if i := slices.IndexFunc(roots, func(r dbus.RootEntry) bool { return r.Name == reference }); i >= 0 {
+		return roots[i : i+1]
+	}
+	if reference == newest {
+		return lastWhole(roots)
+	}
+	id, err := strconv.ParseUint(reference, 10, 64)
+	return slices.DeleteFunc(slices.Clone(roots), func(r dbus.RootEntry) bool {
+		return !strings.HasPrefix(r.Name, reference) && (err != nil || r.ID != id)
+	})
+}
+
+// lastWhole returns the newest root that no deletion was begun of.
+func lastWhole(roots []dbus.RootEntry) []dbus.RootEntry {
+	for i := len(roots) - 1; i >= 0; i-- {
+		if roots[i].Flags&dbus.RootDeleting == 0 {
+			return roots[i : i+1]
+		}
+	}
+	return nil
+}
+
+// resolveAll returns the roots that the references mean, each once, in the order of the references. One that means
+// nothing fails them all: nothing is done by halves because of a misspelled name.
+func (a *app) resolveAll(ctx context.Context, references []string) ([]dbus.RootEntry, error) {
+	client, err := a.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	roots, err := client.ListRoots(ctx, dbus.RootFilter{})
+	if err != nil {
+		return nil, fmt.Errorf("list roots: %w", err)
+	}
+	var found []dbus.RootEntry
+	for _, reference := range references {
+		root, err := resolve(roots, reference)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(found, func(r dbus.RootEntry) bool { return r.ID == root.ID }) {
+			found = append(found, root)
+		}
+	}
+	return found, nil
+}

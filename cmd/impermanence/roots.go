@@ -1,0 +1,105 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// rootsCommand lists the old roots and snapshots.
+func (a *app) rootsCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "roots",
+		Short: "List old roots and snapshots, oldest first",
+		Long: `List the old roots and snapshots that are kept, oldest first.
+
+Elsewhere than on a terminal the columns are: name, subvolume id, kind, when it
+was rolled over (a snapshot: taken), exclusive bytes, why it is protected,
+label.`,
+		Example: `  impermanence roots
+  impermanence roots --json | jq -r '.roots[] | select(.pinned).name'`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client, err := a.connect(cmd.Context())
+			if err != nil {
+				return err
+			}
+			roots, err := client.Roots(cmd.Context())
+			if err != nil {
+				return fmt.Errorf("list roots: %w", err)
+			}
+			if a.json {
+				return a.stdout.document(rootsDocument{Roots: rootDocuments(roots)})
+			}
+			if len(roots) == 0 {
+				a.notice("no old roots yet: the next boot leaves the first")
+			}
+			a.stdout.roots(roots, time.Now())
+			return nil
+		},
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// roots prints the table of roots.
+func (o output) roots(roots []dbus.Root, now time.Time) {
+	if len(roots) == 0 {
+		return
+	}
+	columns := []column{
+		{heading: "NAME"},
+		{heading: "ID", right: true, drop: 5},
+		{heading: "KIND", drop: 3},
+		{heading: "ROLLED OVER", drop: 6},
+		{heading: "AGE", right: true, drop: 1},
+		{heading: "SIZE", right: true, drop: 4},
+		{heading: "PROTECTED", drop: 2},
+		{heading: "LABEL", drop: 7, cut: true},
+	}
+	if !o.terminal {
+		columns = nil
+	}
+	rows := make([][]cell, 0, len(roots))
+	for _, r := range roots {
+		row := []cell{
+			{text: r.Name, style: nameStyle(r)},
+			{text: fmt.Sprint(r.ID)},
+			{text: r.Kind},
+			{text: o.moment(r.RolledOver)},
+			{text: strings.TrimSuffix(ago(r.RolledOver, now), " ago")},
+			{text: o.exclusive(r.Size)},
+			{text: strings.Join(r.ProtectReasons, ","), style: yellow},
+			{text: r.Label},
+		}
+		if !o.terminal {
+			row = append(row[:4:4], row[5:]...) // an age is for people
+		}
+		rows = append(rows, row)
+	}
+	o.table(columns, rows)
+}
+
+// nameStyle marks what is on its way out.
+func nameStyle(r dbus.Root) style {
+	if r.Deleting {
+		return faint
+	}
+	return plain
+}
+
+// exclusive returns a number of bytes for people on a terminal, else for programs; "" when it isn't known.
+func (o output) exclusive(n uint64) string {
+	switch {
+	case n == 0:
+		return ""
+	case o.terminal:
+		return size(n)
+	default:
+		return fmt.Sprint(n)
+	}
+}

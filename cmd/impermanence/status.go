@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// statusCommand shows on one screen how things are.
+func (a *app) statusCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show what happened at this boot, what is kept, and what is wrong",
+		Long: `Show on one screen: whether the root was fresh at this boot, from what, and where
+the former one is; the entries that are in place and those that are not; the old
+roots; what the next boot does; and what is wrong, each with what to type.`,
+		Example: `  impermanence status
+  impermanence status --json | jq .problems`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			s, err := a.state(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if a.json {
+				return a.stdout.document(s.document())
+			}
+			a.stdout.status(s, time.Now())
+			return nil
+		},
+	}
+	a.jsonFlag(cmd)
+	return cmd
+}
+
+// state is all that the daemon knows, at one moment.
+type state struct {
+	manager dbus.Manager
+	boot    boot
+	next    nextBootDocument
+	roots   []dbus.Root
+	entries []dbus.Entry
+	jobs    []dbus.Job // those that have not ended
+}
+
+// state asks the daemon for all that it knows.
+func (a *app) state(ctx context.Context) (*state, error) {
+	client, err := a.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s := &state{}
+	if s.manager, err = client.Manager(ctx); err != nil {
+		return nil, fmt.Errorf("ask the daemon: %w", err)
+	}
+	if s.roots, err = client.Roots(ctx); err != nil {
+		return nil, fmt.Errorf("list roots: %w", err)
+	}
+	if s.entries, err = client.Entries(ctx); err != nil {
+		return nil, fmt.Errorf("list entries: %w", err)
+	}
+	if s.jobs, err = client.Jobs(ctx); err != nil {
+		return nil, fmt.Errorf("list jobs: %w", err)
+	}
+	s.jobs = slices.DeleteFunc(s.jobs, func(j dbus.Job) bool { return j.State == dbus.JobDone })
+	names := map[uint64]string{}
+	for _, r := range s.roots {
+		names[r.ID] = r.Name
+	}
+	s.boot = newBoot(s.manager.LastRollover)
+	s.next = newNextBoot(s.manager.NextBoot, names)
+	return s, nil
+}
+
+// document returns the state as --json prints it.
+func (s *state) document() statusDocument {
+	d := statusDocument{
+		Version:             s.manager.Version,
+		Filesystem:          s.manager.Filesystem,
+		BootedRoot:          s.manager.BootedRoot,
+		LastRollover:        s.manager.LastRollover,
+		NextBoot:            s.next,
+		LastPrune:           known(s.manager.LastPrune),
+		Roots:               rootDocuments(s.roots),
+		Entries:             entryDocuments(s.entries),
+		ActiveJobs:          []jobDocument{},
+		ConfigurationErrors: list(s.manager.ConfigurationErrors),
+		Problems:            s.problems(),
+	}
+	if d.LastRollover == nil {
+		d.LastRollover = map[string]any{}
+	}
+	for _, j := range s.jobs {
+		d.ActiveJobs = append(d.ActiveJobs, newJobDocument(j))
+	}
+	return d
+}
+
+// status prints the screen: one topic after the other, and what is wrong at the end, where the eye is.
+func (o output) status(s *state, now time.Time) {
+	o.topic(cell{text: "this boot"}, s.boot.lines(o, now)...)
+	o.topic(cell{text: "next boot"}, nextLine(s.next))
+	o.topic(cell{text: "entries"}, entryLine(s.entries))
+	o.topic(cell{text: "old roots"}, cell{text: rootLine(s.roots)})
+	if last := s.manager.LastPrune; !last.IsZero() {
+		o.topic(cell{text: "last prune"}, cell{text: o.when(last, now)})
+	}
+	for _, j := range s.jobs {
+		o.topic(cell{text: "running"}, cell{text: jobLine(j)})
+	}
+	for _, p := range s.problems() {
+		o.line("")
+		o.topic(cell{"wrong", red}, cell{text: p.What})
+		// What is to be typed is not wrapped, so that it can be copied.
+		o.line("%s%s", o.paint(bold, pad("  try", topicWidth)), o.text(p.Try))
+	}
+}
+
+// nextLine says what the next boot does with the root.
+func nextLine(next nextBootDocument) cell {
+	switch next.Action {
+	case nextFresh:
+		return cell{text: "fresh root"}
+	case nextKeep:
+		return cell{"the root is kept, once", yellow}
+	case nextRoot:
+		return cell{"a copy of " + next.Name + ", once", yellow}
+	default:
+		return cell{text: next.Action}
+	}
+}
+
+// entryLine says how many entries are in place.
+func entryLine(entries []dbus.Entry) cell {
+	in := 0
+	for _, e := range entries {
+		if e.State == inPlace {
+			in++
+		}
+	}
+	switch {
+	case len(entries) == 0:
+		return cell{"none configured: nothing persists", yellow}
+	case in == len(entries):
+		return cell{fmt.Sprintf("%d in place", in), green}
+	default:
+		return cell{fmt.Sprintf("%d in place, %d not", in, len(entries)-in), red}
+	}
+}
+
+// rootLine says how many old roots and snapshots are kept, and what they hold.
+func rootLine(roots []dbus.Root) string {
+	var old, snapshots, pinned int
+	var held uint64
+	for _, r := range roots {
+		if r.Kind == kindSnapshot {
+			snapshots++
+		} else {
+			old++
+		}
+		if r.Pinned {
+			pinned++
+		}
+		held += r.Size
+	}
+	parts := []string{count(old, "old root")}
+	if snapshots > 0 {
+		parts = append(parts, count(snapshots, "snapshot"))
+	}
+	if pinned > 0 {
+		parts = append(parts, fmt.Sprintf("%d pinned", pinned))
+	}
+	if held > 0 {
+		parts = append(parts, "about "+size(held)+" that only they hold")
+	}
+	return strings.Join(parts, ", ")
+}
+
+// kindSnapshot is the kind of a root that was copied on request.
+const kindSnapshot = "snapshot"
+
+// jobLine says what a job does and how far it is.
+func jobLine(j dbus.Job) string {
+	line := j.Operation
+	if j.ItemsTotal > 0 {
+		line += fmt.Sprintf(", %d of %d", j.ItemsDone, j.ItemsTotal)
+	}
+	if j.Stage != "" {
+		line += ", " + j.Stage
+	}
+	return line
+}

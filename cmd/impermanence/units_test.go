@@ -1,0 +1,82 @@
+package main
+
+import (
+	"testing"
+	"time"
+)
+
+func TestSize(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 5 << 30: "5.0 GiB", 1<<64 - 1: "16.0 EiB",
+	} {
+		if got := size(n); got != want {
+			t.Errorf("size(%d) = %q, want %q", n, got, want)
+		}
+	}
+}
+
+func TestSpan(t *testing.T) {
+	const day = 24 * time.Hour
+	for d, want := range map[time.Duration]string{
+		-time.Second:                       "0 ms",
+		5230 * time.Microsecond:            "5.23 ms",
+		1500 * time.Millisecond:            "1.5 s",
+		59 * time.Second:                   "59 s",
+		time.Minute:                        "1 minute",
+		time.Hour + 59*time.Minute:         "1 hour",
+		2 * time.Hour:                      "2 hours",
+		day:                                "1 day",
+		400 * day:                          "400 days",
+		30*24*time.Hour + 23*time.Hour + 1: "30 days",
+	} {
+		if got := span(d); got != want {
+			t.Errorf("span(%v) = %q, want %q", d, got, want)
+		}
+	}
+}
+
+func TestAgo(t *testing.T) {
+	now := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		at   time.Time
+		want string
+	}{
+		{time.Time{}, ""},
+		{now.Add(time.Minute), "in the future"},
+		{now, "just now"},
+		{now.Add(-90 * time.Second), "1 minute ago"},
+		{now.AddDate(0, 0, -31), "31 days ago"},
+	} {
+		if got := ago(test.at, now); got != test.want {
+			t.Errorf("ago(%v) = %q, want %q", test.at, got, test.want)
+		}
+	}
+}
+
+func TestCount(t *testing.T) {
+	for _, test := range []struct {
+		n    int
+		noun string
+		want string
+	}{{0, "old root", "0 old roots"}, {1, "entry", "1 entry"}, {2, "entry", "2 entries"}, {2, "day", "2 days"}} {
+		if got := count(test.n, test.noun); got != test.want {
+			t.Errorf("count(%d, %q) = %q, want %q", test.n, test.noun, got, test.want)
+		}
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	const day = 24 * time.Hour
+	for s, want := range map[string]time.Duration{
+		"36h": 36 * time.Hour, "30d": 30 * day, "6w": 42 * day, "1y2m": (365 + 60) * day, "0d": 0,
+	} {
+		if got, err := parseDuration(s); err != nil || got != want {
+			t.Errorf("parseDuration(%q) = %v, %v, want %v", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "30", "d", "30s", "-1d", "1 d", "1d2", "99999999999d", "400y", "3d ", "１d"} {
+		if got, err := parseDuration(s); err == nil {
+			t.Errorf("parseDuration(%q) = %v, want an error", s, got)
+		}
+	}
+}
