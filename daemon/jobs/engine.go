@@ -39,8 +39,10 @@ type Engine struct {
 	idle sync.WaitGroup // jobs that run
 
 	mu       sync.Mutex
+	released *sync.Cond // a claim was released
 	jobs     map[uint64]*job
 	writers  map[string]*job
+	claimed  map[string]bool
 	next     uint64
 	stopping bool
 }
@@ -59,7 +61,7 @@ type Request struct {
 	Objects    []string // what it works on
 	Sender     string   // who asks; bounded by Options.PerSender
 	UID        uint32
-	Writes     string // the resource that nobody else may write to meanwhile; "" for none
+	Writes     []string // the resources (file systems) that nobody else may write to meanwhile
 	Cancelable bool
 	// Run does the work. Its error decides the result: nil is Succeeded, one that wraps ErrPartial is Partial, the
 	// context's own after a Cancel is Canceled, any other is Failed. A panic is Failed.
@@ -78,9 +80,11 @@ func New(opts Options) *Engine {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	return &Engine{
-		opts: opts, jobs: map[uint64]*job{}, writers: map[string]*job{}, next: cmp.Or(opts.FirstID, 1),
+	e := &Engine{
+		opts: opts, jobs: map[uint64]*job{}, writers: map[string]*job{}, claimed: map[string]bool{}, next: cmp.Or(opts.FirstID, 1),
 	}
+	e.released = sync.NewCond(&e.mu)
+	return e
 }
 
 // Start makes a job of r and returns its id at once. Errors: *BusyError, ErrTooMany, ErrStopping.
@@ -104,8 +108,10 @@ func (e *Engine) add(r Request, cancel context.CancelFunc) (*job, error) {
 	if e.stopping {
 		return nil, ErrStopping
 	}
-	if w := e.writers[r.Writes]; w != nil {
-		return nil, &BusyError{Job: w.ID, Operation: w.Operation}
+	for _, resource := range r.Writes {
+		if w := e.writers[resource]; w != nil {
+			return nil, &BusyError{Job: w.ID, Operation: w.Operation}
+		}
 	}
 	active, own := 0, 0
 	for _, j := range e.jobs {
@@ -123,14 +129,14 @@ func (e *Engine) add(r Request, cancel context.CancelFunc) (*job, error) {
 	j := &job{
 		Job: Job{
 			ID: e.next, Operation: r.Operation, Objects: slices.Clone(r.Objects), Sender: r.Sender, UID: r.UID,
-			Writes: r.Writes, Started: time.Now(), State: Queued, Cancelable: r.Cancelable,
+			Writes: slices.Clone(r.Writes), Started: time.Now(), State: Queued, Cancelable: r.Cancelable,
 		},
 		cancel: cancel, done: make(chan struct{}),
 	}
 	e.next++
 	e.jobs[j.ID] = j
-	if r.Writes != "" {
-		e.writers[r.Writes] = j
+	for _, resource := range r.Writes {
+		e.writers[resource] = j
 	}
 	e.idle.Add(1)
 	return j, nil
@@ -140,8 +146,43 @@ func (e *Engine) add(r Request, cancel context.CancelFunc) (*job, error) {
 func (e *Engine) run(ctx context.Context, j *job, work func(context.Context, *Progress) error) {
 	defer e.idle.Done()
 	defer j.cancel()
+	e.awaitClaims(j)
 	e.change(j, func(j *Job) { j.State = Running })
 	e.end(j, e.guarded(ctx, j, work))
+}
+
+// awaitClaims waits until nobody claims what a job writes to. New claims are refused since the job is there.
+func (e *Engine) awaitClaims(j *job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for slices.ContainsFunc(j.Writes, func(resource string) bool { return e.claimed[resource] }) {
+		e.released.Wait()
+	}
+}
+
+// Claim takes a resource for a change that takes no longer than a blink. It waits for other claims, not for a job. Errors:
+// *BusyError.
+func (e *Engine) Claim(resource string) (release func(), err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for {
+		if w := e.writers[resource]; w != nil {
+			return nil, &BusyError{Job: w.ID, Operation: w.Operation}
+		}
+		if !e.claimed[resource] {
+			break
+		}
+		e.released.Wait()
+	}
+	e.claimed[resource] = true
+	return func() { e.release(resource) }, nil
+}
+
+func (e *Engine) release(resource string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.claimed, resource)
+	e.released.Broadcast()
 }
 
 // guarded turns a panic into an error.
@@ -156,7 +197,7 @@ func (e *Engine) guarded(ctx context.Context, j *job, work func(context.Context,
 	return work(ctx, &Progress{engine: e, job: j})
 }
 
-// end gives a job its result, frees its resource, and forgets it after Options.Keep.
+// end gives a job its result, frees its resources, and forgets it after Options.Keep.
 func (e *Engine) end(j *job, err error) {
 	e.mu.Lock()
 	j.State, j.Cancelable = Done, false
@@ -164,8 +205,8 @@ func (e *Engine) end(j *job, err error) {
 	if j.Result == Succeeded && j.ProgressValid {
 		j.Progress = 1
 	}
-	if e.writers[j.Writes] == j {
-		delete(e.writers, j.Writes)
+	for _, resource := range j.Writes {
+		delete(e.writers, resource)
 	}
 	result := j.Result
 	e.forgetBeyond(e.opts.Remembered)
@@ -228,17 +269,6 @@ func (j *job) copy() Job {
 	c := j.Job
 	c.Details = maps.Clone(j.Details)
 	return c
-}
-
-// Writer returns the job that writes to a resource.
-func (e *Engine) Writer(resource string) (Job, bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	j := e.writers[resource]
-	if j == nil {
-		return Job{}, false
-	}
-	return j.copy(), true
 }
 
 // Cancel tells a job to end early; it returns when the job was told. A job that ended already is left as it is. Errors:

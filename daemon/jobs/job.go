@@ -50,7 +50,7 @@ type BusyError struct {
 }
 
 func (e *BusyError) Error() string {
-	return fmt.Sprintf("the file system is busy with job %d (%s)", e.Job, e.Operation)
+	return fmt.Sprintf("busy with job %d (%s)", e.Job, e.Operation)
 }
 
 // Is makes errors.Is(err, ErrBusy) true.
@@ -63,7 +63,7 @@ type Job struct {
 	Objects   []string
 	Sender    string
 	UID       uint32
-	Writes    string // the resource that only this job writes to; "" for none
+	Writes    []string // the resources that only this job writes to
 	Started   time.Time
 
 	State         State

@@ -110,25 +110,69 @@ func TestCancelTooLate(t *testing.T) {
 
 func TestOneWriter(t *testing.T) {
 	e := jobs.New(jobs.Options{})
-	first := start(t, e, jobs.Request{Operation: "prune", Writes: "disk", Cancelable: true, Run: untilCanceled})
-	_, err := e.Start(jobs.Request{Operation: "create-snapshot", Writes: "disk", Run: returns(nil)})
+	first := start(t, e, jobs.Request{Operation: "prune", Writes: []string{"disk"}, Cancelable: true, Run: untilCanceled})
+	_, err := e.Start(jobs.Request{Operation: "create-snapshot", Writes: []string{"disk"}, Run: returns(nil)})
 	var busy *jobs.BusyError
 	if !errors.As(err, &busy) || !errors.Is(err, jobs.ErrBusy) || busy.Job != first || busy.Operation != "prune" {
 		t.Fatalf("second writer: %v", err)
 	}
-	if w, ok := e.Writer("disk"); !ok || w.ID != first {
-		t.Errorf("writer: %v %v", w.ID, ok)
+	if _, err := e.Claim("disk"); !errors.As(err, &busy) {
+		t.Errorf("claim: %v", err)
 	}
-	wait(t, e, start(t, e, jobs.Request{Writes: "other disk", Run: returns(nil)}))
+	wait(t, e, start(t, e, jobs.Request{Writes: []string{"other disk", "third disk"}, Run: returns(nil)}))
 	wait(t, e, start(t, e, jobs.Request{Run: returns(nil)}))
 	if err := e.Cancel(first); err != nil {
 		t.Fatal(err)
 	}
 	wait(t, e, first)
-	wait(t, e, start(t, e, jobs.Request{Writes: "disk", Run: returns(nil)}))
-	if _, ok := e.Writer("disk"); ok {
-		t.Error("the resource is still taken")
+	wait(t, e, start(t, e, jobs.Request{Writes: []string{"disk"}, Run: returns(nil)}))
+	release, err := e.Claim("disk")
+	if err != nil {
+		t.Fatalf("claim after the end: %v", err)
 	}
+	release()
+}
+
+// Claims wait for each other, and a job waits for a claim; neither is refused for it.
+func TestClaims(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := jobs.New(jobs.Options{})
+		release, err := e.Claim("disk")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var second atomic.Bool
+		go func() {
+			release, err := e.Claim("disk")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			second.Store(true)
+			release()
+		}()
+		synctest.Wait()
+		if second.Load() {
+			t.Error("two claims at once")
+		}
+		release()
+		synctest.Wait()
+		if !second.Load() {
+			t.Error("the second claim waits for nobody")
+		}
+
+		release, err = e.Claim("disk")
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := start(t, e, jobs.Request{Writes: []string{"disk"}, Run: returns(nil)})
+		synctest.Wait()
+		if j := e.Jobs()[0]; j.State != jobs.Queued {
+			t.Errorf("the job is %s beside a claim", j.State)
+		}
+		release()
+		wait(t, e, id)
+	})
 }
 
 func TestLimits(t *testing.T) {
@@ -274,7 +318,7 @@ func TestConcurrently(t *testing.T) {
 		clients.Go(func() {
 			for range 20 {
 				id, err := e.Start(jobs.Request{
-					Sender: fmt.Sprint(n), Cancelable: true, Writes: fmt.Sprint("disk", n%7),
+					Sender: fmt.Sprint(n), Cancelable: true, Writes: []string{fmt.Sprint("disk", n%7)},
 					Run: func(_ context.Context, p *jobs.Progress) error {
 						p.Items(1, 2, 0)
 						p.Detail("n", n)

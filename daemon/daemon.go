@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/jobs"
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// DefaultRunDir is where early boot leaves what it did, and the daemon what it does.
+const DefaultRunDir = "/run/impermanence"
+
+// Options say where a [Daemon] finds things. Log and Now must be set.
+type Options struct {
+	Version string
+	Config  config.LoadOptions
+	RunDir  string // holds boot.json and persist.json; empty: DefaultRunDir
+	Device  string // instead of every configured device
+	Sysroot string // where the booted system is; empty: "/"
+	Top     string // where the top level is mounted; empty: RunDir/top when it is mounted there, else nowhere
+	Placer  Placer // puts entries in their places; nil: the one that fits, see [NewPlacer]
+	Log     *zap.Logger
+	Now     func() time.Time
+	Notify  Notifier // tells the service manager; nil: nobody
+}
+
+// Daemon is what the daemon knows, and what it can be asked to do. Its methods may be called from several goroutines.
+type Daemon struct {
+	opts    Options
+	log     *zap.Logger
+	jobs    *jobs.Engine
+	files   *filesystems
+	status  *status
+	changed atomic.Pointer[func(dbus.Change)]
+
+	loading   sync.Mutex // one reading of the configuration at a time
+	looking   sync.Mutex // one look at a time; held too by who knows better what was seen
+	firstLook sync.Once
+	mu        sync.Mutex // guards what is below
+	config    *config.Config
+	wrong     error // why the configuration on disk is not in force
+	seen      seen
+}
+
+var _ dbus.Backend = (*Daemon)(nil)
+
+// New returns a daemon that has read its configuration and looked at nothing else. A wrong configuration is not an error:
+// the daemon tells of it, and refuses what would need it.
+func New(opts Options) *Daemon {
+	if opts.RunDir == "" {
+		opts.RunDir = DefaultRunDir
+	}
+	if opts.Sysroot == "" {
+		opts.Sysroot = "/"
+	}
+	if opts.Placer == nil {
+		opts.Placer = NewPlacer(opts.Sysroot, opts.RunDir)
+	}
+	if opts.Notify == nil {
+		opts.Notify = func(string) {}
+	}
+	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log)}
+	d.jobs = jobs.New(jobs.Options{Changed: d.jobsChanged, Log: opts.Log})
+	d.config, d.wrong = load(opts.Config)
+	if d.wrong != nil {
+		d.config = &config.Config{}
+		d.log.Error("the configuration is wrong, none is in force", zap.Error(d.wrong))
+	}
+	return d
+}
+
+// OnChange sets who is told that something may have changed. There is one listener.
+func (d *Daemon) OnChange(listener func(dbus.Change)) { d.changed.Store(&listener) }
+
+// tell says that something may have changed.
+func (d *Daemon) tell(what dbus.Change) {
+	if listener := d.changed.Load(); listener != nil {
+		(*listener)(what)
+	}
+}
+
+// jobsChanged follows the jobs: the bus is told, and the service manager.
+func (d *Daemon) jobsChanged() {
+	d.tell(dbus.JobsChanged | dbus.ManagerChanged)
+	d.status.show(d.jobs.Jobs())
+}
+
+// current returns the configuration in force, never nil, and what is wrong with the one on disk.
+func (d *Daemon) current() (*config.Config, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.config, d.wrong
+}

@@ -1,0 +1,110 @@
+package daemon
+
+import (
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/impermanence/impermanence/btrfsops"
+)
+
+// lingering is how long a file system stays open after its last use. Open, it keeps its device busy without anyone seeing
+// why; closed, the next use pays for a mount.
+const lingering = 10 * time.Second
+
+// filesystems opens top levels when they are needed, and closes them when nobody has used them for a while.
+type filesystems struct {
+	log *zap.Logger
+
+	mu   sync.Mutex
+	open map[string]*openFilesystem // by device
+}
+
+type openFilesystem struct {
+	*btrfsops.Filesystem
+	users int
+	close *time.Timer // runs while users is 0
+}
+
+func newFilesystems(log *zap.Logger) *filesystems {
+	return &filesystems{log: log, open: map[string]*openFilesystem{}}
+}
+
+// use calls f with the file system of a place.
+func (fs *filesystems) use(p place, f func(*btrfsops.Filesystem) error) error {
+	o, err := fs.acquire(p)
+	if err != nil {
+		return err
+	}
+	defer fs.release(p.device, o)
+	return f(o.Filesystem)
+}
+
+func (fs *filesystems) acquire(p place) (*openFilesystem, error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	o := fs.open[p.device]
+	if o == nil {
+		opened, err := openTopLevel(p)
+		if err != nil {
+			return nil, err
+		}
+		o = &openFilesystem{Filesystem: opened}
+		fs.open[p.device] = o
+	}
+	if o.close != nil {
+		o.close.Stop()
+		o.close = nil
+	}
+	o.users++
+	return o, nil
+}
+
+// openTopLevel opens the file system of a place: where its top level is mounted, else by a mount that only this process
+// has.
+func openTopLevel(p place) (*btrfsops.Filesystem, error) {
+	if p.top != "" {
+		return btrfsops.OpenMounted(p.top)
+	}
+	return btrfsops.OpenDevice(p.device)
+}
+
+func (fs *filesystems) release(device string, o *openFilesystem) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	o.users--
+	if o.users == 0 {
+		o.close = time.AfterFunc(lingering, func() { fs.closeIdle(device) })
+	}
+}
+
+// closeIdle closes the file system of device unless somebody uses it.
+func (fs *filesystems) closeIdle(device string) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	o := fs.open[device]
+	if o == nil || o.users > 0 {
+		return
+	}
+	if o.close != nil {
+		o.close.Stop()
+	}
+	delete(fs.open, device)
+	if err := o.Close(); err != nil {
+		fs.log.Warn("close file system", zap.String("device", device), zap.Error(err))
+	}
+}
+
+// close closes every file system that nobody uses.
+func (fs *filesystems) close() {
+	fs.mu.Lock()
+	devices := make([]string, 0, len(fs.open))
+	for device := range fs.open {
+		devices = append(devices, device)
+	}
+	fs.mu.Unlock()
+	for _, device := range devices {
+		fs.closeIdle(device)
+	}
+}

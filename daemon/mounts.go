@@ -1,0 +1,58 @@
+package daemon
+
+import (
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
+
+	"github.com/impermanence/impermanence/btrfsops"
+)
+
+// mountTable is what is mounted, by mount point; of mounts on top of each other, the topmost.
+type mountTable map[string]*mountinfo.Info
+
+// readMounts reads the mount table of this process.
+func readMounts() (mountTable, error) {
+	mounts, err := mountinfo.GetMounts(nil)
+	if err != nil {
+		return nil, fmt.Errorf("read mounts: %w", err)
+	}
+	table := make(mountTable, len(mounts))
+	for _, m := range mounts {
+		table[m.Mountpoint] = m
+	}
+	return table, nil
+}
+
+// at returns the btrfs mount at dir, nil when there is none.
+func (t mountTable) at(dir string) *mountinfo.Info {
+	if m := t[dir]; m != nil && m.FSType == "btrfs" {
+		return m
+	}
+	return nil
+}
+
+// holding returns the btrfs mount that path is on, nil when it is on another file system.
+func (t mountTable) holding(path string) *mountinfo.Info {
+	for t[path] == nil && path != "/" {
+		path = filepath.Dir(path)
+	}
+	return t.at(path)
+}
+
+// mountedSubvolume returns the id of the subvolume that is mounted; 0 for no mount.
+func mountedSubvolume(m *mountinfo.Info) btrfsops.SubvolumeID {
+	if m == nil {
+		return 0
+	}
+	for option := range strings.SplitSeq(m.VFSOptions, ",") {
+		if value, found := strings.CutPrefix(option, "subvolid="); found {
+			id, _ := strconv.ParseUint(value, 10, 64)
+			return btrfsops.SubvolumeID(id)
+		}
+	}
+	return 0
+}

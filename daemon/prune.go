@@ -1,0 +1,221 @@
+package daemon
+
+import (
+	"context"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/jobs"
+	"github.com/impermanence/impermanence/daemon/retention"
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// PlanPrune tells what Prune would do.
+func (d *Daemon) PlanPrune(ctx context.Context, o dbus.PruneOptions) ([]dbus.PlanItem, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, toBus(err)
+	}
+	places, err := d.places()
+	if err != nil {
+		return nil, toBus(err)
+	}
+	var items []dbus.PlanItem
+	for _, p := range places {
+		plan, err := d.plan(p, o, true)
+		if err != nil {
+			return nil, toBus(err)
+		}
+		for _, decision := range plan {
+			items = append(items, dbus.PlanItem{
+				Root: p.outside(btrfsops.SubvolumeID(decision.Root.ID)), Name: decision.Root.Name,
+				Remove: decision.Remove, Reasons: decision.Reasons,
+			})
+		}
+	}
+	return items, nil
+}
+
+// plan decides what becomes of the roots of a place. Sizes are asked for when there is too little room, and when they are
+// wanted: without them, all that may go for want of space is planned to.
+func (d *Daemon) plan(p place, o dbus.PruneOptions, sizes bool) ([]retention.Decision, error) {
+	roots, err := d.rootsOf(p)
+	if err != nil {
+		return nil, err
+	}
+	var decisions []retention.Decision
+	err = d.files.use(p, func(fs *btrfsops.Filesystem) error {
+		space, err := fs.Space()
+		if err != nil {
+			return err
+		}
+		cfg, _ := d.current()
+		policy := policyOf(cfg.Retention, o, space.Total)
+		facts := make([]retention.Root, len(roots))
+		for i, r := range roots {
+			facts[i] = r.facts()
+			if sizes && space.Free < policy.MinFree {
+				if facts[i].Size, err = fs.ExclusiveBytes(r.ID); err != nil {
+					return err
+				}
+			}
+		}
+		decisions = retention.Plan(facts, policy, d.opts.Now(), space.Free)
+		return nil
+	})
+	return decisions, err
+}
+
+// facts is what the policy is told of a root.
+func (r guardedRoot) facts() retention.Root {
+	f := retention.Root{
+		ID: uint64(r.ID), Name: r.Name, Time: r.RolledOver, Since: r.Created, Protected: reasonNames(r.reasons),
+	}
+	switch {
+	case r.Deleting:
+		f.Leftover = retention.PartlyDeleted
+	case r.Kind == btrfsops.KindDiscarded:
+		f.Leftover = retention.Discarded
+	}
+	return f
+}
+
+// policyOf is the configured policy with what was asked for this once. total is the size of the file system, for a
+// minFree in percent.
+func policyOf(r config.Retention, o dbus.PruneOptions, total uint64) retention.Policy {
+	const percent = 100
+	p := retention.Policy{
+		KeepWithin: r.KeepWithin, KeepLast: r.KeepLast, KeepHourly: r.KeepHourly, KeepDaily: r.KeepDaily,
+		KeepWeekly: r.KeepWeekly, KeepMonthly: r.KeepMonthly, KeepYearly: r.KeepYearly,
+		MinFree: max(r.MinFree.Bytes, uint64(float64(total)*r.MinFree.Percent/percent)),
+	}
+	if o.KeepWithin != nil {
+		p.KeepWithin = *o.KeepWithin
+	}
+	for _, override := range []struct {
+		asked *uint32
+		count *int
+	}{
+		{o.KeepLast, &p.KeepLast},
+		{o.KeepHourly, &p.KeepHourly},
+		{o.KeepDaily, &p.KeepDaily},
+		{o.KeepWeekly, &p.KeepWeekly},
+		{o.KeepMonthly, &p.KeepMonthly},
+		{o.KeepYearly, &p.KeepYearly},
+	} {
+		if override.asked != nil {
+			*override.count = int(*override.asked)
+		}
+	}
+	return p
+}
+
+// Prune starts a job that deletes what the policy does not keep.
+func (d *Daemon) Prune(_ context.Context, c dbus.Caller, o dbus.PruneOptions) (uint64, error) {
+	places, err := d.places()
+	if err != nil {
+		return 0, toBus(err)
+	}
+	var devices []string
+	for _, p := range places {
+		devices = append(devices, p.device)
+	}
+	return d.start(jobs.Request{
+		Operation: "prune", Sender: c.Sender, UID: c.UID, Cancelable: true, Writes: devices,
+		Run: func(ctx context.Context, p *jobs.Progress) error { return d.prune(ctx, p, places, o) },
+	})
+}
+
+// prune is the job.
+func (d *Daemon) prune(ctx context.Context, progress *jobs.Progress, places []place, o dbus.PruneOptions) error {
+	t := &tally{progress: progress}
+	var err error
+	for _, p := range places {
+		if err = d.prunePlace(ctx, p, o, t); err != nil {
+			break
+		}
+	}
+	err = t.result(err)
+	record := pruneRecord{Time: d.opts.Now().UTC(), Result: "done", Deleted: t.deleted, Failed: t.failed}
+	if err != nil {
+		record.Result = err.Error()
+	}
+	d.writePruneRecord(record)
+	return err
+}
+
+// prunePlace deletes what the rules do not keep, then, while there is too little room, what is oldest.
+func (d *Daemon) prunePlace(ctx context.Context, p place, o dbus.PruneOptions, t *tally) error {
+	t.progress.Stage("planning")
+	plan, err := d.plan(p, o, false)
+	if err != nil {
+		return err
+	}
+	var doomed []btrfsops.OldRoot
+	short := false
+	for _, decision := range retention.Removals(plan) {
+		short = short || decision.Need
+		if !decision.Need {
+			doomed = append(doomed, doomedRoot(decision))
+		}
+	}
+	t.total += uint64(len(doomed))
+	t.progress.Items(t.done, t.total, 0)
+	return d.files.use(p, func(fs *btrfsops.Filesystem) error {
+		t.progress.Stage("deleting")
+		report, err := d.delete(ctx, fs, p, doomed, t)
+		if err != nil {
+			return err
+		}
+		if short {
+			return d.pruneForSpace(ctx, fs, p, o, t)
+		}
+		if o.Wait {
+			t.progress.Stage("waiting for the space")
+			return fs.WaitCleaned(ctx, report.Subvolumes)
+		}
+		return nil
+	})
+}
+
+func doomedRoot(d retention.Decision) btrfsops.OldRoot {
+	return btrfsops.OldRoot{ID: btrfsops.SubvolumeID(d.Root.ID), Name: d.Root.Name}
+}
+
+// pruneForSpace deletes one root after the other until there is room. What a deletion frees is known only when the
+// cleaner is done, so each is waited for, and the plan is made anew.
+func (d *Daemon) pruneForSpace(ctx context.Context, fs *btrfsops.Filesystem, p place, o dbus.PruneOptions, t *tally) error {
+	failed := len(t.failed)
+	for {
+		t.progress.Stage("waiting for the space")
+		pending, err := fs.Uncleaned()
+		if err != nil {
+			return err
+		}
+		if err := fs.WaitCleaned(ctx, pending); err != nil {
+			return err
+		}
+		plan, err := d.plan(p, o, false)
+		if err != nil {
+			return err
+		}
+		next := neededNext(plan)
+		if next == nil || len(t.failed) > failed {
+			return nil // room enough, nothing left to delete, or it can't be deleted
+		}
+		t.progress.Stage("deleting for want of space")
+		t.total++
+		if _, err := d.delete(ctx, fs, p, next, t); err != nil {
+			return err
+		}
+	}
+}
+
+// neededNext is the root that has to go first for want of space, if one has.
+func neededNext(plan []retention.Decision) []btrfsops.OldRoot {
+	for _, decision := range retention.Removals(plan) {
+		if decision.Need {
+			return []btrfsops.OldRoot{doomedRoot(decision)}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,212 @@
+package daemon
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// guardedRoot is an old root or snapshot with where it is and why it may not be deleted.
+type guardedRoot struct {
+	btrfsops.OldRoot
+	place   place
+	reasons []btrfsops.ProtectReason
+}
+
+func (r guardedRoot) outside() uint64 { return r.place.outside(r.ID) }
+
+// rootsOf lists the roots of a place, oldest first.
+func (d *Daemon) rootsOf(p place) ([]guardedRoot, error) {
+	var list []guardedRoot
+	err := d.files.use(p, func(fs *btrfsops.Filesystem) error {
+		roots, err := fs.ListRoots(p.guards.Layout)
+		if err != nil {
+			return err
+		}
+		protected, err := fs.Protected(p.guards)
+		if err != nil {
+			return err
+		}
+		list = make([]guardedRoot, len(roots))
+		for i, r := range roots {
+			list[i] = guardedRoot{r, p, protected[r.ID]}
+		}
+		return nil
+	})
+	return list, err
+}
+
+// allRoots lists the roots of all places, oldest first.
+func (d *Daemon) allRoots() ([]guardedRoot, error) {
+	places, err := d.places()
+	if err != nil {
+		return nil, err
+	}
+	var all []guardedRoot
+	for _, p := range places {
+		list, err := d.rootsOf(p)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	slices.SortStableFunc(all, func(a, b guardedRoot) int {
+		return cmp.Or(a.RolledOver.Compare(b.RolledOver), cmp.Compare(a.outside(), b.outside()))
+	})
+	return all, nil
+}
+
+// find returns the roots with these ids, each once, in the order of the ids.
+func (d *Daemon) find(ids ...uint64) ([]guardedRoot, error) {
+	all, err := d.allRoots()
+	if err != nil {
+		return nil, err
+	}
+	byID := make(map[uint64]guardedRoot, len(all))
+	for _, r := range all {
+		byID[r.outside()] = r
+	}
+	var found []guardedRoot
+	for _, id := range ids {
+		r, ok := byID[id]
+		switch {
+		case !ok:
+			return nil, named(dbus.ErrNoSuchRoot, "there is no old root or snapshot with id %d", id)
+		case !slices.ContainsFunc(found, func(f guardedRoot) bool { return f.outside() == id }):
+			found = append(found, r)
+		}
+	}
+	return found, nil
+}
+
+// Roots lists the old roots and snapshots that f selects, oldest first.
+func (d *Daemon) Roots(ctx context.Context, f dbus.RootFilter) ([]dbus.Root, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, toBus(err)
+	}
+	all, err := d.allRoots()
+	if err != nil {
+		return nil, toBus(err)
+	}
+	shown := make([]dbus.Root, 0, len(all))
+	for _, r := range all {
+		if (f.Kind == "" || f.Kind == string(r.Kind)) && (f.Pinned == nil || *f.Pinned == r.Pinned) {
+			shown = append(shown, r.show())
+		}
+	}
+	return shown, nil
+}
+
+// show is a root as the bus shows it.
+func (r guardedRoot) show() dbus.Root {
+	return dbus.Root{
+		ID: r.outside(), Name: r.Name, Kind: string(r.Kind), Label: r.Label, UUID: r.UUID, Path: r.Path, BootID: r.BootID,
+		Created: r.Created, RolledOver: r.RolledOver, ReadOnly: r.ReadOnly, Pinned: r.Pinned, Deleting: r.Deleting,
+		ProtectReasons: reasonNames(r.reasons),
+	}
+}
+
+func reasonNames(reasons []btrfsops.ProtectReason) []string {
+	names := make([]string, len(reasons))
+	for i, r := range reasons {
+		names[i] = string(r)
+	}
+	return names
+}
+
+// SetPinned pins a root, or lets retention have it again.
+func (d *Daemon) SetPinned(_ context.Context, id uint64, pinned bool) error {
+	return toBus(d.annotate(id, func(fs *btrfsops.Filesystem, r guardedRoot) error {
+		return fs.SetPinned(r.place.guards.Layout, r.ID, pinned)
+	}))
+}
+
+// SetLabel changes the label of a root.
+func (d *Daemon) SetLabel(_ context.Context, id uint64, label string) error {
+	return toBus(d.annotate(id, func(fs *btrfsops.Filesystem, r guardedRoot) error {
+		return fs.SetLabel(r.place.guards.Layout, r.ID, label)
+	}))
+}
+
+// annotate changes what stands on a root.
+func (d *Daemon) annotate(id uint64, change func(*btrfsops.Filesystem, guardedRoot) error) error {
+	found, err := d.find(id)
+	if err != nil {
+		return err
+	}
+	r := found[0]
+	return d.write(r.place, dbus.RootsChanged, func(fs *btrfsops.Filesystem) error { return change(fs, r) })
+}
+
+// write makes a change that takes no longer than a blink. Such changes wait for each other, not for a job: that one is
+// named as the one in the way.
+func (d *Daemon) write(p place, what dbus.Change, change func(*btrfsops.Filesystem) error) error {
+	release, err := d.jobs.Claim(p.device)
+	if err != nil {
+		return err
+	}
+	defer release()
+	err = d.files.use(p, change)
+	d.tell(what)
+	return err
+}
+
+// nextOf returns what was asked for the next boot, an old root by its id.
+func nextOf(fs *btrfsops.Filesystem, p place) (string, error) {
+	next, err := fs.NextBoot(p.guards.Layout)
+	if err != nil || next == btrfsops.NextFresh || next == btrfsops.NextKeep {
+		return next, err
+	}
+	roots, err := fs.ListRoots(p.guards.Layout)
+	if err != nil {
+		return "", err
+	}
+	for _, r := range roots {
+		if r.Name == next {
+			return strconv.FormatUint(p.outside(r.ID), 10), nil
+		}
+	}
+	return btrfsops.NextFresh, nil // it is gone: early boot will find that too
+}
+
+// SetNextBoot chooses what the next boot does.
+func (d *Daemon) SetNextBoot(_ context.Context, value string) error {
+	return toBus(d.setNextBoot(value))
+}
+
+func (d *Daemon) setNextBoot(value string) error {
+	p, err := d.root()
+	if err != nil {
+		return err
+	}
+	next := value
+	if value != btrfsops.NextFresh && value != btrfsops.NextKeep {
+		id, err := strconv.ParseUint(value, 10, 64)
+		if err != nil {
+			return named(dbus.ErrInvalidArgs, "next boot %q: give %q, %q, or the id of an old root", value, btrfsops.NextFresh, btrfsops.NextKeep)
+		}
+		found, err := d.find(id)
+		if err != nil {
+			return err
+		}
+		if found[0].place.mountPoint != p.mountPoint {
+			return named(dbus.ErrInvalidArgs, "%q is an old root of %s, not of %s", found[0].Name, found[0].place.mountPoint, p.mountPoint)
+		}
+		next = found[0].Name
+	}
+	return d.write(p, dbus.ManagerChanged|dbus.RootsChanged, func(fs *btrfsops.Filesystem) error {
+		d.looking.Lock()
+		defer d.looking.Unlock()
+		if err := fs.SetNextBoot(p.guards.Layout, next); err != nil {
+			return err
+		}
+		d.mu.Lock()
+		d.seen.next = value
+		d.mu.Unlock()
+		return nil
+	})
+}

@@ -1,0 +1,189 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"go.uber.org/zap"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/dbus"
+	"github.com/impermanence/impermanence/persist"
+)
+
+// seen is what the daemon saw when it looked last. What it tells of without looking again is here.
+type seen struct {
+	filesystem string // UUID
+	booted     uint64
+	next       string
+	boot       dbus.Details
+	lastPrune  time.Time
+	entries    []dbus.Entry
+}
+
+// Rescan looks again at everything that others may have changed, and tells what is different.
+func (d *Daemon) Rescan(ctx context.Context) error {
+	err := d.look(ctx)
+	d.tell(dbus.EverythingChanged)
+	return toBus(err)
+}
+
+// lookOnce looks when nobody has done so yet.
+func (d *Daemon) lookOnce() {
+	d.firstLook.Do(func() {
+		if err := d.look(context.Background()); err != nil {
+			d.log.Warn("look around", zap.Error(err))
+		}
+	})
+}
+
+// look looks at the file system, the entries, and what early boot left. What can't be seen is told as not known; the
+// error says why.
+func (d *Daemon) look(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d.looking.Lock()
+	defer d.looking.Unlock()
+	cfg, _ := d.current()
+	var now seen
+	now.boot = d.readBoot()
+	now.lastPrune = d.readLastPrune()
+	entries, err := d.inspect(cfg)
+	now.entries = entries
+	if len(cfg.Ephemeral) > 0 {
+		err = errors.Join(err, d.lookAtRoot(&now))
+	}
+	d.mu.Lock()
+	d.seen = now
+	d.mu.Unlock()
+	return err
+}
+
+// lookAtRoot looks at the file system that "/" is on.
+func (d *Daemon) lookAtRoot(now *seen) error {
+	p, err := d.root()
+	if err != nil {
+		return err
+	}
+	now.booted = p.outside(p.guards.Booted)
+	return d.files.use(p, func(fs *btrfsops.Filesystem) error {
+		now.filesystem = fs.UUID()
+		next, err := nextOf(fs, p)
+		now.next = next
+		return err
+	})
+}
+
+// inspect returns how the entries stand.
+func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
+	statuses, err := persist.Inspect(persist.Options{Sysroot: d.opts.Sysroot}, cfg.Entries())
+	entries := make([]dbus.Entry, 0, len(statuses))
+	for _, s := range statuses {
+		e := s.Entry
+		entries = append(entries, dbus.Entry{
+			Target: e.Target, Source: e.Source, Kind: e.Kind.String(), Method: e.Method.String(),
+			User: e.User, Group: e.Group, Mode: e.Mode.Bits, State: s.State.String(),
+			LastError: errorInfo(s.Err), Origin: e.Origin.String(),
+		})
+	}
+	return entries, err
+}
+
+// readBoot reads what early boot did with the first ephemeral mount point. There is nothing to tell when it did not run.
+func (d *Daemon) readBoot() dbus.Details {
+	records, err := btrfsops.ReadBootRecords(filepath.Join(d.opts.RunDir, btrfsops.BootRecordName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.log.Warn("what early boot did is not known", zap.Error(err))
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	details := bootDetails(records[0])
+	var failures []string
+	for _, r := range records {
+		if r.Outcome == btrfsops.OutcomeFailed {
+			failures = append(failures, r.MountPoint+": "+r.Error)
+		}
+	}
+	if len(failures) > 0 {
+		details["failures"] = failures
+	}
+	return details
+}
+
+// bootDetails is a boot record as the bus shows it. What is empty is left out.
+func bootDetails(r btrfsops.BootRecord) dbus.Details {
+	details := dbus.Details{}
+	for key, value := range map[string]string{
+		"mountPoint": r.MountPoint, "outcome": string(r.Outcome), "reason": r.Reason, "error": r.Error, "bootID": r.BootID,
+		"device": r.Device, "oldRoot": r.Report.OldRoot, "source": r.Report.Source, "recovered": r.Report.Recovered,
+	} {
+		if value != "" {
+			details[key] = value
+		}
+	}
+	for key, value := range map[string]uint64{
+		"fresh": uint64(r.Report.Fresh), "former": uint64(r.Report.Former), "timeUSec": usec(r.Time),
+		"rolledOverUSec": usec(r.Report.RolledOver), "durationUSec": uint64(r.Report.Duration.Microseconds()),
+	} {
+		if value != 0 {
+			details[key] = value
+		}
+	}
+	return details
+}
+
+// usec is a time in microseconds since 1970; 0 for none.
+func usec(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
+	}
+	return uint64(max(0, t.UnixMicro()))
+}
+
+// pruneRecord is what the runtime directory holds of the last prune.
+type pruneRecord struct {
+	Time    time.Time `json:"time"`
+	Result  string    `json:"result"`
+	Deleted []string  `json:"deleted,omitempty"`
+	Failed  []string  `json:"failed,omitempty"`
+}
+
+func (d *Daemon) pruneRecordPath() string { return filepath.Join(d.opts.RunDir, "prune.json") }
+
+// readLastPrune returns when something was last pruned in this boot.
+func (d *Daemon) readLastPrune() time.Time {
+	var record pruneRecord
+	data, err := os.ReadFile(d.pruneRecordPath())
+	if err == nil {
+		err = json.Unmarshal(data, &record)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		d.log.Warn("when was last pruned is not known", zap.Error(err))
+	}
+	return record.Time
+}
+
+// writePruneRecord remembers a prune for the next start of the daemon.
+func (d *Daemon) writePruneRecord(record pruneRecord) {
+	data, err := json.MarshalIndent(record, "", "  ")
+	if err == nil {
+		err = renameio.WriteFile(d.pruneRecordPath(), append(data, '\n'), 0o644)
+	}
+	if err != nil {
+		d.log.Warn("remember the prune", zap.Error(err))
+	}
+	d.looking.Lock()
+	defer d.looking.Unlock()
+	d.mu.Lock()
+	d.seen.lastPrune = record.Time
+	d.mu.Unlock()
+}

@@ -1,0 +1,118 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+)
+
+// Task is a part of the running daemon.
+type Task interface {
+	// Run works until ctx ends, finishes what is in flight, and returns nil; an error ends the daemon.
+	Run(ctx context.Context) error
+	// Ready is closed when the task does what it is for.
+	Ready() <-chan struct{}
+	// String names the task.
+	String() string
+}
+
+// pinger is a task that can be asked whether it is alive.
+type pinger interface {
+	Ping(ctx context.Context) error
+}
+
+// Supervise runs the daemon with the tasks that serve it until ctx ends or a task fails. It says READY=1 when every task
+// is ready, then looks around; it says STOPPING=1 before the tasks end, and returns when the jobs have ended too. reload
+// are the requests to read the configuration again.
+func (d *Daemon) Supervise(ctx context.Context, reload <-chan os.Signal, tasks ...Task) error {
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	group, failing := errgroup.WithContext(serving)
+	for _, t := range tasks {
+		group.Go(func() error {
+			if err := t.Run(failing); err != nil {
+				return fmt.Errorf("%s: %w", t, err)
+			}
+			return nil
+		})
+	}
+	group.Go(func() error { return d.attend(failing, reload, tasks) })
+
+	select {
+	case <-ctx.Done():
+	case <-failing.Done():
+	}
+	d.status.stop()
+	d.log.Info("stopping")
+	stop()
+	d.jobs.Stop() // meanwhile the tasks end: who waits for a job gets its result
+	err := group.Wait()
+	d.files.close()
+	return err
+}
+
+// attend waits until every task is ready, says so, and does what comes up while they run.
+func (d *Daemon) attend(ctx context.Context, reload <-chan os.Signal, tasks []Task) error {
+	for _, t := range tasks {
+		select {
+		case <-t.Ready():
+			d.log.Debug("ready", zap.Stringer("task", t))
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	d.status.ready()
+	d.log.Info("ready", zap.String("version", d.opts.Version))
+	d.lookOnce()
+	watchdog, stop := watchdogTicks(d.log)
+	defer stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-watchdog:
+			d.feedWatchdog(ctx, tasks)
+		case <-reload:
+			_ = d.Reload(ctx) // it has told, and logged, what is wrong
+		}
+	}
+}
+
+// watchdogTicks ticks twice in each interval in which the service manager wants a sign of life; never when it wants none.
+func watchdogTicks(log *zap.Logger) (ticks <-chan time.Time, stop func()) {
+	interval, err := sdnotify.SdWatchdogEnabled(false)
+	if err != nil {
+		log.Warn("the watchdog stays off", zap.Error(err))
+	}
+	if interval <= 0 {
+		return nil, func() {}
+	}
+	ticker := time.NewTicker(interval / 2)
+	return ticker.C, ticker.Stop
+}
+
+// pingTimeout is how long a task may take to show that it lives.
+const pingTimeout = 5 * time.Second
+
+// feedWatchdog gives a sign of life when there is life: the jobs can be read, and the tasks answer.
+func (d *Daemon) feedWatchdog(ctx context.Context, tasks []Task) {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	d.jobs.Jobs()
+	for _, t := range tasks {
+		p, ok := t.(pinger)
+		if !ok {
+			continue
+		}
+		if err := p.Ping(ctx); err != nil {
+			d.log.Error("no sign of life", zap.Stringer("task", t), zap.Error(err))
+			return
+		}
+	}
+	d.opts.Notify(sdnotify.SdNotifyWatchdog)
+}
