@@ -44,11 +44,12 @@ test: build ## Every test; needs root; a skipped test fails it
 	go run $(go_flags) ./test/run $(go_flags) -timeout 30m $(TESTFLAGS) ./...
 
 .PHONY: bench
-bench: build ## Ours, the peers and the limit side by side; needs root, takes a while
+bench: build ## Ours, the peers and the limit side by side; needs root, BENCHFLAGS='-rows prune -full'
 	@$(call root,bench)
 	@test/install-packages bench
 	go test $(go_flags) -run '^$$' -bench . -benchmem ./...
-	go run $(go_flags) ./test/bench $(BENCHFLAGS)
+	go build $(go_flags) -o bin/bench ./test/bench
+	unshare --mount --propagation private bin/bench $(BENCHFLAGS)
 
 .PHONY: lint
 lint: bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## golangci-lint with .golangci.yml, shellcheck on every script
