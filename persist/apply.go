@@ -1,19 +1,227 @@
 package persist
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+)
 
-// Apply puts entries in their places and returns what it did. Entries that fail don't keep others from being applied; the
-// error then joins theirs.
+// Apply puts entries in their places and returns what it did. An entry that fails does not keep others from being applied;
+// the error then joins those of all. When an entry is invalid (its user does not exist) nothing is changed, unless
+// Options.KeepGoing.
 func Apply(ctx context.Context, opts Options, entries []Entry) (Report, error) {
-	return Report{}, ctx.Err()
+	return apply(ctx, &kernel{}, opts, entries)
+}
+
+func apply(ctx context.Context, k *kernel, opts Options, entries []Entry) (Report, error) {
+	var report Report
+	err := onThread(func() error {
+		s, err := newSession(k, opts, entries)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		s.make = newMaker(k)
+		entries = s.resolveHomes(entries)
+		if err := s.validate(entries); err != nil && !opts.KeepGoing {
+			return err
+		}
+		report, err = s.apply(ctx, entries)
+		return err
+	})
+	return report, err
 }
 
 // Inspect says how entries stand. It changes nothing.
 func Inspect(opts Options, entries []Entry) ([]Status, error) {
-	return nil, nil
+	s, err := newSession(&kernel{}, opts, entries)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	entries = s.resolveHomes(entries)
+	plans := Plan(s.facts(entries), entries)
+	statuses := make([]Status, len(plans))
+	for i, p := range plans {
+		statuses[i] = Status{Entry: p.Entry, Method: p.Method, State: p.State, Err: p.Err}
+	}
+	return statuses, nil
 }
 
-// Unmount takes the mounts of entries away, deepest first. What is kept stays kept.
-func Unmount(ctx context.Context, opts Options, entries []Entry) error {
-	return ctx.Err()
+// DryRun gives what Apply would do. It changes nothing.
+func DryRun(opts Options, entries []Entry) ([]Planned, error) {
+	s, err := newSession(&kernel{}, opts, entries)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	entries = s.resolveHomes(entries)
+	return Plan(s.facts(entries), entries), s.validate(entries)
+}
+
+// validate finds what is wrong with entries whatever the disk holds: users and groups that don't exist, and two entries for
+// one place, which may show only when homes are known.
+func (s *session) validate(entries []Entry) error {
+	var problems []error
+	targets := map[string]Origin{}
+	for _, e := range entries {
+		if first, ok := targets[e.Target]; ok {
+			problems = append(problems, entryError(e, fmt.Errorf("%w: %s is configured twice, first in %s", ErrInvalidEntry, e.Target, first)))
+		}
+		targets[e.Target] = e.Origin
+		if _, err := s.users.sourceOwner(e); invalid(err) {
+			problems = append(problems, entryError(e, err))
+		}
+	}
+	return errors.Join(problems...)
+}
+
+// entryError names the place of an entry in the configuration, when it has one.
+func entryError(e Entry, err error) error {
+	if e.Origin.File != "" {
+		return fmt.Errorf("%s: %s: %w", e.Origin, e.Target, err)
+	}
+	return fmt.Errorf("%s: %w", e.Target, err)
+}
+
+// apply puts entries in place, those that others lie in first.
+func (s *session) apply(ctx context.Context, entries []Entry) (Report, error) {
+	report := Report{Results: make([]Result, len(entries))}
+	for i, e := range entries {
+		report.Results[i] = Result{Target: e.Target, Source: e.Source, Kind: e.Kind, Method: e.Method, State: Missing, Origin: e.Origin.String()}
+	}
+	var problems []error
+	for _, wave := range waves(entries) {
+		if err := ctx.Err(); err != nil {
+			return report, errors.Join(append(problems, err)...)
+		}
+		for i, result := range s.applyWave(ctx, entries, wave) {
+			report.Results[wave[i]] = result
+			if result.Err != nil {
+				problems = append(problems, entryError(entries[wave[i]], result.Err))
+			}
+		}
+		s.paths.forget() // what was mounted hides what paths led to
+	}
+	if err := s.writeTable(entries, report); err != nil {
+		problems = append(problems, fmt.Errorf("tell file managers which mounts to hide: %w", err))
+	}
+	return report, errors.Join(problems...)
+}
+
+// applyWave puts those entries in place that don't lie in one another.
+func (s *session) applyWave(ctx context.Context, entries []Entry, wave []int) []Result {
+	chosen := make([]Entry, len(wave))
+	for i, n := range wave {
+		chosen[i] = entries[n]
+	}
+	facts := s.facts(chosen)
+	results := make([]Result, len(wave))
+	for i, p := range Plan(facts, chosen) {
+		results[i] = s.applyOne(ctx, p, facts.Entries[i])
+		if s.opts.Done != nil {
+			s.opts.Done(results[i])
+		}
+	}
+	return results
+}
+
+func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Result {
+	r := Result{Target: p.Entry.Target, Source: p.Entry.Source, Kind: p.Entry.Kind, Method: p.Method, State: p.State, Origin: p.Entry.Origin.String(), Err: p.Err}
+	err := ctx.Err()
+	if err == nil {
+		var done []string
+		done, err = s.execute(p, facts)
+		r.Actions = strings.Join(slices.Compact(done), ", ")
+	}
+	switch {
+	case err != nil:
+		r.State, r.Err = Failed, err
+	case p.State == Missing && len(p.Steps) > 0, p.State == Drifted:
+		r.State, r.Err = InPlace, nil
+	}
+	if r.Err != nil {
+		r.Error = r.Err.Error()
+	}
+	return r
+}
+
+// waves sorts entries by what they lie in: the first wave holds those that lie in no other, the next those that lie in one
+// of the first, and so on. Each is in the order of paths, so that parents are opened once.
+func waves(entries []Entry) [][]int {
+	order := make([]int, len(entries))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return ComparePaths(entries[a].Target, entries[b].Target) })
+	var result [][]int
+	var around []string
+	for _, i := range order {
+		target := entries[i].Target
+		for len(around) > 0 && !below(target, around[len(around)-1]) {
+			around = around[:len(around)-1]
+		}
+		if len(around) == len(result) {
+			result = append(result, nil)
+		}
+		result[len(around)] = append(result[len(around)], i)
+		around = append(around, target)
+	}
+	return result
+}
+
+// writeTable tells libmount of the options that the kernel does not keep.
+func (s *session) writeTable(entries []Entry, report Report) error {
+	table := mountTable{remove: map[string]bool{}}
+	ids := map[uint64]bool{}
+	for i, e := range entries {
+		options := tableOptions(e)
+		if report.Results[i].Method != Bind || len(options) == 0 {
+			continue
+		}
+		if id, ok := s.mountID(e.Target); ok {
+			ids[id] = true
+			table.add = append(table.add, tableEntry{id: id, target: s.tableTarget(e), options: options})
+		}
+	}
+	if len(table.add) == 0 {
+		return nil
+	}
+	sources, err := readMountSources(ids)
+	if err != nil {
+		return err
+	}
+	table.add = slices.DeleteFunc(table.add, func(t tableEntry) bool { return sources[t.id].root == "" })
+	for i := range table.add {
+		t := &table.add[i]
+		t.source, t.root = sources[t.id].device, sources[t.id].root
+	}
+	slices.SortFunc(table.add, func(a, b tableEntry) int { return cmp.Compare(a.target, b.target) })
+	return table.write(s.k, s.opts.MountTable)
+}
+
+// tableTarget gives the path under which libmount is to find the mount of an entry.
+func (s *session) tableTarget(e Entry) string {
+	if laterRoot(s.opts.Sysroot) {
+		return e.Target
+	}
+	return path.Join(s.opts.Sysroot, e.Target)
+}
+
+// mountID gives the number of the mount whose root a path is.
+func (s *session) mountID(p string) (uint64, bool) {
+	dir, name, err := s.paths.parent(p)
+	if err != nil {
+		return 0, false
+	}
+	st, err := s.k.stat(dir, name)
+	if err != nil {
+		return 0, false
+	}
+	o := objectOf(st)
+	return o.MountID, o.Mount
 }

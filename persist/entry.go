@@ -141,10 +141,10 @@ type Entry struct {
 	Mode        Mode
 	Parent      Ownership // of parents that must be made
 
-	// Home is the user in whose home the entry is; empty for none. BelowHome is the entry's path below that home when it
-	// was configured so: the home itself is known only when the root's passwd file is read, and Target and Source
-	// then follow it (Target and Source hold the usual home until then).
-	Home, BelowHome string
+	// Home is the user in whose home the entry is, by the configuration; empty for none. BelowHome is then its path in that
+	// home, and HomeDir the home if the configuration says it. If not, the passwd file of the root being booted does, and
+	// Target and Source follow it when that is read; until then they hold the usual home.
+	Home, HomeDir, BelowHome string
 
 	Method       Method
 	Hide, Trash  bool     // x-gvfs-hide, x-gvfs-trash

@@ -26,3 +26,15 @@ var mountOptions = [...]mountOption{
 	{"nosymfollow", unix.MOUNT_ATTR_NOSYMFOLLOW, 0},
 	{"symfollow", 0, unix.MOUNT_ATTR_NOSYMFOLLOW},
 }
+
+// mountAttributes gives the attributes that options set and clear. Later options win.
+func mountAttributes(options []string) (set, clear uint64) {
+	for _, option := range options {
+		for _, o := range mountOptions {
+			if o.name == option {
+				set, clear = set&^o.clear|o.set, clear&^o.set|o.clear
+			}
+		}
+	}
+	return set, clear
+}

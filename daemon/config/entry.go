@@ -104,8 +104,9 @@ func (d *decoder) place(key string, v *value, p place, e *persist.Entry) bool {
 			return false
 		}
 		e.Target = path.Join(p.home, rel)
-		if !p.homeGiven {
-			e.BelowHome = rel
+		e.BelowHome = rel
+		if p.homeGiven {
+			e.HomeDir = p.home
 		}
 	} else {
 		target, err := absolute(v.text)

@@ -92,7 +92,7 @@ func valueError(err error) bool {
 	if err == nil {
 		return false
 	}
-	for _, about := range []string{"integer", "number", "float", "date", "time", "hour", "minute", "second", "year", "month", "day", "too large", "zone", "decimal"} {
+	for _, about := range []string{"integer", "number", "float", "date", "time", "hour", "minute", "second", "year", "month", "day", "too large", "zone", "decimal", "digit"} {
 		if strings.Contains(err.Error(), about) {
 			return true
 		}

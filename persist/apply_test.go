@@ -1,0 +1,211 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+)
+
+func TestDirectoriesAreBound(t *testing.T) {
+	m := newMachine(t)
+	m.write("/persist/var/log/journal/x", "kept")
+	m.chown("/persist/var/log", 0, 51, 0o2775)
+	entries := []Entry{dirEntry("/var/log"), dirEntry("/var/lib/nixos"), homeEntry(Directory, "demo", ".local/share/app")}
+	m.apply(entries...)
+	m.wantText("/var/log/journal/x", "kept")
+	m.wantOwner("/var/log", "0:51 2775")
+	m.wantOwner("/var/lib/nixos", "0:0 0755")
+	m.wantOwner("/home", "0:0 0755")
+	m.wantOwner("/home/demo", "1000:100 0700")
+	m.wantOwner("/home/demo/.local", "1000:100 0755")
+	m.wantOwner("/persist/home/demo", "1000:100 0700")
+	m.wantOwner("/persist/home/demo/.local/share/app", "1000:100 0755")
+	m.wantUnchanged(entries...)
+	if err := Unmount(context.Background(), m.options(), entries); err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		m.wantMounted(e.Target, false)
+	}
+	m.wantOwner("/var/log", "0:51 2775") // the place mirrors its source
+	m.boot()
+	m.apply(entries...)
+	m.wantText("/var/log/journal/x", "kept")
+}
+
+func TestFiles(t *testing.T) {
+	m := newMachine(t)
+	m.write("/persist/etc/adjtime", "here")
+	secret := fileEntry("/var/keys/secret_file")
+	secret.Parent.Mode = bits(0o700)
+	entries := []Entry{fileEntry("/etc/machine-id"), fileEntry("/etc/adjtime"), secret, homeEntry(File, "demo", ".screenrc")}
+	m.apply(entries...)
+	m.wantText("/etc/machine-id", uninitialized)
+	m.wantOwner("/etc/machine-id", "0:0 0444")
+	m.wantMounted("/etc/machine-id", true)
+	m.wantText("/etc/adjtime", "here")
+	m.wantOwner("/var/keys", "0:0 0700")
+	m.wantOwner("/persist/var/keys", "0:0 0700")
+	if got, err := os.Readlink(m.path("/var/keys/secret_file")); err != nil || got != "/persist/var/keys/secret_file" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	m.wantOwner("/home/demo/.screenrc", "1000:100 0777")
+	m.wantUnchanged(entries...)
+	m.write("/persist/var/keys/secret_file", "through the symlink") // what a program does
+	m.wantUnchanged(entries...)
+	m.boot()
+	m.apply(entries...)
+	m.wantText("/var/keys/secret_file", "through the symlink")
+	m.wantMounted("/var/keys/secret_file", true)
+}
+
+func TestOwnersAreKeptAsConfigured(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/srv/data")
+	e.User, e.Group, e.Mode = "demo", "adm", bits(0o2750)
+	e.Parent = Ownership{User: "log", Mode: bits(0o711)}
+	m.apply(e)
+	m.wantOwner("/srv/data", "1000:4 2750")
+	m.wantOwner("/srv", "50:51 0711")
+	m.chown("/persist/srv/data", 0, 0, 0o755)
+	m.wantStates(Drifted, e)
+	m.apply(e)
+	m.wantOwner("/srv/data", "1000:4 2750")
+	m.wantUnchanged(e)
+}
+
+func TestOwnersThatAreNotConfiguredAreLeft(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/srv/data")
+	m.apply(e)
+	m.chown("/srv/data", 50, 4, 0o1777)
+	m.wantUnchanged(e)
+	m.wantOwner("/persist/srv/data", "50:4 1777")
+}
+
+func TestPrivateDirectoryOfServices(t *testing.T) {
+	m := newMachine(t)
+	m.apply(dirEntry("/var/lib/private/service"))
+	m.wantOwner("/var/lib/private", "0:0 0700")
+	m.wantOwner("/persist/var/lib/private", "0:0 0700")
+	m.wantOwner("/var/lib", "0:0 0755")
+}
+
+func TestSeedingFromWhatIsThere(t *testing.T) {
+	m := newMachine(t)
+	m.write("/var/lib/app/data", "old")
+	m.chown("/var/lib/app", 50, 51, 0o750)
+	m.write("/etc/app.conf", "setting")
+	entries := []Entry{dirEntry("/var/lib/app"), fileEntry("/etc/app.conf")}
+	m.apply(entries...)
+	m.wantText("/persist/var/lib/app/data", "old")
+	m.wantOwner("/persist/var/lib/app", "50:51 0750")
+	m.wantText("/persist/etc/app.conf", "setting")
+	m.wantMounted("/etc/app.conf", true)
+	m.write("/var/lib/app/data", "new")
+	m.wantUnchanged(entries...)
+	m.boot()
+	m.apply(entries...)
+	m.wantText("/var/lib/app/data", "new")
+}
+
+func TestConflictIsReportedAndKept(t *testing.T) {
+	m := newMachine(t)
+	m.write("/var/lib/app/only-here", "mine")
+	m.write("/persist/var/lib/app/data", "kept")
+	e := dirEntry("/var/lib/app")
+	m.wantStates(Conflict, e)
+	report, err := Apply(context.Background(), m.options(), []Entry{e})
+	if !errors.Is(err, ErrConflict) || report.Results[0].State != Conflict {
+		t.Errorf("got %v, %+v", err, report)
+	}
+	m.wantText("/var/lib/app/data", "kept")
+	if err := Unmount(context.Background(), m.options(), []Entry{e}); err != nil {
+		t.Fatal(err)
+	}
+	m.wantText("/var/lib/app/only-here", "mine")
+}
+
+func TestWhatTheSourceWasSeededFromIsNoConflict(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/var/lib/app")
+	m.write("/var/lib/app/data", "from the template")
+	m.apply(e)
+	m.write("/var/lib/app/data", "changed since, and longer")
+	if err := Unmount(context.Background(), m.options(), []Entry{e}); err != nil {
+		t.Fatal(err)
+	}
+	m.wantStates(Missing, e)
+	m.apply(e)
+	m.wantText("/var/lib/app/data", "changed since, and longer")
+}
+
+func TestUnknownUserChangesNothing(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/srv/data")
+	e.User, e.Origin = "nosuch", Origin{File: "impermanence.toml", Line: 7}
+	report, err := Apply(context.Background(), m.options(), []Entry{dirEntry("/var/log"), e})
+	want := `impermanence.toml:7: /srv/data: user "nosuch": user does not exist`
+	if !errors.Is(err, ErrUnknownUser) || err.Error() != want || len(report.Results) != 0 {
+		t.Errorf("got %v, %+v", err, report)
+	}
+	m.wantOwner("/persist/var", "absent")
+	m.wantOwner("/var", "absent")
+	opts := m.options()
+	opts.KeepGoing = true
+	report, err = Apply(context.Background(), opts, []Entry{dirEntry("/var/log"), e})
+	if !errors.Is(err, ErrUnknownUser) || report.Results[0].State != InPlace || report.Results[1].State != Failed {
+		t.Errorf("got %v, %+v", err, report)
+	}
+	m.wantMounted("/var/log", true)
+	m.wantOwner("/srv", "absent")
+}
+
+func TestVolumeThatIsNotMounted(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/data", 0o755)
+	for _, volume := range []string{"/data", "/nowhere"} {
+		e := dirEntry("/var/log")
+		e.Volume, e.Source = volume, volume+"/var/log"
+		_, err := Apply(context.Background(), m.options(), []Entry{e})
+		if !errors.Is(err, ErrNoVolume) {
+			t.Errorf("%s: got %v", volume, err)
+		}
+		m.wantOwner("/var", "absent")
+		m.wantOwner(volume+"/var", "absent")
+	}
+}
+
+func TestMountOptions(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/srv")
+	e.MountOptions = []string{"ro", "nosuid", "noatime", "x-test.note"}
+	m.apply(e)
+	if err := os.WriteFile(m.path("/srv/x"), nil, 0o644); err == nil {
+		t.Error("a read-only mount was written to")
+	}
+	m.wantUnchanged(e)
+	e.MountOptions = []string{"rw", "nodev"}
+	m.wantStates(Drifted, e)
+	m.apply(e)
+	m.write("/srv/x", "written")
+	m.wantUnchanged(e)
+}
+
+func TestEntryBelowAnother(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/scratch", 0o755)
+	inner := dirEntry("/var/lib/app/cache")
+	inner.Volume, inner.Source = "/persist/scratch", "/persist/scratch/app"
+	m.mkdir("/persist/scratch", 0o755)
+	outer := dirEntry("/var/lib/app")
+	m.apply(inner, outer)
+	m.write("/var/lib/app/cache/x", "inner")
+	m.wantText("/persist/scratch/app/x", "inner")
+	m.wantUnchanged(inner, outer)
+	if err := Unmount(context.Background(), m.options(), []Entry{outer, inner}); err != nil {
+		t.Fatal(err)
+	}
+	m.wantMounted("/var/lib/app", false)
+}

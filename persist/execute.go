@@ -1,0 +1,282 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// run does the steps of one entry. After a crash at any of them the next run finds the rest to do: a source is complete or
+// absent, since it is renamed into place only when it is; a place is only what a mount or symlink is put on.
+type run struct {
+	*session
+	entry Entry
+	facts EntryFacts
+	place int // what was made or found in place, to mount on; -1: not opened yet
+}
+
+func (s *session) execute(p Planned, facts EntryFacts) (done []string, err error) {
+	x := &run{session: s, entry: p.Entry, facts: facts, place: -1}
+	defer func() { s.k.close(x.place) }()
+	for _, step := range p.Steps {
+		if err := x.step(step); err != nil {
+			return done, err
+		}
+		if word := step.done(); word != "" {
+			done = append(done, word)
+		}
+	}
+	return done, nil
+}
+
+func (x *run) step(s Step) error {
+	dir, name, err := x.paths.parent(s.Path)
+	if err != nil {
+		return err
+	}
+	switch s.Op {
+	case MakeParent:
+		return x.makeParent(dir, name, s.Owner)
+	case MakeDirectory:
+		fd, err := x.make.directory(dir, name, s.Owner)
+		x.k.close(fd)
+		return err
+	case MakeFile:
+		return x.makeFile(dir, name, s)
+	case Seed:
+		return x.seed(dir, name, s.From)
+	case SetOwner:
+		return x.setOwner(dir, name, s.Owner)
+	case MoveAside:
+		return x.k.moveAside(dir, name)
+	case RemoveLink:
+		return x.k.unlink(dir, name)
+	case MakePlace:
+		return x.makePlace(dir, name, s.From)
+	case Mirror:
+		return x.mirror(dir, name, s.From)
+	case BindMount:
+		return x.bind(dir, name, s.From)
+	case SetOptions:
+		return x.setOptions(dir, name)
+	case MakeLink:
+		return x.makeLink(dir, name, s)
+	case CopyIn:
+		return x.copyIn(dir, name, s.From)
+	}
+	return fmt.Errorf("step %d: %w", s.Op, ErrNotSupported)
+}
+
+// makeParent makes a directory on the way. One that is there by now, made for another entry, is left as it is.
+func (x *run) makeParent(dir int, name string, owner Owner) error {
+	fd, err := x.make.directory(dir, name, owner)
+	x.k.close(fd)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+// makeFile makes a source. With content it is staged, synced and renamed, so that a crash leaves all of it or nothing.
+func (x *run) makeFile(dir int, name string, s Step) error {
+	staged := name
+	if s.Text != "" {
+		staged = stagedName(name)
+		if err := x.k.removeTree(dir, staged); err != nil {
+			return err
+		}
+	}
+	fd, err := x.make.file(dir, staged, s.Owner)
+	if err != nil || s.Text == "" {
+		x.k.close(fd)
+		return err
+	}
+	defer x.k.close(fd)
+	if err := x.k.write(fd, name, []byte(s.Text), 0); err != nil {
+		return err
+	}
+	if err := x.k.sync(fd, name); err != nil {
+		return err
+	}
+	if err := x.k.rename(dir, staged, dir, name, 0); err != nil {
+		return err
+	}
+	return x.syncDir(dir, name)
+}
+
+// syncDir makes a rename durable. dir is opened with O_PATH, which can't be synced.
+func (x *run) syncDir(dir int, name string) error {
+	fd, err := x.k.open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer x.k.close(fd)
+	return x.k.sync(fd, "the directory of "+name)
+}
+
+func (x *run) setOwner(dir int, name string, want Owner) error {
+	fd, err := x.k.open(dir, name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer x.k.close(fd)
+	st, err := x.k.stat(fd, "")
+	if err != nil {
+		return err
+	}
+	o := objectOf(st)
+	if o.Kind != wantedKind(x.entry.Kind) {
+		return fmt.Errorf("%s: %w", name, ErrUnsafePath)
+	}
+	return x.k.setOwner(fd, name, o.Owner, want)
+}
+
+// moveAside renames what is at a name to one beside it that is free.
+func (k *kernel) moveAside(dir int, name string) error {
+	const most = 1000
+	for i := 1; ; i++ {
+		aside := asideName(name, i)
+		err := k.rename(dir, name, dir, aside, unix.RENAME_NOREPLACE)
+		if !errors.Is(err, unix.EEXIST) || i == most {
+			return err
+		}
+	}
+}
+
+// makePlace makes what a mount is put on: empty, but with owner, mode, ACLs and attributes of the source, so that it shows
+// no more than the source does when nothing is mounted.
+func (x *run) makePlace(dir int, name, from string) error {
+	sourceDir, source, err := x.paths.parent(from)
+	if err != nil {
+		return err
+	}
+	object := x.facts.Source
+	if object.Kind == Absent { // made by a step before this one
+		st, err := x.k.stat(sourceDir, source)
+		if err != nil {
+			return err
+		}
+		object = objectOf(st)
+	}
+	if x.entry.Kind == Directory {
+		x.place, err = x.make.directory(dir, name, object.Owner)
+	} else {
+		x.place, err = x.make.file(dir, name, object.Owner)
+	}
+	if err != nil {
+		return err
+	}
+	return x.copyAttributes(sourceDir, source, x.place, name)
+}
+
+// copyAttributes gives a place the extended attributes of the source, ACLs among them.
+func (x *run) copyAttributes(sourceDir int, source string, place int, name string) error {
+	fd, err := x.k.open(sourceDir, source, openFlags)
+	if err != nil {
+		return err
+	}
+	defer x.k.close(fd)
+	attrs, err := x.k.readXattrs(fd, source)
+	if err != nil || len(attrs) == 0 {
+		return err
+	}
+	if x.entry.Kind == Directory { // opened with O_PATH
+		readable, err := x.k.open(place, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+		if err != nil {
+			return err
+		}
+		defer x.k.close(readable)
+		place = readable
+	}
+	err = x.k.writeXattrs(place, name, attrs)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil // the root is on a file system without them; nothing is kept there
+	}
+	return err
+}
+
+// mirror gives an existing place the looks of the source.
+func (x *run) mirror(dir int, name, from string) error {
+	sourceDir, source, err := x.paths.parent(from)
+	if err != nil {
+		return err
+	}
+	st, err := x.k.stat(sourceDir, source)
+	if err != nil {
+		return err
+	}
+	if err := x.setOwner(dir, name, objectOf(st).Owner); err != nil {
+		return err
+	}
+	flags := uint64(openFlags)
+	if x.entry.Kind == Directory {
+		flags = unix.O_PATH | unix.O_DIRECTORY
+	}
+	fd, err := x.k.open(dir, name, flags)
+	if err != nil {
+		return err
+	}
+	defer x.k.close(fd)
+	return x.copyAttributes(sourceDir, source, fd, name)
+}
+
+// bind mounts the source on its place. Both are held by descriptors, and checked to be what they should be before anything
+// is mounted, so it does not matter what their names lead to by then.
+func (x *run) bind(dir int, name, from string) error {
+	sourceDir, source, err := x.paths.parent(from)
+	if err != nil {
+		return err
+	}
+	tree, err := x.k.cloneTree(sourceDir, source)
+	if err != nil {
+		return err
+	}
+	defer x.k.close(tree)
+	st, err := x.k.stat(tree, "")
+	if err != nil {
+		return err
+	}
+	if o := objectOf(st); o.Kind != wantedKind(x.entry.Kind) {
+		return fmt.Errorf("%s is %s: %w", from, o.Kind, ErrWrongKind)
+	}
+	if x.place < 0 {
+		if x.place, err = x.openPlace(dir, name); err != nil {
+			return err
+		}
+	}
+	if set, clear := mountAttributes(x.entry.MountOptions); set|clear != 0 {
+		if err := x.k.setMountOptions(tree, name, set, clear); err != nil {
+			return err
+		}
+	}
+	return x.k.attach(tree, x.place, x.entry.Target)
+}
+
+// openPlace opens what is to be mounted on.
+func (x *run) openPlace(dir int, name string) (int, error) {
+	fd, err := x.k.open(dir, name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return -1, err
+	}
+	st, err := x.k.stat(fd, "")
+	if err == nil && objectOf(st).Kind != wantedKind(x.entry.Kind) {
+		err = fmt.Errorf("%s was replaced: %w", x.entry.Target, ErrUnsafePath)
+	}
+	if err != nil {
+		x.k.close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func (x *run) setOptions(dir int, name string) error {
+	fd, err := x.openPlace(dir, name)
+	if err != nil {
+		return err
+	}
+	defer x.k.close(fd)
+	set, clear := mountAttributes(x.entry.MountOptions)
+	return x.k.setMountOptions(fd, path.Join("/", name), set, clear)
+}

@@ -1,0 +1,275 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// session is one run over entries.
+type session struct {
+	k       *kernel
+	opts    Options
+	paths   *resolver
+	make    *maker
+	users   Users
+	device  InodeID          // of the root itself
+	volumes map[string]error // path of a volume -> why nothing can be kept there
+}
+
+func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
+	if opts.Sysroot == "" {
+		opts.Sysroot = "/"
+	}
+	paths, err := newResolver(k, opts.Sysroot)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{k: k, opts: opts, paths: paths, volumes: map[string]error{}}
+	st, err := k.stat(paths.root, "")
+	if err != nil {
+		paths.close()
+		return nil, err
+	}
+	s.device = objectOf(st).ID
+	s.users = ParseUsers(s.account("/etc/passwd", entries), s.account("/etc/group", entries))
+	return s, nil
+}
+
+func (s *session) close() { s.paths.close() }
+
+// account reads a file of users or groups: from where it is kept, when it is itself an entry or in one, else from the root.
+func (s *session) account(file string, entries []Entry) []byte {
+	for _, e := range entries {
+		if e.Target != file && !below(file, e.Target) {
+			continue
+		}
+		if data, err := s.readFile(path.Join(e.Source, file[len(e.Target):])); err == nil {
+			return data
+		}
+	}
+	data, err := s.readFile(file)
+	if err != nil {
+		return nil
+	}
+	return data
+}
+
+// readFile reads a small regular file of the root being booted.
+func (s *session) readFile(p string) ([]byte, error) {
+	dir, name, err := s.paths.parent(p)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := s.k.open(dir, name, openFlags)
+	if err != nil {
+		return nil, err
+	}
+	defer s.k.close(fd)
+	st, err := s.k.stat(fd, "")
+	if err != nil {
+		return nil, err
+	}
+	const largest = 64 << 20
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > largest {
+		return nil, fmt.Errorf("read %s: %w", p, ErrWrongKind)
+	}
+	data := make([]byte, st.Size)
+	n, err := readAt(fd, data, 0)
+	return data[:n], wrap("read", p, err)
+}
+
+// resolveHomes gives entries their final paths: those in a home follow the passwd file.
+func (s *session) resolveHomes(entries []Entry) []Entry {
+	resolved := make([]Entry, len(entries))
+	copy(resolved, entries)
+	for i := range resolved {
+		if e := &resolved[i]; e.Home != "" && e.BelowHome != "" {
+			e.Target = path.Join(s.users.homeDir(*e), e.BelowHome)
+			e.Source = path.Join(e.Volume, e.Target)
+		}
+	}
+	return resolved
+}
+
+// facts finds out what Plan needs to know.
+func (s *session) facts(entries []Entry) Facts {
+	f := Facts{Users: s.users, Entries: make([]EntryFacts, len(entries))}
+	for i, e := range entries {
+		f.Entries[i] = s.entryFacts(e)
+	}
+	return f
+}
+
+func (s *session) entryFacts(e Entry) EntryFacts {
+	var f EntryFacts
+	if f.Err = s.volume(e.Volume); f.Err != nil {
+		return f
+	}
+	if f.Source, f.SourceParents, f.Err = s.look(e.Source); f.Err != nil {
+		return f
+	}
+	if f.Target, f.TargetParents, f.Err = s.look(e.Target); f.Err != nil {
+		return f
+	}
+	for i := range f.SourceParents {
+		parent := &f.SourceParents[i]
+		parent.Target = parent.Path[len(e.Volume):]
+		if parent.Counterpart, _, f.Err = s.look(parent.Target); f.Err != nil {
+			return f
+		}
+	}
+	f.Err = s.compare(e, &f)
+	return f
+}
+
+// volume tells why nothing can be kept on a volume: it isn't there, or it is only a directory of the root itself, which is
+// what remains of it when it is not mounted.
+func (s *session) volume(p string) error {
+	if err, known := s.volumes[p]; known {
+		return err
+	}
+	err := s.checkVolume(p)
+	s.volumes[p] = err
+	return err
+}
+
+func (s *session) checkVolume(p string) error {
+	fd, err := s.paths.dir(p)
+	if errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("%s: %w", p, ErrNoVolume)
+	}
+	if err != nil {
+		return err
+	}
+	st, err := s.k.stat(fd, "")
+	if err != nil {
+		return err
+	}
+	if id := objectOf(st).ID; id.DevMajor == s.device.DevMajor && id.DevMinor == s.device.DevMinor {
+		return fmt.Errorf("%s is a directory of the root: %w", p, ErrNoVolume)
+	}
+	return nil
+}
+
+// look tells what stands at a path, and which of its parents are missing.
+func (s *session) look(p string) (Object, []MissingParent, error) {
+	dir, name, err := s.paths.parent(p)
+	if errors.Is(err, unix.ENOENT) {
+		parents, err := s.missingParents(path.Dir(p))
+		return Object{}, parents, err
+	}
+	if err != nil {
+		return Object{}, nil, err
+	}
+	st, err := s.k.stat(dir, name)
+	if errors.Is(err, unix.ENOENT) {
+		return Object{}, nil, nil
+	}
+	if err != nil {
+		return Object{}, nil, err
+	}
+	o := objectOf(st)
+	if o.Kind == IsSymlink {
+		if o.Link, err = s.k.readLink(dir, name); err != nil {
+			return Object{}, nil, err
+		}
+		o.Dangling = s.dangling(p, o.Link)
+	}
+	return o, nil, nil
+}
+
+// missingParents lists the directories that don't exist on the way to dir and dir itself, outermost first.
+func (s *session) missingParents(dir string) ([]MissingParent, error) {
+	var missing []MissingParent
+	for ; dir != "/"; dir = path.Dir(dir) {
+		_, err := s.paths.dir(dir)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.ENOENT) {
+			return nil, err
+		}
+		missing = append(missing, MissingParent{Path: dir, Target: dir})
+	}
+	for i, j := 0, len(missing)-1; i < j; i, j = i+1, j-1 {
+		missing[i], missing[j] = missing[j], missing[i]
+	}
+	return missing, nil
+}
+
+// dangling tells whether a symlink leads to nothing. Only the answer is used, nothing is opened through it.
+func (s *session) dangling(p, link string) bool {
+	if !path.IsAbs(link) {
+		link = path.Join(path.Dir(p), link)
+	}
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	fd, err := unix.Openat2(s.paths.root, "."+link, &how)
+	s.k.close(fd)
+	return errors.Is(err, unix.ENOENT)
+}
+
+// compare finds out how source and place relate, with as little reading as possible: nothing is read when the place is
+// absent, empty or mounted.
+func (s *session) compare(e Entry, f *EntryFacts) error {
+	target := &f.Target
+	if target.Mount {
+		if len(e.MountOptions) > 0 && target.ID == f.Source.ID {
+			return s.compareOptions(e, f)
+		}
+		return nil
+	}
+	if target.Kind != IsDirectory && target.Kind != IsFile {
+		return nil
+	}
+	dir, name, err := s.paths.parent(e.Target)
+	if err != nil {
+		return err
+	}
+	if target.Kind == IsDirectory {
+		if target.Empty, err = s.k.emptyDir(dir, name); err != nil {
+			return err
+		}
+	}
+	if target.Empty || f.Source.Kind != target.Kind {
+		return nil
+	}
+	sourceDir, source, err := s.paths.parent(e.Source)
+	if err != nil {
+		return err
+	}
+	if e.Method != Copy {
+		if seed := s.k.readXattr(sourceDir, source, attrSeed); seed != nil {
+			if now, err := s.k.fingerprint(dir, name); err == nil && string(now) == string(seed) {
+				return nil // it is what the source was made from
+			}
+		}
+	}
+	f.Difference, err = s.k.missingFrom(dir, name, sourceDir, source)
+	if f.Difference != "" {
+		f.Difference = path.Join(path.Dir(e.Target), f.Difference)
+	}
+	return err
+}
+
+// compareOptions looks whether the mount in place has the options that are configured.
+func (s *session) compareOptions(e Entry, f *EntryFacts) error {
+	dir, name, err := s.paths.parent(e.Target)
+	if err != nil {
+		return err
+	}
+	fd, err := s.k.open(dir, name, unix.O_PATH|unix.O_NOFOLLOW)
+	if err != nil {
+		return err
+	}
+	defer s.k.close(fd)
+	flags, err := s.k.mountFlags(fd)
+	if err != nil {
+		return err
+	}
+	set, clear := mountAttributes(e.MountOptions)
+	f.OptionsDiffer = flags&set != set || flags&clear&^set != 0
+	return nil
+}

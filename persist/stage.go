@@ -1,0 +1,215 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// Names of what is staged and of what is moved aside. They stand beside what they belong to, so that a rename puts them in
+// place; the staged one is the same each time, so that the next run finds what a crash left, and begins anew.
+const (
+	stagedSuffix = ".impermanence-new"
+	asideSuffix  = ".impermanence-conflict"
+	maxName      = 255
+)
+
+func stagedName(name string) string { return shortened("."+name, stagedSuffix) }
+
+func asideName(name string, i int) string {
+	if i == 1 {
+		return shortened(name, asideSuffix)
+	}
+	return shortened(name, fmt.Sprintf("%s-%d", asideSuffix, i))
+}
+
+// shortened adds a suffix; a name that becomes too long gets a sum in place of its end.
+func shortened(name, suffix string) string {
+	if len(name)+len(suffix) <= maxName {
+		return name + suffix
+	}
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(name))
+	end := fmt.Sprintf("~%016x%s", sum.Sum64(), suffix)
+	return name[:maxName-len(end)] + end
+}
+
+// removeTree deletes what an earlier run staged: a name, and all in it, never through a mount or a symlink. Nothing there is
+// not an error.
+func (k *kernel) removeTree(dir int, name string) error {
+	st, err := k.stat(dir, name)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return k.unlink(dir, name)
+	}
+	if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
+		return fmt.Errorf("%s: %w", name, ErrMountPoint)
+	}
+	fd, err := k.open(dir, name, openFlags|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer k.close(fd)
+	names, err := k.names(fd)
+	if err != nil {
+		return err
+	}
+	for _, child := range names {
+		if err := k.removeTree(fd, child); err != nil {
+			return err
+		}
+	}
+	return k.rmdir(dir, name)
+}
+
+// copyInto copies from/name to dir/as and makes it durable. It is staged, verified against what it was made of, and only
+// then renamed; until then nothing is at dir/as. mark is called with the staged copy before it is made durable.
+func (k *kernel) copyInto(from int, name string, dir int, as string, mark func(staged string) error) error {
+	staged := stagedName(as)
+	if err := k.removeTree(dir, staged); err != nil {
+		return err
+	}
+	c := newCopier(k, dir)
+	if err := c.copy(from, name, dir, staged, staged); err != nil {
+		return err
+	}
+	if err := mark(staged); err != nil {
+		return err
+	}
+	if err := c.sync(dir, staged); err != nil {
+		return err
+	}
+	if err := c.verify(from, name, dir, staged); err != nil {
+		return errors.Join(err, k.removeTree(dir, staged))
+	}
+	if err := k.rename(dir, staged, dir, as, unix.RENAME_NOREPLACE); err != nil {
+		return err
+	}
+	fd, err := k.open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer k.close(fd)
+	return k.sync(fd, "the directory of "+as)
+}
+
+// sync makes a copy durable: one file by itself, a tree with its whole file system, which is faster than file by file.
+func (c *copier) sync(dir int, name string) error {
+	if c.count == 1 {
+		fd, err := c.k.open(dir, name, openFlags)
+		if err == nil {
+			defer c.k.close(fd)
+			return c.k.sync(fd, name)
+		}
+	}
+	fd, err := c.k.open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer c.k.close(fd)
+	return c.k.syncAll(fd, name)
+}
+
+// seed makes the source from what stands in its place.
+func (x *run) seed(dir int, name, from string) error {
+	placeDir, place, err := x.paths.parent(from)
+	if err != nil {
+		return err
+	}
+	sum, err := x.k.fingerprint(placeDir, place)
+	if err != nil {
+		return err
+	}
+	mark := func(staged string) error {
+		fd, err := x.k.open(dir, staged, openFlags)
+		if err != nil {
+			return err
+		}
+		defer x.k.close(fd)
+		err = x.k.setXattr(fd, name, attrSeed, sum)
+		if errors.Is(err, unix.EOPNOTSUPP) {
+			return nil // without the mark a later conflict is told by comparing content
+		}
+		return err
+	}
+	if err := x.k.copyInto(placeDir, place, dir, name, mark); err != nil {
+		return fmt.Errorf("seed %s from %s: %w", path.Join(path.Dir(x.entry.Source), name), from, err)
+	}
+	return nil
+}
+
+// copyIn puts a copy of the source in its place.
+func (x *run) copyIn(dir int, name, from string) error {
+	sourceDir, source, err := x.paths.parent(from)
+	if err != nil {
+		return err
+	}
+	if x.facts.Target.Kind == IsFile && x.facts.Target.Empty {
+		if err := x.k.unlink(dir, name); err != nil {
+			return err
+		}
+	}
+	return x.k.copyInto(sourceDir, source, dir, name, func(string) error { return nil })
+}
+
+// makeLink puts a symlink in place. What was there is nothing, empty, or known to be in the source: it is exchanged for the
+// symlink, looked at again, and put back if it is not that any more.
+func (x *run) makeLink(dir int, name string, s Step) error {
+	staged := stagedName(name)
+	if err := x.clearStagedLink(dir, staged); err != nil {
+		return err
+	}
+	x.make.as(s.Owner)
+	err := x.k.symlink(s.From, dir, staged)
+	x.make.as(Owner{})
+	if err != nil {
+		return err
+	}
+	err = x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if err := x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	st, err := x.k.stat(dir, staged)
+	if err != nil {
+		return err
+	}
+	o := objectOf(st)
+	switch {
+	case o.ID == x.facts.Target.ID && o.Kind == IsDirectory && x.facts.Target.Empty:
+		err = x.k.rmdir(dir, staged)
+	case o.ID == x.facts.Target.ID && o.Kind == IsFile && o.Empty == x.facts.Target.Empty:
+		return x.k.unlink(dir, staged)
+	default:
+		err = fmt.Errorf("%s: %w", x.entry.Target, ErrBusy)
+	}
+	if err != nil {
+		return errors.Join(err, x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE))
+	}
+	return nil
+}
+
+// clearStagedLink removes a symlink that a crash left staged; anything else under that name is not ours to remove.
+func (x *run) clearStagedLink(dir int, staged string) error {
+	st, err := x.k.stat(dir, staged)
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if objectOf(st).Kind == IsSymlink {
+		return x.k.unlink(dir, staged)
+	}
+	return x.k.moveAside(dir, staged)
+}

@@ -1,0 +1,89 @@
+package persist
+
+import "fmt"
+
+// Op is one kind of step.
+type Op uint8
+
+// The steps that put an entry in its place.
+const (
+	MakeParent    Op = iota // a directory on the way to Path
+	MakeDirectory           // the source
+	MakeFile                // the source, with Text as its content
+	Seed                    // Path, the source, from what stands in From, the place: staged, synced, verified, renamed
+	SetOwner                // of Path to Owner
+	MoveAside               // what is at Path, to a name beside it
+	RemoveLink              // the symlink at Path that leads to the source
+	MakePlace               // Path like From, but without content: what a mount needs to be put on
+	Mirror                  // owner, mode and attributes of From onto Path
+	BindMount               // From on Path
+	SetOptions              // mount options of Path
+	MakeLink                // Path, a symlink to From, in place of what is there
+	CopyIn                  // Path from From: staged, synced, renamed
+)
+
+// Step is one thing to do. Paths are as the booted system sees them.
+type Step struct {
+	Op         Op
+	Path, From string
+	Owner      Owner
+	Text       string
+}
+
+// String gives the step as one line of a plan.
+func (s Step) String() string {
+	owner := fmt.Sprintf("%d:%d %04o", s.Owner.UID, s.Owner.GID, s.Owner.Mode)
+	switch s.Op {
+	case MakeParent:
+		return fmt.Sprintf("make parent %s %s", s.Path, owner)
+	case MakeDirectory:
+		return fmt.Sprintf("make directory %s %s", s.Path, owner)
+	case MakeFile:
+		return fmt.Sprintf("make file %s %s %q", s.Path, owner, s.Text)
+	case Seed:
+		return fmt.Sprintf("copy what is at %s to %s", s.From, s.Path)
+	case SetOwner:
+		return fmt.Sprintf("set owner of %s to %s", s.Path, owner)
+	case MoveAside:
+		return fmt.Sprintf("move %s aside", s.Path)
+	case RemoveLink:
+		return fmt.Sprintf("remove the symlink %s", s.Path)
+	case MakePlace:
+		return fmt.Sprintf("make place %s", s.Path)
+	case Mirror:
+		return fmt.Sprintf("make %s look like %s", s.Path, s.From)
+	case BindMount:
+		return fmt.Sprintf("bind %s on %s", s.From, s.Path)
+	case SetOptions:
+		return fmt.Sprintf("set mount options of %s", s.Path)
+	case MakeLink:
+		return fmt.Sprintf("link %s to %s", s.Path, s.From)
+	case CopyIn:
+		return fmt.Sprintf("copy %s to %s", s.From, s.Path)
+	}
+	return "unknown step"
+}
+
+// done gives what a step did, in a word, for the report; parents and places go without saying.
+func (s Step) done() string {
+	switch s.Op {
+	case MakeDirectory, MakeFile:
+		return "made"
+	case Seed:
+		return "seeded"
+	case SetOwner, Mirror:
+		return "owner set"
+	case MoveAside:
+		return "moved aside"
+	case BindMount:
+		return "bound"
+	case SetOptions:
+		return "options set"
+	case MakeLink:
+		return "linked"
+	case CopyIn:
+		return "copied"
+	case MakeParent, RemoveLink, MakePlace:
+	}
+	return ""
+}

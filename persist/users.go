@@ -1,0 +1,123 @@
+package persist
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"strconv"
+)
+
+// Users are the users and groups of the root being booted.
+type Users struct {
+	Known  bool // there is a passwd file; without one names can't be told right from wrong
+	users  map[string]user
+	groups map[string]uint32
+	homes  map[string]string // home -> name, of people and of root
+}
+
+type user struct {
+	uid, gid uint32
+	home     string
+}
+
+// People have user ids from here on (login.defs' UID_MIN), except nobody.
+const (
+	firstPerson = 1000
+	nobody      = 65534
+)
+
+// ParseUsers reads the contents of passwd and group files. Lines that are none are passed over, as libc does.
+func ParseUsers(passwd, group []byte) Users {
+	u := Users{Known: len(passwd) > 0, users: map[string]user{}, groups: map[string]uint32{}, homes: map[string]string{}}
+	eachLine(passwd, 7, func(fields []string) {
+		uid, err1 := strconv.ParseUint(fields[2], 10, 32)
+		gid, err2 := strconv.ParseUint(fields[3], 10, 32)
+		if _, ok := u.users[fields[0]]; ok || err1 != nil || err2 != nil {
+			return
+		}
+		home := path.Clean(fields[5])
+		u.users[fields[0]] = user{uint32(uid), uint32(gid), home}
+		if (uid == 0 || uid >= firstPerson && uid != nobody) && path.IsAbs(home) && home != "/" {
+			u.homes[home] = fields[0]
+		}
+	})
+	eachLine(group, 3, func(fields []string) {
+		gid, err := strconv.ParseUint(fields[2], 10, 32)
+		if _, ok := u.groups[fields[0]]; !ok && err == nil {
+			u.groups[fields[0]] = uint32(gid)
+		}
+	})
+	return u
+}
+
+func eachLine(data []byte, least int, f func([]string)) {
+	for line := range bytes.SplitSeq(data, []byte("\n")) {
+		var fields []string
+		for field := range bytes.SplitSeq(line, []byte(":")) {
+			fields = append(fields, string(field))
+		}
+		if len(fields) >= least && fields[0] != "" && fields[0][0] != '#' {
+			f(fields)
+		}
+	}
+}
+
+// user resolves a name or a number.
+func (u Users) user(name string) (user, error) {
+	if found, ok := u.users[name]; ok {
+		return found, nil
+	}
+	if id, err := strconv.ParseUint(name, 10, 32); err == nil {
+		for _, found := range u.users {
+			if found.uid == uint32(id) {
+				return found, nil
+			}
+		}
+		return user{uid: uint32(id), gid: uint32(id)}, nil
+	}
+	switch {
+	case name == "root":
+		return user{home: "/root"}, nil
+	case !u.Known:
+		return user{}, fmt.Errorf("user %q: %w", name, ErrNoUsers)
+	}
+	return user{}, fmt.Errorf("user %q: %w", name, ErrUnknownUser)
+}
+
+// group resolves a name or a number.
+func (u Users) group(name string) (uint32, error) {
+	if gid, ok := u.groups[name]; ok {
+		return gid, nil
+	}
+	if id, err := strconv.ParseUint(name, 10, 32); err == nil {
+		return uint32(id), nil
+	}
+	switch {
+	case name == "root":
+		return 0, nil
+	case len(u.groups) == 0:
+		return 0, fmt.Errorf("group %q: %w", name, ErrNoUsers)
+	}
+	return 0, fmt.Errorf("group %q: %w", name, ErrUnknownGroup)
+}
+
+// home gives the home of a user: what the passwd file says, else the usual place.
+func (u Users) home(name string) string {
+	if found, err := u.user(name); err == nil && path.IsAbs(found.home) && found.home != "/" {
+		return found.home
+	}
+	if name == "root" {
+		return "/root"
+	}
+	return path.Join("/home", name)
+}
+
+// homeAround gives the user whose home a path is in or is, and that home; nothing for a path in no home.
+func (u Users) homeAround(p string) (name, home string) {
+	for ; len(p) > 1; p = path.Dir(p) {
+		if name, ok := u.homes[p]; ok {
+			return name, p
+		}
+	}
+	return "", ""
+}
