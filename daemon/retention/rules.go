@@ -92,17 +92,24 @@ func judge(side []*Decision, p Policy) {
 }
 
 // windowEnd is the time that keepWithin counts back from: that of the newest root when nothing is known of its beginning;
-// else when it was taken into use, or the time of the root before it when that is later.
+// else when it was taken into use, or the time of the root before it when that is later. A beginning after the end is a
+// wrong clock's, and says nothing.
 func windowEnd(side []*Decision) time.Time {
 	newest := side[len(side)-1].Root
-	end := newest.Since
-	if end.IsZero() || end.After(newest.Time) {
+	if newest.Since.IsZero() {
 		return newest.Time
+	}
+	var end time.Time
+	if !newest.Since.After(newest.Time) {
+		end = newest.Since
 	}
 	if len(side) > 1 {
 		if before := side[len(side)-2].Root.Time; before.After(end) {
 			end = before
 		}
+	}
+	if end.IsZero() {
+		return newest.Time
 	}
 	return end
 }
