@@ -1,6 +1,11 @@
 package dbus
 
-import "errors"
+import (
+	"context"
+	"errors"
+
+	godbus "github.com/godbus/dbus/v5"
+)
 
 // The errors of the interface. A backend wraps one of them to choose the D-Bus name
 // of an error reply; a client gets one back that errors.Is recognizes.
@@ -40,10 +45,132 @@ var (
 	ErrUnreachable = errors.New("daemon out of reach")
 )
 
+const (
+	ourError   = BusName + ".Error."
+	theirError = "org.freedesktop.DBus.Error."
+)
+
+// errorName is one line of the table of errors.
+type errorName struct {
+	err  error
+	name string
+}
+
+// errorNames is the one table that maps sentinels to D-Bus names and back. An error
+// gets the name of the first line that it is; a name stands for the first line that
+// has it. The lines after the first for one sentinel are names that only come in.
+func errorNames() []errorName {
+	return []errorName{
+		{ErrNoSuchRoot, ourError + "NoSuchRoot"},
+		{ErrNoSuchEntry, ourError + "NoSuchEntry"},
+		{ErrNoSuchJob, ourError + "NoSuchJob"},
+		{ErrRootExists, ourError + "RootExists"},
+		{ErrInvalidName, ourError + "InvalidName"},
+		{ErrBusy, ourError + "Busy"},
+		{ErrProtected, ourError + "Protected"},
+		{ErrNotBtrfs, ourError + "NotBtrfs"},
+		{ErrNoSpace, ourError + "NoSpace"},
+		{ErrCanceled, ourError + "Canceled"},
+		{ErrNotCancelable, ourError + "NotCancelable"},
+		{ErrSourceMissing, ourError + "SourceMissing"},
+		{ErrTargetConflict, ourError + "TargetConflict"},
+		{ErrMountFailed, ourError + "MountFailed"},
+		{ErrMountBusy, ourError + "MountBusy"},
+		{ErrInvalidConfiguration, ourError + "InvalidConfiguration"},
+		{ErrStateChanged, ourError + "StateChanged"},
+		{ErrInternal, ourError + "Internal"},
+		{ErrInvalidArgs, theirError + "InvalidArgs"},
+		{ErrAccessDenied, theirError + "AccessDenied"},
+		{ErrInteractiveAuthorizationRequired, theirError + "InteractiveAuthorizationRequired"},
+		{ErrNotSupported, theirError + "NotSupported"},
+		{ErrLimitsExceeded, theirError + "LimitsExceeded"},
+		{ErrUnknownObject, theirError + "UnknownObject"},
+		{ErrUnknownInterface, theirError + "UnknownInterface"},
+		{ErrUnknownMethod, theirError + "UnknownMethod"},
+		{ErrUnknownProperty, theirError + "UnknownProperty"},
+		{ErrPropertyReadOnly, theirError + "PropertyReadOnly"},
+		{ErrUnreachable, theirError + "ServiceUnknown"},
+		{ErrUnreachable, theirError + "NameHasNoOwner"},
+		{ErrUnreachable, theirError + "NoReply"},
+		{ErrUnreachable, theirError + "Timeout"},
+		{ErrUnreachable, theirError + "TimedOut"},
+		{ErrUnreachable, theirError + "Disconnected"},
+		{ErrUnreachable, theirError + "Spawn.ChildExited"},
+		{ErrUnreachable, theirError + "Spawn.ExecFailed"},
+		{ErrUnreachable, theirError + "Spawn.Failed"},
+		{ErrUnreachable, "org.freedesktop.systemd1.NoSuchUnit"},
+		{ErrUnreachable, "org.freedesktop.systemd1.UnitMasked"},
+	}
+}
+
+// Error is an error as the bus carries it. It is the sentinel that its name stands
+// for in the sense of errors.Is.
+type Error struct {
+	Name    string // D-Bus error name
+	Message string
+}
+
+// Error returns the text, or the name where there is none.
+func (e *Error) Error() string {
+	if e.Message == "" {
+		return e.Name
+	}
+	return e.Message
+}
+
+// Is tells whether target is the sentinel that the name stands for.
+func (e *Error) Is(target error) bool {
+	for _, line := range errorNames() {
+		if line.name == e.Name {
+			return line.err == target
+		}
+	}
+	return false
+}
+
 // InfoOf is the [ErrorInfo] of an error: the name that it has on the bus, and its
-// text. Of nil it is the zero value.
-func InfoOf(err error) ErrorInfo { return ErrorInfo{} }
+// text, which is never empty. Of nil it is the zero value. An error that wraps no
+// sentinel of this package is an internal one.
+func InfoOf(err error) ErrorInfo {
+	if err == nil {
+		return ErrorInfo{}
+	}
+	var e *Error
+	if errors.As(err, &e) && e.Name != "" {
+		return ErrorInfo{Name: e.Name, Message: err.Error()}
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return ErrorInfo{Name: ourError + "Canceled", Message: err.Error()}
+	}
+	for _, line := range errorNames() {
+		if errors.Is(err, line.err) {
+			return ErrorInfo{Name: line.name, Message: err.Error()}
+		}
+	}
+	return ErrorInfo{Name: ourError + "Internal", Message: err.Error()}
+}
 
 // Err is the error that i describes, nil when there is none. It is the sentinel that
 // the name stands for in the sense of errors.Is.
-func (i ErrorInfo) Err() error { return nil }
+func (i ErrorInfo) Err() error {
+	if i.Name == "" {
+		return nil
+	}
+	return &Error{Name: i.Name, Message: i.Message}
+}
+
+// received turns what godbus returns from a call into an error of this package.
+func received(err error) error {
+	var reply godbus.Error
+	if !errors.As(err, &reply) {
+		if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+		return &Error{Name: theirError + "Disconnected", Message: err.Error()}
+	}
+	e := &Error{Name: reply.Name}
+	if len(reply.Body) > 0 {
+		e.Message, _ = reply.Body[0].(string)
+	}
+	return e
+}

@@ -1,15 +1,87 @@
 package dbus
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+
+	godbus "github.com/godbus/dbus/v5"
+)
+
+const (
+	polkitName      = "org.freedesktop.PolicyKit1"
+	polkitPath      = "/org/freedesktop/PolicyKit1/Authority"
+	polkitInterface = polkitName + ".Authority"
+
+	polkitAllowInteraction = 1 // CheckAuthorizationFlags.AllowUserInteraction
+)
 
 // Polkit is the [Authorizer] that asks polkit. Root is always allowed, without
-// asking; when polkit can't be reached everyone else is refused.
-type Polkit struct{ conn *Conn }
+// asking; when polkit can't be reached, or doesn't know the action, everyone else is
+// refused.
+type Polkit struct {
+	conn  *Conn
+	asked atomic.Uint64
+}
 
-// NewPolkit returns an authorizer that reaches polkit through conn.
+// NewPolkit returns an authorizer that reaches polkit through conn, which must be a
+// connection of root: polkit shows details only to such.
 func NewPolkit(conn *Conn) *Polkit { return &Polkit{conn: conn} }
+
+// polkitSubject is whom polkit is asked about. A bus name can't be taken over by
+// another process, as a process id can.
+type polkitSubject struct {
+	Kind    string
+	Details map[string]godbus.Variant
+}
+
+// polkitAnswer is polkit's AuthorizationResult.
+type polkitAnswer struct {
+	Authorized bool
+	Challenge  bool
+	Details    map[string]string
+}
 
 // Authorize implements [Authorizer].
 func (p *Polkit) Authorize(ctx context.Context, c Caller, action string, details map[string]string, interactive bool) error {
-	return ErrAccessDenied
+	if c.UID == 0 {
+		return nil
+	}
+	answer, err := p.check(ctx, c, action, details, interactive)
+	switch {
+	case ctx.Err() != nil:
+		return fmt.Errorf("authorize %s: %w", action, context.Cause(ctx))
+	case err != nil:
+		return fmt.Errorf("authorize %s: %w: ask polkit: %w", action, ErrAccessDenied, received(err))
+	case answer.Authorized:
+		return nil
+	case answer.Details["polkit.dismissed"] != "":
+		return fmt.Errorf("authorize %s: %w: the question was dismissed", action, ErrAccessDenied)
+	case answer.Challenge && interactive:
+		return fmt.Errorf("authorize %s: %w: there is no agent that could ask", action, ErrInteractiveAuthorizationRequired)
+	case answer.Challenge:
+		return fmt.Errorf("authorize %s: %w", action, ErrInteractiveAuthorizationRequired)
+	default:
+		return fmt.Errorf("authorize %s: %w", action, ErrAccessDenied)
+	}
+}
+
+// check asks polkit, and takes the question back when ctx ends.
+func (p *Polkit) check(ctx context.Context, c Caller, action string, details map[string]string, interactive bool) (polkitAnswer, error) {
+	subject := polkitSubject{"system-bus-name", map[string]godbus.Variant{"name": godbus.MakeVariant(c.Sender)}}
+	var flags uint32
+	if interactive {
+		flags = polkitAllowInteraction
+	}
+	if details == nil {
+		details = map[string]string{}
+	}
+	question := fmt.Sprintf("%s-%d", BusName, p.asked.Add(1))
+	authority := p.conn.Object(polkitName, polkitPath)
+	defer context.AfterFunc(ctx, func() {
+		authority.Go(polkitInterface+".CancelCheckAuthorization", godbus.FlagNoReplyExpected, nil, question)
+	})()
+	var answer polkitAnswer
+	err := authority.CallWithContext(ctx, polkitInterface+".CheckAuthorization", 0, subject, action, details, flags, question).Store(&answer)
+	return answer, err
 }

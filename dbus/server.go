@@ -2,7 +2,10 @@ package dbus
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
+	godbus "github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
 )
 
@@ -16,19 +19,45 @@ type ServerConfig struct {
 	Authorizer Authorizer
 	// LogControl serves org.freedesktop.LogControl1; nil leaves that interface out.
 	LogControl LogControl
-	// Log tells of what goes wrong; nil discards it.
+	// Log tells of what goes wrong, and who did what; nil discards it.
 	Log *zap.Logger
 }
 
 // Server serves a [Backend] on the bus as org.impermanence1. It runs once.
 type Server struct {
-	config ServerConfig
-	ready  chan struct{}
+	config    ServerConfig
+	faces     *faces
+	publisher *publisher
+	ready     chan struct{}
+
+	// Set before up is closed, which is before the first call is looked at.
+	up        chan struct{}
+	conn      *Conn
+	transport *transport
+	callers   *callers
+
+	calls    *quota[string] // by connection
+	parked   *quota[uint32] // by user
+	work     context.Context
+	stopping context.Context // ends when those who wait are sent away
+	sendAway context.CancelCauseFunc
 }
 
 // NewServer returns a server that does nothing before [Server.Run].
 func NewServer(config ServerConfig) *Server {
-	return &Server{config: config, ready: make(chan struct{})}
+	if config.Log == nil {
+		config.Log = zap.NewNop()
+	}
+	s := &Server{
+		config: config,
+		ready:  make(chan struct{}),
+		up:     make(chan struct{}),
+		calls:  newQuota[string](maxCallsPerSender, maxCalls),
+		parked: newQuota[uint32](maxParkedPerUser, 0),
+	}
+	s.faces = newFaces()
+	s.publisher = newPublisher(config.Backend, s.faces, config.Log, func(m ...message) error { return s.transport.send(m...) })
+	return s
 }
 
 // String names the task.
@@ -37,19 +66,114 @@ func (s *Server) String() string { return "D-Bus server" }
 // Ready is closed when the objects are there and the name is owned.
 func (s *Server) Ready() <-chan struct{} { return s.ready }
 
+// Changed says that things of these kinds may have changed. The server asks the
+// backend for them, compares with what it has last sent, and tells the bus what is
+// different. It returns at once and may be called from anywhere, also before Run. A
+// call that makes the backend say so is answered after the bus was told.
+func (s *Server) Changed(what Change) { s.publisher.changed(what) }
+
 // Run connects to the bus, exports the objects, owns the name and serves until ctx
 // ends; then it releases the name, finishes what is in flight, and returns nil. It
 // returns an error when the bus can't be reached, the name is taken, or the
 // connection is lost.
 func (s *Server) Run(ctx context.Context) error {
-	<-ctx.Done()
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	if err := s.connect(work); err != nil {
+		return err
+	}
+	defer s.conn.Close()
+	if err := s.own(work); err != nil {
+		return err
+	}
+	close(s.ready)
+	go s.publisher.run(work)
+	select {
+	case <-ctx.Done():
+		return s.drain(work)
+	case <-s.conn.Context().Done():
+		return fmt.Errorf("serve %s: %w: the bus closed the connection", BusName, ErrUnreachable)
+	}
+}
+
+// connect greets the bus. From then on calls to the unique name are answered.
+func (s *Server) connect(work context.Context) error {
+	t, err := open(work, s.config.Address, s.receive)
+	if err != nil {
+		return err
+	}
+	if s.conn, err = authenticate(work, t); err != nil {
+		return err
+	}
+	s.transport, s.callers = t, newCallers(s.conn)
+	s.work = work
+	s.stopping, s.sendAway = context.WithCancelCause(work)
+	signals := make(chan *godbus.Signal, 16)
+	s.conn.Signal(signals)
+	go s.callers.run(signals)
+	close(s.up)
 	return nil
 }
 
-// Changed says that things of these kinds may have changed. The server asks the
-// backend for them, compares with what it has last sent, and tells the bus what is
-// different. It returns at once and may be called from anywhere, also before Run.
-func (s *Server) Changed(what Change) {}
+// own takes the name, which nobody else may have.
+func (s *Server) own(ctx context.Context) error {
+	var reply uint32
+	err := s.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.RequestName", 0,
+		BusName, uint32(godbus.NameFlagDoNotQueue)).Store(&reply)
+	if err != nil {
+		return fmt.Errorf("own %s: %w", BusName, received(err))
+	}
+	if reply != uint32(godbus.RequestNameReplyPrimaryOwner) {
+		return fmt.Errorf("own %s: %w: another process owns it", BusName, ErrBusy)
+	}
+	return nil
+}
 
-// Ping asks the bus for an answer: a watchdog's way to see that the server is alive.
-func (s *Server) Ping(ctx context.Context) error { return nil }
+// errStopping is what those are told who wait for something when the daemon stops.
+var errStopping = fmt.Errorf("the daemon is stopping: %w", ErrUnreachable)
+
+// drain gives the name back, so that the bus sends the next call to the next daemon,
+// and answers what it was sent before: the reply comes after all of that.
+func (s *Server) drain(ctx context.Context) error {
+	err := s.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.ReleaseName", 0, BusName).Err
+	s.sendAway(errStopping)
+	s.calls.wait()
+	s.parked.wait()
+	if err != nil {
+		return fmt.Errorf("release %s: %w", BusName, received(err))
+	}
+	return nil
+}
+
+// Ping sends a call to the server over the bus and waits for the answer: a
+// watchdog's way to see that both are alive.
+func (s *Server) Ping(ctx context.Context) error {
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return fmt.Errorf("ping: %w", ctx.Err())
+	}
+	call := s.conn.Object(s.conn.Names()[0], ManagerPath).CallWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0)
+	if call.Err != nil {
+		return fmt.Errorf("ping: %w", received(call.Err))
+	}
+	return nil
+}
+
+// node finds what stands at a path.
+func (s *Server) node(path ObjectPath) (node, error) {
+	if path == logControlPath && s.config.LogControl != nil {
+		return node{path, s.faces.ofNode(s.faces.log), s.faces.log, s.config.LogControl}, nil
+	}
+	t := s.publisher.tree()
+	if o, ok := t.lookup(path); ok {
+		return node{path, s.faces.ofNode(o.face), o.face, o.value}, nil
+	}
+	if isBranch(path, s.config.LogControl != nil) {
+		return node{path, s.faces.ofNode(nil), nil, nil}, nil
+	}
+	return node{path: path}, fmt.Errorf("object %q: %w", path, ErrUnknownObject)
+}
+
+// isInternal tells whether an error is the daemon's fault, and worth a line in its log.
+func isInternal(err error) bool { return errors.Is(InfoOf(err).Err(), ErrInternal) }

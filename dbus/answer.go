@@ -1,0 +1,231 @@
+package dbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"strings"
+
+	"go.uber.org/zap"
+)
+
+// receive takes a call from the reader: what is too much, too long or of a wrong
+// type is refused before it is decoded, anything else is answered on its own.
+func (s *Server) receive(h *header, frame []byte) {
+	<-s.up
+	if err := s.calls.take(h.sender); err != nil {
+		s.refuse(h, err)
+		return
+	}
+	args, err := s.arguments(h, frame)
+	if err != nil {
+		s.calls.give(h.sender)
+		s.refuse(h, err)
+		return
+	}
+	go s.answer(*h, args)
+}
+
+// arguments decodes the arguments of a call when there is a method that takes them.
+func (s *Server) arguments(h *header, frame []byte) ([]any, error) {
+	if frame == nil {
+		return nil, fmt.Errorf("call of %d bytes: %w: at most %d", h.size(), ErrLimitsExceeded, maxCallSize)
+	}
+	if h.signature == "" || !s.faces.take(h.iface, h.member, h.signature) {
+		return nil, nil
+	}
+	m, err := decode(frame)
+	if err != nil {
+		return nil, fmt.Errorf("arguments of %s: %w: %w", h.member, ErrInvalidArgs, err)
+	}
+	return m.Body, nil
+}
+
+// refuse answers with an error, if an answer is wanted.
+func (s *Server) refuse(h *header, err error) {
+	if !h.wantsReply() {
+		return
+	}
+	s.reply(h, errorTo(h, err))
+}
+
+func (s *Server) reply(h *header, m message) {
+	err := s.transport.send(m)
+	if errors.Is(err, ErrLimitsExceeded) {
+		err = s.transport.send(errorTo(h, fmt.Errorf("reply: %w", err)))
+	}
+	if err != nil {
+		s.config.Log.Debug("send reply", zap.String("to", h.sender), zap.Error(err))
+	}
+}
+
+// answer does what a call asks for and replies. A panic is a reply, too: one call
+// must not end the daemon.
+func (s *Server) answer(h header, args []any) {
+	a := &answering{server: s, call: call{header: h, args: args}}
+	defer a.release()
+	defer func() {
+		if v := recover(); v != nil {
+			s.config.Log.Error("answer panicked", zap.String("method", h.iface+"."+h.member),
+				zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+			s.refuse(&h, fmt.Errorf("%s: %w", h.member, ErrInternal))
+		}
+	}()
+	b, err := a.run()
+	if err != nil {
+		if isInternal(err) {
+			s.config.Log.Error("answer", zap.String("method", h.iface+"."+h.member), zap.String("sender", h.sender), zap.Error(err))
+		}
+		s.refuse(&h, err)
+		return
+	}
+	if h.wantsReply() {
+		s.reply(&h, replyTo(&h, b))
+	}
+}
+
+// answering is the way of one call through the server.
+type answering struct {
+	server  *Server
+	call    call
+	caller  Caller
+	parked  bool
+	present func() // ends watching whether the caller is still there
+}
+
+// run plans, asks whether the caller may, plans anew, and does.
+func (a *answering) run() (body, error) {
+	ctx := a.server.work
+	d, err := a.plan(ctx)
+	if err != nil {
+		return body{}, err
+	}
+	if a.call.method.action != "" || d.caller {
+		if a.caller, err = a.server.callers.identify(ctx, a.call.sender); err != nil {
+			return body{}, err
+		}
+	}
+	if d.parks || a.call.method.action != "" && a.caller.UID != 0 {
+		if ctx, err = a.park(ctx); err != nil {
+			return body{}, err
+		}
+	}
+	if a.call.method.action != "" {
+		if d, err = a.authorize(ctx, d); err != nil {
+			return body{}, err
+		}
+	}
+	b, err := d.do(ctx, a.caller)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return body{}, cause
+	}
+	if err == nil && (a.call.method.action != "" || d.parks) {
+		a.server.publisher.flush(a.server.work, EverythingChanged)
+	}
+	return b, err
+}
+
+// plan looks the call up in the tables and checks it against what is on the bus now.
+func (a *answering) plan(ctx context.Context) (deed, error) {
+	s, c := a.server, &a.call
+	s.publisher.flush(ctx, c.needs())
+	n, err := s.node(c.path)
+	if err != nil && c.iface != s.faces.peer.name {
+		return deed{}, err
+	}
+	if err != nil { // the D-Bus specification wants a Ping answered at every path
+		n.faces = []*face{s.faces.peer}
+	}
+	if c.method, err = n.find(c.iface, c.member); err != nil {
+		return deed{}, err
+	}
+	if c.signature != c.method.in {
+		return deed{}, fmt.Errorf("arguments of %s: %w: their types are %q, not %q", c.member, ErrInvalidArgs, c.method.in, c.signature)
+	}
+	c.node = n
+	return c.method.plan(s, c)
+}
+
+// needs are the kinds of things that must be up to date for a call. Only what is
+// about roots waits until they are listed.
+func (c *call) needs() Change {
+	path := string(c.path)
+	aboutRoots := strings.HasPrefix(path+"/", rootPrefix) || c.iface == objectsInterface ||
+		c.path == ManagerPath && (c.iface == managerInterface || c.iface == "")
+	if aboutRoots {
+		return EverythingChanged
+	}
+	return EverythingChanged &^ RootsChanged
+}
+
+// park moves the call from its connection's account to its user's: it may take long.
+// The context it returns ends when the caller leaves the bus or the server stops.
+func (a *answering) park(_ context.Context) (context.Context, error) {
+	s := a.server
+	if err := s.parked.take(a.caller.UID); err != nil {
+		return nil, err
+	}
+	s.calls.give(a.call.sender)
+	a.parked = true
+	ctx, present, err := s.callers.whilePresent(s.stopping, a.call.sender)
+	a.present = present
+	return ctx, err
+}
+
+func (a *answering) release() {
+	if a.present != nil {
+		a.present()
+	}
+	if a.parked {
+		a.server.parked.give(a.caller.UID)
+		return
+	}
+	a.server.calls.give(a.call.sender)
+}
+
+// authorize asks whether the caller may do d, and plans it anew: while a person
+// thinks about a password, the world goes on.
+func (a *answering) authorize(ctx context.Context, d deed) (deed, error) {
+	s, c := a.server, &a.call
+	action := c.method.action
+	if d.owner != nil && *d.owner != a.caller.UID {
+		action += "-other-user"
+	}
+	if err := s.checkJobs(c.method, a.caller); err != nil {
+		return d, err
+	}
+	if err := s.config.Authorizer.Authorize(ctx, a.caller, action, d.details, c.interactive()); err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return d, cause
+		}
+		return d, err
+	}
+	s.config.Log.Info("authorized", zap.String("action", action), zap.String("method", c.member),
+		zap.String("path", string(c.path)), zap.Uint32("uid", a.caller.UID), zap.String("sender", a.caller.Sender))
+	again, err := a.plan(s.work)
+	if err != nil {
+		return d, err
+	}
+	if again.owner != nil && d.owner != nil && *again.owner != *d.owner {
+		return d, fmt.Errorf("%s: %w: its owner is another one now", c.path, ErrStateChanged)
+	}
+	return again, nil
+}
+
+// checkJobs refuses one job more than a user may have.
+func (s *Server) checkJobs(m *method, caller Caller) error {
+	if m.out != "o" {
+		return nil
+	}
+	active := 0
+	for _, o := range s.publisher.tree().jobs.list {
+		if job := o.value.(*Job); job.State != JobDone && job.StartedByUID == caller.UID {
+			active++
+		}
+	}
+	if active >= maxJobsPerUser {
+		return fmt.Errorf("%w: %d jobs of user %d are under way", ErrLimitsExceeded, active, caller.UID)
+	}
+	return nil
+}

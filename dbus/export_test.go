@@ -1,0 +1,21 @@
+package dbus
+
+import "slices"
+
+// Sentinels are the errors of the table.
+func Sentinels() []error {
+	var all []error
+	for _, line := range errorNames() {
+		if !slices.Contains(all, line.err) {
+			all = append(all, line.err)
+		}
+	}
+	return all
+}
+
+// Parked is how many calls wait for something.
+func (s *Server) Parked() int {
+	s.parked.mu.Lock()
+	defer s.parked.mu.Unlock()
+	return s.parked.total
+}

@@ -1,0 +1,69 @@
+package dbus
+
+import (
+	"fmt"
+	"sync"
+)
+
+// What one caller may have of the daemon at a time, and all together. A bus lets a
+// connection wait for 128 replies; without these limits calls that want no reply, or
+// many connections, could start as many goroutines as they like.
+const (
+	maxCallsPerSender = 128
+	maxCalls          = 1024
+	maxParkedPerUser  = 64
+	maxJobsPerUser    = 64
+)
+
+// quota counts what is under way for each key.
+type quota[K comparable] struct {
+	perKey, all int // limits; all 0: none
+
+	mu    sync.Mutex
+	total int
+	used  map[K]int
+	idle  *sync.Cond
+}
+
+func newQuota[K comparable](perKey, all int) *quota[K] {
+	q := &quota[K]{perKey: perKey, all: all, used: map[K]int{}}
+	q.idle = sync.NewCond(&q.mu)
+	return q
+}
+
+// take counts one more for key, unless that would be one too many.
+func (q *quota[K]) take(key K) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case q.all > 0 && q.total >= q.all:
+		return fmt.Errorf("%w: %d calls are being answered", ErrLimitsExceeded, q.total)
+	case q.used[key] >= q.perKey:
+		return fmt.Errorf("%w: %d calls of yours are being answered", ErrLimitsExceeded, q.perKey)
+	}
+	q.total++
+	q.used[key]++
+	return nil
+}
+
+// give counts one less.
+func (q *quota[K]) give(key K) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.total--
+	if q.used[key]--; q.used[key] == 0 {
+		delete(q.used, key)
+	}
+	if q.total == 0 {
+		q.idle.Broadcast()
+	}
+}
+
+// wait returns when nothing is under way.
+func (q *quota[K]) wait() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.total > 0 {
+		q.idle.Wait()
+	}
+}

@@ -1,0 +1,10 @@
+package dbus_test
+
+import (
+	"testing"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// TestMain runs the tests in a mount namespace of their own, for polkit's actions.
+func TestMain(m *testing.M) { btrfstest.Main(m) }

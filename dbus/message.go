@@ -1,0 +1,88 @@
+package dbus
+
+import (
+	godbus "github.com/godbus/dbus/v5"
+)
+
+// maxReplySize is the longest message that the daemon sends: a bus drops a
+// connection that sends more than it allows, 32 MiB by default.
+const maxReplySize = 16 << 20
+
+// body is the arguments of a message that the daemon sends: their types, and what
+// writes them. The zero value is no arguments.
+type body struct {
+	signature string
+	put       func(*encoder)
+}
+
+// message is what the daemon sends: a reply, an error or a signal.
+type message struct {
+	kind        godbus.Type
+	path        ObjectPath
+	iface       string
+	member      string
+	errorName   string
+	destination string
+	replySerial uint32
+	body        body
+}
+
+// replyTo is the reply to a call.
+func replyTo(h *header, b body) message {
+	return message{kind: godbus.TypeMethodReply, destination: h.sender, replySerial: h.serial, body: b}
+}
+
+// errorTo is the error reply to a call; it always has a text.
+func errorTo(h *header, err error) message {
+	info := InfoOf(err)
+	return message{
+		kind: godbus.TypeError, errorName: info.Name, destination: h.sender, replySerial: h.serial,
+		body: body{"s", func(e *encoder) { e.string(info.Message) }},
+	}
+}
+
+// encode returns the bytes of m.
+func (m *message) encode(serial uint32) []byte {
+	content := encoder{}
+	if m.body.put != nil {
+		content.b = make([]byte, 0, 256)
+		m.body.put(&content)
+	}
+	e := encoder{b: make([]byte, 0, 256+len(content.b))}
+	// Nobody answers what the daemon sends, and nobody is started to read it.
+	flags := godbus.FlagNoReplyExpected | godbus.FlagNoAutoStart
+	e.b = append(e.b, 'l', byte(m.kind), byte(flags), protocolVersion)
+	e.uint32(uint32(len(content.b)))
+	e.uint32(serial)
+	e.array(8, func() { m.fields(&e) })
+	e.align(8)
+	return append(e.b, content.b...)
+}
+
+func (m *message) fields(e *encoder) {
+	text := func(code byte, kind, value string) {
+		if value == "" {
+			return
+		}
+		e.align(8)
+		e.byte(code)
+		e.signature(kind)
+		if kind == "g" {
+			e.signature(value)
+			return
+		}
+		e.string(value)
+	}
+	text(fieldPath, "o", string(m.path))
+	text(fieldInterface, "s", m.iface)
+	text(fieldMember, "s", m.member)
+	text(fieldErrorName, "s", m.errorName)
+	text(fieldDestination, "s", m.destination)
+	text(fieldSignature, "g", m.body.signature)
+	if m.replySerial != 0 {
+		e.align(8)
+		e.byte(fieldReplySerial)
+		e.signature("u")
+		e.uint32(m.replySerial)
+	}
+}

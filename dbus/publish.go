@@ -1,0 +1,199 @@
+package dbus
+
+import (
+	"context"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	// progressInterval is the least time between two progress signals of a job.
+	progressInterval = 250 * time.Millisecond
+	// publishInterval is the least time between two looks at the backend that nobody
+	// waits for; a look that took long is followed by ten times as long a rest.
+	publishInterval = 20 * time.Millisecond
+)
+
+// publisher keeps the tree that is on the bus in step with the backend.
+type publisher struct {
+	backend Backend
+	faces   *faces
+	log     *zap.Logger
+	send    func(...message) error
+
+	dirty   atomic.Uint32 // of Change
+	wake    chan struct{}
+	listing sync.Mutex // held while roots are listed, which may take long
+	mu      sync.Mutex // held while a tree takes the place of another
+	current atomic.Pointer[tree]
+	shown   map[uint64]time.Time // when progress of a job was last sent
+	due     time.Time            // when progress that is held back may be sent
+}
+
+func newPublisher(backend Backend, f *faces, log *zap.Logger, send func(...message) error) *publisher {
+	p := &publisher{
+		backend: backend, faces: f, log: log, send: send,
+		wake: make(chan struct{}, 1), shown: map[uint64]time.Time{},
+	}
+	p.current.Store(&tree{manager: object{path: ManagerPath, face: f.manager}})
+	p.dirty.Store(uint32(EverythingChanged))
+	return p
+}
+
+// tree is what is on the bus now.
+func (p *publisher) tree() *tree { return p.current.Load() }
+
+// changed remembers that things of these kinds may have changed.
+func (p *publisher) changed(what Change) {
+	if what&JobsChanged != 0 {
+		what |= ManagerChanged // its ActiveJobs
+	}
+	p.dirty.Or(uint32(what))
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take returns those of the kinds in want that may have changed, as looked after.
+func (p *publisher) take(want Change) Change {
+	return Change(p.dirty.And(^uint32(want))) & want
+}
+
+// flush brings the tree up to date with all that changed said before. A root list
+// that can't be had is logged, and asked for again by the next who needs it.
+func (p *publisher) flush(ctx context.Context, want Change) {
+	if want&RootsChanged != 0 {
+		p.flushRoots(ctx)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	what := p.take(want &^ RootsChanged)
+	if what == 0 {
+		return
+	}
+	next := *p.tree()
+	if what&ManagerChanged != 0 {
+		m := p.backend.Manager()
+		next.manager = object{ManagerPath, p.faces.manager, &m}
+	}
+	if what&EntriesChanged != 0 {
+		next.entries = newGroup(p.faces.entry, p.backend.Entries(), func(e *Entry) ObjectPath { return EntryPath(e.Target) })
+	}
+	if what&JobsChanged != 0 {
+		next.jobs = newGroup(p.faces.job, p.pace(p.backend.Jobs(), time.Now()), func(j *Job) ObjectPath { return JobPath(j.ID) })
+	}
+	p.replace(&next)
+}
+
+func (p *publisher) flushRoots(ctx context.Context) {
+	p.listing.Lock()
+	defer p.listing.Unlock()
+	if p.take(RootsChanged) == 0 {
+		return
+	}
+	roots, err := p.backend.Roots(ctx, RootFilter{})
+	if err != nil {
+		p.dirty.Or(uint32(RootsChanged))
+		p.log.Warn("list roots", zap.Error(err))
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	next := *p.tree()
+	next.roots = newGroup(p.faces.root, roots, func(r *Root) ObjectPath { return RootPath(r.ID) })
+	p.replace(&next)
+}
+
+// replace puts next on the bus and tells what is different. It needs mu.
+func (p *publisher) replace(next *tree) {
+	old := p.current.Swap(next)
+	signals := next.diff(old)
+	if len(signals) == 0 {
+		return
+	}
+	if err := p.send(signals...); err != nil {
+		p.log.Warn("send signals", zap.Int("count", len(signals)), zap.Error(err))
+	}
+}
+
+// pace holds back the progress of jobs whose last signal is too recent, and never
+// lets it jump back.
+func (p *publisher) pace(jobs []Job, now time.Time) []Job {
+	p.due = time.Time{}
+	shown := make(map[uint64]time.Time, len(jobs))
+	for i := range jobs {
+		shown[jobs[i].ID] = p.paceJob(&jobs[i], now)
+	}
+	p.shown = shown
+	return jobs
+}
+
+// paceJob returns when progress of the job was last sent.
+func (p *publisher) paceJob(job *Job, now time.Time) time.Time {
+	o, known := p.tree().jobs.lookup(JobPath(job.ID))
+	if !known {
+		return now
+	}
+	before := o.value.(*Job)
+	if job.ProgressValid && before.ProgressValid {
+		job.Progress = max(job.Progress, before.Progress)
+	}
+	last := p.shown[job.ID]
+	urgent := job.State != before.State || job.Result != before.Result || job.Cancelable != before.Cancelable
+	due := last.Add(progressInterval)
+	switch {
+	case reflect.DeepEqual(job, before):
+		return last
+	case urgent || !now.Before(due):
+		return now
+	}
+	*job = *before
+	if p.due.IsZero() || due.Before(p.due) {
+		p.due = due
+	}
+	return last
+}
+
+// run flushes whenever something changed, until ctx ends.
+func (p *publisher) run(ctx context.Context) {
+	rest := time.NewTimer(0) // the first look needs no word
+	defer rest.Stop()
+	for {
+		select {
+		case <-rest.C:
+		case <-ctx.Done():
+			return
+		}
+		began := time.Now()
+		p.flush(ctx, EverythingChanged)
+		rest.Reset(max(publishInterval, 10*time.Since(began)))
+		if !p.await(ctx) {
+			return
+		}
+	}
+}
+
+// await waits for a change, or until progress that was held back is due.
+func (p *publisher) await(ctx context.Context) bool {
+	var due <-chan time.Time
+	p.mu.Lock()
+	if !p.due.IsZero() {
+		timer := time.NewTimer(time.Until(p.due))
+		defer timer.Stop()
+		due = timer.C
+	}
+	p.mu.Unlock()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-due:
+		p.dirty.Or(uint32(JobsChanged))
+	case <-p.wake:
+	}
+	return true
+}
