@@ -91,17 +91,19 @@ func judge(side []*Decision, p Policy) {
 	}
 }
 
-// windowEnd is the time that keepWithin counts back from: that of the newest root when nothing is known of its beginning;
-// else when it was taken into use, or the time of the root before it when that is later. A beginning after the end is a
-// wrong clock's, and says nothing.
+// windowEnd is the time that keepWithin counts back from: when the newest root was taken into use, or the time of the
+// root before it when that is later; its own time when nothing is known of its beginning. A beginning a leap after the
+// end is a wrong clock's: then it is the root before it that counts.
 func windowEnd(side []*Decision) time.Time {
 	newest := side[len(side)-1].Root
-	if newest.Since.IsZero() {
+	end := newest.Since
+	switch {
+	case end.IsZero():
 		return newest.Time
-	}
-	var end time.Time
-	if !newest.Since.After(newest.Time) {
-		end = newest.Since
+	case end.Sub(newest.Time) > Leap:
+		end = time.Time{}
+	case end.After(newest.Time):
+		return newest.Time
 	}
 	if len(side) > 1 {
 		if before := side[len(side)-2].Root.Time; before.After(end) {
