@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"strings"
 
@@ -31,6 +32,7 @@ func adviceFor(err error) string {
 		is  error
 		try string
 	}{
+		{context.Canceled, "impermanence status"}, // interrupted before the daemon answered: it may have begun
 		{dbus.ErrUnreachable, "systemctl status impermanenced.service"},
 		{dbus.ErrInteractiveAuthorizationRequired, "sudo " + again},
 		{dbus.ErrAccessDenied, "sudo " + again},
@@ -54,8 +56,8 @@ func adviceFor(err error) string {
 		{dbus.ErrRootExists, "impermanence roots"},
 		{dbus.ErrInvalidName, usage},
 		{dbus.ErrInvalidArgs, usage},
+		{dbus.ErrNotSupported, "impermanence status"},
 		// The daemon that runs is not of this version.
-		{dbus.ErrNotSupported, restart},
 		{dbus.ErrUnknownObject, restart},
 		{dbus.ErrUnknownInterface, restart},
 		{dbus.ErrUnknownMethod, restart},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -12,16 +13,21 @@ import (
 // app is one run of the command line.
 type app struct {
 	args           []string
+	env            getenv
 	name           string // of the command that runs, as typed: "impermanence prune"
 	stdout, stderr output
 	json           bool
 	client         *dbus.Client
 }
 
-// connect returns the connection to the daemon, and makes it when there is none yet.
+// connect returns the connection to the daemon, and makes it when there is none yet. It outlives ctx, so that a job can
+// still be canceled.
 func (a *app) connect(ctx context.Context) (*dbus.Client, error) {
 	if a.client == nil {
-		client, err := dbus.NewClient(ctx, dbus.ClientOptions{Interactive: a.stderr.terminal})
+		client, err := dbus.NewClient(context.WithoutCancel(ctx), dbus.ClientOptions{
+			Address:     a.env("DBUS_SYSTEM_BUS_ADDRESS"),
+			Interactive: a.stderr.terminal,
+		})
 		if err != nil {
 			return nil, fmt.Errorf("connect to the bus: %w", err)
 		}
@@ -43,6 +49,9 @@ func (a *app) report(err error) {
 		return
 	}
 	o := a.stderr
+	if errors.Is(err, dbus.ErrUnreachable) {
+		err = fmt.Errorf("the daemon is out of reach: %w", err)
+	}
 	o.line("%s %s", o.paint(red, "error:"), o.text(err.Error()))
 	if try := a.advice(err); try != "" {
 		o.line("%s   %s", o.paint(bold, "try:"), o.text(try))

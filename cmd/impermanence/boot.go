@@ -2,6 +2,7 @@ package main
 
 import (
 	"path"
+	"strings"
 	"time"
 )
 
@@ -14,6 +15,7 @@ type boot struct {
 	Source   string // what the root is a copy of, relative to the top level; "" when it began empty
 	When     time.Time
 	Duration time.Duration
+	Failures []string // of other mount points than that of the root, each with its mount point
 }
 
 // newBoot reads the property LastRollover.
@@ -31,7 +33,13 @@ func newBoot(details map[string]any) boot {
 	if b.OldRoot != "" {
 		b.OldRoot = path.Base(b.OldRoot)
 	}
-	if usec := number("timeUSec"); usec > 0 {
+	failures, _ := details["failures"].([]string)
+	for _, f := range failures {
+		if !strings.HasPrefix(f, text("mountPoint")+": ") {
+			b.Failures = append(b.Failures, f)
+		}
+	}
+	if usec := number("rolledOverUSec"); usec > 0 {
 		b.When = time.UnixMicro(int64(usec))
 	}
 	return b

@@ -12,14 +12,13 @@ func completionCommand() *cobra.Command {
 		Use:   "completion bash|zsh|fish",
 		Short: "Print the completion script of a shell",
 		Long: `Print the script that completes commands, options, roots and entries in a
-shell. Packages install it; without a package:
+shell. Packages install it. For one session without a package:
 
-  bash   impermanence completion bash | sudo tee /usr/share/bash-completion/completions/impermanence
-  zsh    impermanence completion zsh | sudo tee /usr/share/zsh/site-functions/_impermanence
-  fish   impermanence completion fish | sudo tee /usr/share/fish/vendor_completions.d/impermanence.fish`,
-		Args:                  arguments(1, 1),
-		ValidArgs:             []string{"bash", "zsh", "fish"},
-		DisableFlagsInUseLine: true,
+  bash   source <(impermanence completion bash)
+  zsh    source <(impermanence completion zsh)
+  fish   impermanence completion fish | source`,
+		Args:      arguments(1, 1),
+		ValidArgs: []string{"bash", "zsh", "fish"},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			root, w := cmd.Root(), cmd.OutOrStdout()
 			switch args[0] {

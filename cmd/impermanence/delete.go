@@ -15,8 +15,9 @@ import (
 func (a *app) deleteCommand() *cobra.Command {
 	var dryRun bool
 	cmd := &cobra.Command{
-		Use:   "delete ROOT...",
-		Short: "Delete old roots and snapshots",
+		Use:        "delete ROOT...",
+		SuggestFor: []string{"rm", "remove", "del"},
+		Short:      "Delete old roots and snapshots",
 		Long: `Delete old roots and snapshots with the subvolumes below them. One that is
 protected is refused, with the reason, and then nothing is deleted.
 
@@ -42,7 +43,7 @@ func (a *app) deleteRoots(ctx context.Context, references []string, dryRun bool)
 	}
 	roots, err := a.client.Roots(ctx)
 	if err != nil {
-		return fmt.Errorf("list roots: %w", err)
+		return err
 	}
 	plan := planDelete(found, roots)
 	if dryRun {
@@ -57,7 +58,7 @@ func (a *app) deleteRoots(ctx context.Context, references []string, dryRun bool)
 	}
 	id, err := a.client.DeleteRoots(ctx, ids)
 	if err != nil {
-		return fmt.Errorf("delete roots: %w", err)
+		return err
 	}
 	return a.deleted(ctx, id, plan)
 }

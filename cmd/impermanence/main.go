@@ -20,6 +20,7 @@ func run(ctx context.Context, args []string, stdout, stderr *os.File, env getenv
 	written := &checked{w: stdout}
 	a := &app{
 		args:   args,
+		env:    env,
 		stdout: newOutput(stdout, env).to(written),
 		stderr: newOutput(stderr, env),
 	}

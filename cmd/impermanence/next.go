@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -20,8 +19,9 @@ const (
 // nextCommand shows or chooses what the next boot does.
 func (a *app) nextCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "next [fresh|keep|ROOT]",
-		Short: "Show or choose what the next boot does with the root",
+		Use:        "next [fresh|keep|ROOT]",
+		SuggestFor: []string{"boot", "rollback", "keep", "fresh"},
+		Short:      "Show or choose what the next boot does with the root",
 		Long: `Show what the next boot does with the root, or choose it. The choice holds for
 one boot:
 
@@ -65,10 +65,7 @@ func (a *app) setNext(ctx context.Context, choice string) error {
 	if err != nil {
 		return err
 	}
-	if err := client.SetNextBoot(ctx, value); err != nil {
-		return fmt.Errorf("choose the next boot: %w", err)
-	}
-	return nil
+	return client.SetNextBoot(ctx, value)
 }
 
 // printNext prints what the next boot does.
@@ -79,11 +76,11 @@ func (a *app) printNext(ctx context.Context) error {
 	}
 	manager, err := client.Manager(ctx)
 	if err != nil {
-		return fmt.Errorf("ask the daemon: %w", err)
+		return err
 	}
 	roots, err := client.ListRoots(ctx, dbus.RootFilter{})
 	if err != nil {
-		return fmt.Errorf("list roots: %w", err)
+		return err
 	}
 	names := map[uint64]string{}
 	for _, r := range roots {

@@ -18,8 +18,9 @@ const inPlace = "in-place"
 // persistCommand puts entries in their place.
 func (a *app) persistCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "persist [PATH...]",
-		Short: "Put entries in their place, and list them",
+		Use:        "persist [PATH...]",
+		SuggestFor: []string{"apply", "mount"},
+		Short:      "Put entries in their place, and list them",
 		Long: `Put the entries of the configuration in their place, as a boot does, and list
 how they are: all, or those at PATH. What stands in a place and not yet on the
 persistent volume is copied there first; a conflict is reported and left alone.`,
@@ -40,7 +41,7 @@ func (a *app) persist(ctx context.Context, paths []string) error {
 	}
 	entries, err := client.Entries(ctx)
 	if err != nil {
-		return fmt.Errorf("list entries: %w", err)
+		return err
 	}
 	targets, err := entryTargets(paths, entries)
 	if err != nil {
@@ -48,7 +49,7 @@ func (a *app) persist(ctx context.Context, paths []string) error {
 	}
 	id, err := client.ApplyPersistence(ctx, targets)
 	if err != nil {
-		return fmt.Errorf("put entries in place: %w", err)
+		return err
 	}
 	return a.persisted(ctx, id, targets)
 }
@@ -93,11 +94,11 @@ func notConfigured(target string, entries []dbus.Entry) error {
 func (a *app) persisted(ctx context.Context, id uint64, targets []string) error {
 	job, err := a.await(ctx, id)
 	if err != nil {
-		return fmt.Errorf("wait for the job: %w", err)
+		return err
 	}
 	entries, err := a.client.Entries(context.WithoutCancel(ctx))
 	if err != nil {
-		return fmt.Errorf("list entries: %w", err)
+		return err
 	}
 	if len(targets) > 0 {
 		entries = slices.DeleteFunc(entries, func(e dbus.Entry) bool { return !slices.Contains(targets, e.Target) })

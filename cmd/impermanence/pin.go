@@ -76,7 +76,7 @@ func (a *app) printPinned(ctx context.Context, found []dbus.RootEntry) error {
 	}
 	roots, err := a.client.Roots(ctx)
 	if err != nil {
-		return fmt.Errorf("list roots: %w", err)
+		return err
 	}
 	roots = slices.DeleteFunc(roots, func(r dbus.Root) bool {
 		return !slices.ContainsFunc(found, func(f dbus.RootEntry) bool { return f.ID == r.ID })

@@ -24,10 +24,10 @@ func (p *policyFlags) add(flags *pflag.FlagSet) {
 	flags.StringVar(&p.within, "keep-within", "", "keep what is younger than `DURATION` counted from the newest: 36h, 30d, 6w, 1y2m")
 	flags.Uint32Var(&p.last, "keep-last", 0, "keep the newest `N`")
 	flags.Uint32Var(&p.hourly, "keep-hourly", 0, "keep the newest of each of the last `N` hours that have one")
-	flags.Uint32Var(&p.daily, "keep-daily", 0, "the same for days")
-	flags.Uint32Var(&p.weekly, "keep-weekly", 0, "the same for weeks")
-	flags.Uint32Var(&p.monthly, "keep-monthly", 0, "the same for months")
-	flags.Uint32Var(&p.year, "keep-yearly", 0, "the same for years")
+	flags.Uint32Var(&p.daily, "keep-daily", 0, "the same for the last `N` days")
+	flags.Uint32Var(&p.weekly, "keep-weekly", 0, "the same for the last `N` weeks")
+	flags.Uint32Var(&p.monthly, "keep-monthly", 0, "the same for the last `N` months")
+	flags.Uint32Var(&p.year, "keep-yearly", 0, "the same for the last `N` years")
 }
 
 // options returns the rules that were given on the command line.

@@ -34,17 +34,20 @@ func (s *state) problems() []problem {
 
 // problems returns what went wrong at this boot.
 func (b boot) problems() []problem {
-	const journal = "journalctl -b -u impermanence-rollover.service"
+	const look = "journalctl -b -u impermanence-rollover.service"
+	var found []problem
 	switch {
 	case b.Outcome == "failed":
-		return []problem{{"this boot has no fresh root: " + b.Error, journal}}
+		found = append(found, problem{"this boot has no fresh root: " + b.Error, look})
 	case b.Outcome == "":
-		return []problem{{"early boot left no record: it did not run, or is not installed in the initrd", journal}}
+		found = append(found, problem{"early boot left no record: it did not run, or is not a part of the initrd", look})
 	case b.Error != "":
-		return []problem{{"at this boot: " + b.Error, journal}}
-	default:
-		return nil
+		found = append(found, problem{"at this boot: " + b.Error, look})
 	}
+	for _, f := range b.Failures {
+		found = append(found, problem{"no fresh root at " + f, look})
+	}
+	return found
 }
 
 // entryProblem says what is wrong with an entry that is not in place.

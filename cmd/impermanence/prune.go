@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -16,8 +15,9 @@ func (a *app) pruneCommand() *cobra.Command {
 	var policy policyFlags
 	var dryRun, wait bool
 	cmd := &cobra.Command{
-		Use:   "prune",
-		Short: "Delete the old roots and snapshots that retention does not keep",
+		Use:        "prune",
+		SuggestFor: []string{"gc", "clean", "cleanup"},
+		Short:      "Delete the old roots and snapshots that retention does not keep",
 		Long: `Delete the old roots and snapshots that the retention policy does not keep, and
 print each with the reason. The newest, a pinned one and one that is in use are
 always kept. An option replaces that rule of the configured policy, this once.`,
@@ -48,14 +48,14 @@ func (a *app) prune(ctx context.Context, options dbus.PruneOptions, dryRun bool)
 	}
 	plan, err := client.PlanPrune(ctx, options)
 	if err != nil {
-		return fmt.Errorf("plan pruning: %w", err)
+		return err
 	}
 	if dryRun {
 		return a.printPlan(plan)
 	}
 	id, err := client.Prune(ctx, options)
 	if err != nil {
-		return fmt.Errorf("prune: %w", err)
+		return err
 	}
 	unwanted := slices.DeleteFunc(plan, func(item dbus.PlanItem) bool { return !item.Remove })
 	if len(unwanted) == 0 {
@@ -79,54 +79,6 @@ func (a *app) printPlan(plan []dbus.PlanItem) error {
 	}
 	a.stdout.table([]column{{heading: "ACTION"}, {heading: "NAME"}, {heading: "REASON", cut: true}}, rows)
 	return nil
-}
-
-// deleted waits for a job that deletes the roots of the plan, and prints which are gone and which are not.
-func (a *app) deleted(ctx context.Context, id uint64, plan []dbus.PlanItem) error {
-	job, err := a.await(ctx, id)
-	if err != nil {
-		return fmt.Errorf("wait for the job: %w", err)
-	}
-	roots, err := a.client.ListRoots(context.WithoutCancel(ctx), dbus.RootFilter{})
-	if err != nil {
-		return fmt.Errorf("list roots: %w", err)
-	}
-	gone, left := split(plan, roots)
-	if a.json {
-		err = a.stdout.document(deletedDocument{newJobDocument(job), planDocuments(gone), planDocuments(left)})
-	} else {
-		a.printDeleted(gone, left)
-	}
-	if err != nil {
-		return err
-	}
-	return outcome(job)
-}
-
-// printDeleted prints one line for each root that is gone, and one for each that is not.
-func (a *app) printDeleted(gone, left []dbus.PlanItem) {
-	rows := make([][]cell, 0, len(gone)+len(left))
-	for _, item := range gone {
-		rows = append(rows, []cell{{text: "deleted"}, {text: item.Name}, {text: strings.Join(item.Reasons, "; ")}})
-	}
-	for _, item := range left {
-		rows = append(rows, []cell{{text: "not deleted", style: red}, {text: item.Name}, {text: strings.Join(item.Reasons, "; ")}})
-	}
-	if len(rows) > 0 {
-		a.stdout.table([]column{{heading: "RESULT"}, {heading: "NAME"}, {heading: "REASON", cut: true}}, rows)
-	}
-}
-
-// split divides a plan into the roots that are gone and those that are still there whole.
-func split(plan []dbus.PlanItem, roots []dbus.RootEntry) (gone, left []dbus.PlanItem) {
-	for _, item := range plan {
-		if slices.ContainsFunc(roots, func(r dbus.RootEntry) bool { return r.ID == item.Root }) {
-			left = append(left, item)
-		} else {
-			gone = append(gone, item)
-		}
-	}
-	return gone, left
 }
 
 // action is the word for what a plan does with a root.

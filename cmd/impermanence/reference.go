@@ -71,7 +71,7 @@ func (a *app) resolveAll(ctx context.Context, references []string) ([]dbus.RootE
 	}
 	roots, err := client.ListRoots(ctx, dbus.RootFilter{})
 	if err != nil {
-		return nil, fmt.Errorf("list roots: %w", err)
+		return nil, err
 	}
 	var found []dbus.RootEntry
 	for _, reference := range references {

@@ -13,8 +13,9 @@ import (
 // rootsCommand lists the old roots and snapshots.
 func (a *app) rootsCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "roots",
-		Short: "List old roots and snapshots, oldest first",
+		Use:        "roots",
+		SuggestFor: []string{"list", "ls"},
+		Short:      "List old roots and snapshots, oldest first",
 		Long: `List the old roots and snapshots that are kept, oldest first.
 
 Elsewhere than on a terminal the columns are: name, subvolume id, kind, when it
@@ -30,7 +31,7 @@ label.`,
 			}
 			roots, err := client.Roots(cmd.Context())
 			if err != nil {
-				return fmt.Errorf("list roots: %w", err)
+				return err
 			}
 			if a.json {
 				return a.stdout.document(rootsDocument{Roots: rootDocuments(roots)})

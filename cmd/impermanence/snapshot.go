@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -14,8 +13,9 @@ import (
 func (a *app) snapshotCommand() *cobra.Command {
 	var label string
 	cmd := &cobra.Command{
-		Use:   "snapshot",
-		Short: "Copy the running root, read-only, beside the old roots",
+		Use:        "snapshot",
+		SuggestFor: []string{"create", "save"},
+		Short:      "Copy the running root, read-only, beside the old roots",
 		Long: `Copy the running root, read-only, beside the old roots, and print the name of
 the copy. Retention lets it go like an old root; what should stay is pinned.`,
 		Example: `  impermanence snapshot --label "before the upgrade"
@@ -28,7 +28,7 @@ the copy. Retention lets it go like an old root; what should stay is pinned.`,
 			}
 			id, err := client.CreateSnapshot(cmd.Context(), label)
 			if err != nil {
-				return fmt.Errorf("take a snapshot: %w", err)
+				return err
 			}
 			return a.snapshotTaken(cmd.Context(), id)
 		},
@@ -42,13 +42,14 @@ the copy. Retention lets it go like an old root; what should stay is pinned.`,
 func (a *app) snapshotTaken(ctx context.Context, id uint64) error {
 	job, err := a.await(ctx, id)
 	if err != nil {
-		return fmt.Errorf("wait for the job: %w", err)
+		return err
 	}
 	roots, err := a.client.Roots(context.WithoutCancel(ctx))
 	if err != nil {
-		return fmt.Errorf("list roots: %w", err)
+		return err
 	}
-	at := slices.IndexFunc(roots, func(r dbus.Root) bool { return slices.Contains(job.Objects, dbus.RootPath(r.ID)) })
+	name, _ := job.Details["name"].(string)
+	at := slices.IndexFunc(roots, func(r dbus.Root) bool { return name != "" && r.Name == name })
 	if a.json {
 		document := snapshotDocument{Job: newJobDocument(job)}
 		if at >= 0 {

@@ -17,9 +17,9 @@ func (a *app) statusCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what happened at this boot, what is kept, and what is wrong",
-		Long: `Show on one screen: whether the root was fresh at this boot, from what, and where
-the former one is; the entries that are in place and those that are not; the old
-roots; what the next boot does; and what is wrong, each with what to type.`,
+		Long: `Show on one screen: whether the root was fresh at this boot, from what, and
+where the former one is; what the next boot does; the entries that are in place
+and those that are not; the old roots; what is wrong, each with what to type.`,
 		Example: `  impermanence status
   impermanence status --json | jq .problems`,
 		Args: arguments(0, 0),
@@ -57,16 +57,16 @@ func (a *app) state(ctx context.Context) (*state, error) {
 	}
 	s := &state{}
 	if s.manager, err = client.Manager(ctx); err != nil {
-		return nil, fmt.Errorf("ask the daemon: %w", err)
+		return nil, err
 	}
 	if s.roots, err = client.Roots(ctx); err != nil {
-		return nil, fmt.Errorf("list roots: %w", err)
+		return nil, err
 	}
 	if s.entries, err = client.Entries(ctx); err != nil {
-		return nil, fmt.Errorf("list entries: %w", err)
+		return nil, err
 	}
 	if s.jobs, err = client.Jobs(ctx); err != nil {
-		return nil, fmt.Errorf("list jobs: %w", err)
+		return nil, err
 	}
 	s.jobs = slices.DeleteFunc(s.jobs, func(j dbus.Job) bool { return j.State == dbus.JobDone })
 	names := map[uint64]string{}

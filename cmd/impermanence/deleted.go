@@ -1,0 +1,81 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// deleted waits for a job that deletes the roots of the plan, and prints which are gone and which are not.
+func (a *app) deleted(ctx context.Context, id uint64, plan []dbus.PlanItem) error {
+	job, err := a.await(ctx, id)
+	if err != nil {
+		return err
+	}
+	roots, err := a.client.ListRoots(context.WithoutCancel(ctx), dbus.RootFilter{})
+	if err != nil {
+		return err
+	}
+	gone, left := split(withMore(plan, job), roots)
+	explain(left, job)
+	if a.json {
+		err = a.stdout.document(deletedDocument{newJobDocument(job), planDocuments(gone), planDocuments(left)})
+	} else {
+		a.printDeleted(gone, left)
+	}
+	if err != nil {
+		return err
+	}
+	return outcome(job)
+}
+
+// withMore returns the plan with what the job deleted beyond it: while it runs, the want of space can grow.
+func withMore(plan []dbus.PlanItem, job dbus.Job) []dbus.PlanItem {
+	names, _ := job.Details["deleted"].([]string)
+	for _, name := range names {
+		if !slices.ContainsFunc(plan, func(item dbus.PlanItem) bool { return item.Name == name }) {
+			plan = append(plan, dbus.PlanItem{Name: name, Remove: true, Reasons: []string{"for want of space"}})
+		}
+	}
+	return plan
+}
+
+// explain replaces the reasons to delete a root by why it was not, where the job tells.
+func explain(left []dbus.PlanItem, job dbus.Job) {
+	failed, _ := job.Details["failed"].([]string)
+	for i, item := range left {
+		for _, line := range failed {
+			if why, ok := strings.CutPrefix(line, item.Name+": "); ok {
+				left[i].Reasons = []string{why}
+			}
+		}
+	}
+}
+
+// split divides a plan into the roots that are gone and those that are still there.
+func split(plan []dbus.PlanItem, roots []dbus.RootEntry) (gone, left []dbus.PlanItem) {
+	for _, item := range plan {
+		if slices.ContainsFunc(roots, func(r dbus.RootEntry) bool { return r.ID == item.Root }) {
+			left = append(left, item)
+		} else {
+			gone = append(gone, item)
+		}
+	}
+	return gone, left
+}
+
+// printDeleted prints one line for each root that is gone, and one for each that is not.
+func (a *app) printDeleted(gone, left []dbus.PlanItem) {
+	rows := make([][]cell, 0, len(gone)+len(left))
+	for _, item := range gone {
+		rows = append(rows, []cell{{text: "deleted"}, {text: item.Name}, {text: strings.Join(item.Reasons, "; ")}})
+	}
+	for _, item := range left {
+		rows = append(rows, []cell{{"not deleted", red}, {text: item.Name}, {text: strings.Join(item.Reasons, "; ")}})
+	}
+	if len(rows) > 0 {
+		a.stdout.table([]column{{heading: "RESULT"}, {heading: "NAME"}, {heading: "REASON", cut: true}}, rows)
+	}
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/impermanence/impermanence/dbus"
+	"github.com/impermanence/impermanence/test/bustest"
+)
+
+// scripted is a daemon that answers what a test says: for what a real one does too rarely, or too fast, to be met on
+// purpose. The stories in testdata have the real one.
+type scripted struct {
+	manager dbus.Manager
+	entries []dbus.Entry
+	plan    []dbus.PlanItem
+	err     error // of every method that starts a job
+	fixed   bool  // the job can't be canceled
+
+	mu    sync.Mutex
+	roots []dbus.Root
+	job   dbus.Job
+
+	// run is called by the method that starts the job. It may change the job with the functions below.
+	run      func(*scripted)
+	canceled chan struct{} // closed when somebody tries to
+	ended    chan struct{}
+	server   *dbus.Server
+}
+
+// permissive allows everything: who may do what is not what is tested here.
+type permissive struct{}
+
+func (permissive) Authorize(context.Context, dbus.Caller, string, map[string]string, bool) error {
+	return nil
+}
+
+// serve runs a scripted daemon on a bus of its own until the test ends, and returns the bus's address.
+func serve(t *testing.T, s *scripted) string {
+	t.Helper()
+	address := bustest.Start(t)
+	s.canceled, s.ended = make(chan struct{}), make(chan struct{})
+	s.server = dbus.NewServer(dbus.ServerConfig{Address: address, Backend: s, Authorizer: permissive{}})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.server.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("server: %v", err)
+		}
+	})
+	select {
+	case <-s.server.Ready():
+	case err := <-done:
+		done <- nil
+		t.Fatalf("server: %v", err)
+	}
+	return address
+}
+
+// start begins the one job of the script.
+func (s *scripted) start(operation string, ids []uint64) (uint64, error) {
+	if s.err != nil {
+		return 0, s.err
+	}
+	s.mu.Lock()
+	s.job = dbus.Job{ID: 1, Operation: operation, State: dbus.JobRunning, Cancelable: !s.fixed, ItemsTotal: 2}
+	for _, id := range ids {
+		s.job.Objects = append(s.job.Objects, dbus.RootPath(id))
+	}
+	s.mu.Unlock()
+	go s.run(s)
+	return 1, nil
+}
+
+// end ends the job.
+func (s *scripted) end(result dbus.JobResult, e dbus.ErrorInfo, details dbus.Details) {
+	s.mu.Lock()
+	s.job.State, s.job.Result, s.job.Error, s.job.Details = dbus.JobDone, result, e, details
+	s.mu.Unlock()
+	close(s.ended)
+	s.server.Changed(dbus.EverythingChanged)
+}
+
+// remove deletes a root as the job's next item.
+func (s *scripted) remove(id uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.roots = slices.DeleteFunc(s.roots, func(r dbus.Root) bool { return r.ID == id })
+	s.job.ItemsDone++
+	s.server.Changed(dbus.JobsChanged)
+}
+
+func (s *scripted) Manager() dbus.Manager { return s.manager }
+func (s *scripted) Entries() []dbus.Entry { return s.entries }
+
+func (s *scripted) Jobs() []dbus.Job {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.job.ID == 0 {
+		return nil
+	}
+	return []dbus.Job{s.job}
+}
+
+func (s *scripted) Roots(context.Context, dbus.RootFilter) ([]dbus.Root, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.roots), nil
+}
+
+func (s *scripted) CreateSnapshot(context.Context, dbus.Caller, string) (uint64, error) {
+	return s.start("create-snapshot", nil)
+}
+
+func (s *scripted) DeleteRoots(_ context.Context, _ dbus.Caller, ids []uint64) (uint64, error) {
+	return s.start("delete-roots", ids)
+}
+
+func (s *scripted) PlanPrune(context.Context, dbus.PruneOptions) ([]dbus.PlanItem, error) {
+	return s.plan, nil
+}
+
+func (s *scripted) Prune(context.Context, dbus.Caller, dbus.PruneOptions) (uint64, error) {
+	return s.start("prune", nil)
+}
+
+func (s *scripted) ApplyPersistence(context.Context, dbus.Caller, []string) (uint64, error) {
+	return s.start("apply-persistence", nil)
+}
+
+func (s *scripted) CancelJob(context.Context, uint64) error {
+	close(s.canceled)
+	if s.fixed {
+		return fmt.Errorf("cancel job 1: %w", dbus.ErrNotCancelable)
+	}
+	return nil
+}
+
+func (s *scripted) WaitJob(ctx context.Context, _ uint64) (dbus.Job, error) {
+	select {
+	case <-s.ended:
+	case <-ctx.Done():
+		return dbus.Job{}, ctx.Err()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.job, nil
+}
+
+func (s *scripted) SetPinned(context.Context, uint64, bool) error  { return s.err }
+func (s *scripted) SetLabel(context.Context, uint64, string) error { return s.err }
+func (s *scripted) SetNextBoot(context.Context, string) error      { return s.err }
+func (s *scripted) Reload(context.Context) error                   { return s.err }
+func (s *scripted) Rescan(context.Context) error                   { return s.err }

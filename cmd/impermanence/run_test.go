@@ -1,0 +1,217 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/impermanence/impermanence/dbus"
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+func TestMain(m *testing.M) { btrfstest.Main(m) }
+
+// result is what a command line did.
+type result struct {
+	Code           int
+	Stdout, Stderr string
+}
+
+// streams returns two files to print to, and a function that reads what was printed.
+func streams(t *testing.T) (stdout, stderr *os.File, read func(code int) result) {
+	t.Helper()
+	dir := t.TempDir()
+	create := func(name string) *os.File {
+		f, err := os.Create(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return f
+	}
+	text := func(f *os.File) string {
+		data, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(data)
+	}
+	stdout, stderr = create("stdout"), create("stderr")
+	return stdout, stderr, func(code int) result { return result{code, text(stdout), text(stderr)} }
+}
+
+// onBus is the environment of a command line that asks the daemon on a bus.
+func onBus(address string) getenv {
+	return func(name string) string {
+		return map[string]string{"DBUS_SYSTEM_BUS_ADDRESS": address}[name]
+	}
+}
+
+// execute runs a command line against the daemon on a bus.
+func execute(t *testing.T, address string, args ...string) result {
+	t.Helper()
+	stdout, stderr, read := streams(t)
+	return read(run(t.Context(), args, stdout, stderr, onBus(address)))
+}
+
+// newApp returns a command line that has not run yet, and a function that reads what it printed.
+func newApp(t *testing.T, address string, args ...string) (*app, func(code int) result) {
+	t.Helper()
+	stdout, stderr, read := streams(t)
+	a := &app{args: args, env: onBus(address), stdout: newOutput(stdout, onBus(address)), stderr: newOutput(stderr, onBus(address))}
+	t.Cleanup(a.close)
+	return a, read
+}
+
+// want compares what a command line did with what it should have done.
+func want(t *testing.T, want, got result) {
+	t.Helper()
+	want.Stdout, want.Stderr = strings.TrimPrefix(want.Stdout, "\n"), strings.TrimPrefix(want.Stderr, "\n")
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// twoRoots is a daemon with two roots that retention lets go, and one that it keeps.
+func twoRoots() *scripted {
+	return &scripted{
+		roots: []dbus.Root{{ID: 256, Name: "a"}, {ID: 257, Name: "b"}, {ID: 258, Name: "c"}},
+		plan: []dbus.PlanItem{
+			{Root: 256, Name: "a", Remove: true, Reasons: []string{"kept by no rule"}},
+			{Root: 257, Name: "b", Remove: true, Reasons: []string{"kept by no rule"}},
+			{Root: 258, Name: "c", Reasons: []string{"newest"}},
+		},
+	}
+}
+
+// interrupted runs a job that deletes, interrupted while it is waited for, and returns what was printed after that.
+func interrupted(t *testing.T, s *scripted) result {
+	t.Helper()
+	a, read := newApp(t, serve(t, s), "prune")
+	if _, err := a.connect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	id, err := a.client.Prune(t.Context(), dbus.PruneOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, interrupt := context.WithCancel(t.Context())
+	interrupt()
+	err = a.deleted(ctx, id, s.plan[:2])
+	a.report(err)
+	return read(exitCode(err))
+}
+
+func TestInterruptCancelsTheJobAndSaysWhatWasDone(t *testing.T) {
+	s := twoRoots()
+	s.run = func(s *scripted) {
+		s.remove(256)
+		<-s.canceled
+		s.end(dbus.ResultCanceled, dbus.ErrorInfo{Name: "org.impermanence1.Error.Canceled", Message: "canceled"}, nil)
+	}
+	want(t, result{exitPartly, "deleted\ta\tkept by no rule\nnot deleted\tb\tkept by no rule\n", `
+canceling; interrupt again to leave the job to the daemon
+error: prune: partly done: canceled after 1 of 2
+try:   impermanence prune
+`}, interrupted(t, s))
+}
+
+func TestInterruptBeforeAnythingWasDone(t *testing.T) {
+	s := twoRoots()
+	s.run = func(s *scripted) {
+		<-s.canceled
+		s.end(dbus.ResultCanceled, dbus.ErrorInfo{Name: "org.impermanence1.Error.Canceled", Message: "canceled"}, nil)
+	}
+	want(t, result{exitFailed, "not deleted\ta\tkept by no rule\nnot deleted\tb\tkept by no rule\n", `
+canceling; interrupt again to leave the job to the daemon
+error: prune: canceled before anything was done
+try:   impermanence prune
+`}, interrupted(t, s))
+}
+
+func TestInterruptOfWhatCannotBeCanceledWaits(t *testing.T) {
+	s := twoRoots()
+	s.fixed = true
+	s.run = func(s *scripted) {
+		<-s.canceled
+		s.remove(256)
+		s.remove(257)
+		s.end(dbus.ResultDone, dbus.ErrorInfo{}, nil)
+	}
+	want(t, result{exitDone, "deleted\ta\tkept by no rule\ndeleted\tb\tkept by no rule\n", `
+canceling; interrupt again to leave the job to the daemon
+it can no longer be canceled: waiting for its end
+`}, interrupted(t, s))
+}
+
+func TestPartlyDone(t *testing.T) {
+	s := twoRoots()
+	s.run = func(s *scripted) {
+		s.remove(257)
+		s.end(dbus.ResultPartial, dbus.ErrorInfo{Name: "org.impermanence1.Error.Busy", Message: "a: busy"},
+			dbus.Details{"deleted": []string{"b", "z"}, "failed": []string{"a: a send is under way"}})
+	}
+	got := execute(t, serve(t, s), "prune")
+	want(t, result{exitPartly, `
+deleted	b	kept by no rule
+deleted	z	for want of space
+not deleted	a	a send is under way
+`, `
+error: prune: partly done: a: busy
+try:   impermanence status
+`}, got)
+}
+
+func TestTheDaemonsErrorsKeepTheirMeaning(t *testing.T) {
+	for _, test := range []struct {
+		err  error
+		code int
+		try  string
+	}{
+		{dbus.ErrBusy, exitFailed, "impermanence status"},
+		{dbus.ErrAccessDenied, exitFailed, "sudo impermanence snapshot"},
+		{dbus.ErrNoSpace, exitFailed, "impermanence prune --dry-run"},
+		{dbus.ErrInvalidName, exitFailed, "impermanence snapshot --help"},
+	} {
+		got := execute(t, serve(t, &scripted{err: test.err}), "snapshot")
+		if got.Code != test.code || got.Stdout != "" || !strings.HasSuffix(got.Stderr, "\ntry:   "+test.try+"\n") {
+			t.Errorf("%v: got %+v, want code %d and the advice %q", test.err, got, test.code, test.try)
+		}
+	}
+}
+
+func TestNamesThatDrawAreEscaped(t *testing.T) {
+	s := &scripted{roots: []dbus.Root{{ID: 256, Name: "a\x1b[2Jb", Kind: "old", RolledOver: time.Unix(1e9, 0), Label: "x\ty"}}}
+	address := serve(t, s)
+	got := execute(t, address, "roots")
+	want(t, result{0, `a\x1b[2Jb` + "\t256\told\t2001-09-09T01:46:40Z\t\t\t" + `x\ty` + "\n", ""}, got)
+	got = execute(t, address, "roots", "--json")
+	if !strings.Contains(got.Stdout, `"name": "a\u001b[2Jb"`) {
+		t.Errorf("JSON does not hold the name as it is:\n%s", got.Stdout)
+	}
+}
+
+func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
+	address := serve(t, twoRoots())
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer full.Close()
+	devNull, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer devNull.Close()
+	env := onBus(address)
+	for _, args := range [][]string{{"roots"}, {"roots", "--json"}, {"--help"}} {
+		if code := run(t.Context(), args, full, devNull, env); code != exitFailed {
+			t.Errorf("%v to a full disk: exit code %d, want %d", args, code, exitFailed)
+		}
+	}
+}
