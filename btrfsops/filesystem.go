@@ -143,7 +143,11 @@ func (fs *Filesystem) lock() (unlock func(), err error) {
 		}
 		return nil, wrap("lock", fs.top.Name(), err)
 	}
-	return func() { _ = unix.Close(fd) }, nil
+	return func() {
+		// Not by closing alone: a process that is being forked at this moment still holds a copy of the descriptor.
+		_ = unix.Flock(fd, unix.LOCK_UN)
+		_ = unix.Close(fd)
+	}, nil
 }
 
 // Space is what the kernel says of a file system's room, in bytes, after the redundancy of its profiles (a raid1 file

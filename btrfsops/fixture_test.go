@@ -10,7 +10,12 @@ import (
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
-func TestMain(m *testing.M) { btrfstest.Main(m) }
+func TestMain(m *testing.M) {
+	if what := os.Getenv(killEnv); what != "" {
+		os.Exit(workAndDie(what))
+	}
+	btrfstest.Main(m)
+}
 
 // now is the clock of the tests, ahead of the machine's own: a rollover is never earlier than the root's last change.
 var now = time.Date(2101, 11, 23, 7, 54, 0, 0, time.UTC)

@@ -1,0 +1,297 @@
+package btrfsops
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+	"github.com/impermanence/impermanence/test/writelog"
+)
+
+// samplesEnv raises the number of sampled cuts between two flushes, for long runs.
+const samplesEnv = "IMPERMANENCE_POWERCUT_SAMPLES"
+
+const defaultSamples = 60
+
+// A power cut may come after every write that the file system sends to its device. Each scenario records the writes of one
+// operation; each cut is then mounted, booted, and checked.
+func TestPowerCuts(t *testing.T) {
+	var total atomic.Int64
+	t.Run("scenarios", func(t *testing.T) {
+		for _, s := range scenarios() {
+			t.Run(s.name, func(t *testing.T) {
+				t.Parallel()
+				total.Add(int64(s.run(t)))
+			})
+		}
+	})
+	t.Logf("%d cut points, all booted and checked", total.Load())
+	fmt.Printf("power cuts: %d cut points replayed, booted and checked\n", total.Load())
+}
+
+// scenario is an operation that power cuts interrupt.
+type scenario struct {
+	name    string
+	layouts []Layout
+	prepare func(t *testing.T, f *fixture)
+	work    func(fs *Filesystem) error
+	doomed  []string // markers that the work deletes: they may be gone
+}
+
+// markers are the contents of the files that tell roots apart. Every one that is not doomed must stay.
+func (s scenario) markers() []string {
+	all := []string{"former", "older", "oldest", "home"}
+	return slices.DeleteFunc(all, func(m string) bool { return slices.Contains(s.doomed, m) })
+}
+
+var (
+	templateLayout = Layout{Root: "root", OldRoots: "old_roots", Template: "template"}
+	homeLayout     = Layout{Root: "home", OldRoots: "old_homes"}
+)
+
+// workBoot is the boot during which the work is done.
+const workBoot = "boot-work"
+
+func scenarios() []scenario {
+	rollOver := func(layouts ...Layout) func(fs *Filesystem) error {
+		return func(fs *Filesystem) error {
+			for _, l := range layouts {
+				if _, err := fs.Rollover(context.Background(), RolloverOptions{Layout: l, BootID: workBoot, Now: now}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	stopAfter := func(call string, n int, l Layout) func(t *testing.T, f *fixture) {
+		return func(t *testing.T, f *fixture) { t.Helper(); f.interrupt(t, l, call, n) }
+	}
+	nothing := func(*testing.T, *fixture) {}
+	remove := func(count int) func(fs *Filesystem) error {
+		return func(fs *Filesystem) error { return removeOldest(fs, count) }
+	}
+	one := []Layout{layout}
+	return []scenario{
+		{"rollover to an empty root", one, nothing, rollOver(layout), nil},
+		{"rollover from a template", []Layout{templateLayout}, nothing, rollOver(templateLayout), nil},
+		{"rollover after one that made only the subvolume", one, stopAfter("create subvolume", 1, layout), rollOver(layout), nil},
+		{"rollover after one that stopped before the exchange", []Layout{templateLayout}, stopAfter("set attribute", 3, templateLayout), rollOver(templateLayout), nil},
+		{"rollover after one that stopped after the exchange", one, stopAfter("rename", 1, layout), rollOver(layout), nil},
+		{"rollover of two mount points", []Layout{layout, homeLayout}, nothing, rollOver(layout, homeLayout), nil},
+		{"snapshot", one, nothing, func(fs *Filesystem) error {
+			_, err := fs.Snapshot(context.Background(), layout, SnapshotOptions{Label: "label", BootID: workBoot, Now: now})
+			return err
+		}, nil},
+		{"delete one with nested subvolumes", one, nothing, remove(1), []string{"oldest"}},
+		{"prune two", one, nothing, remove(2), []string{"oldest", "older"}},
+	}
+}
+
+// removeOldest deletes the oldest roots.
+func removeOldest(fs *Filesystem, count int) error {
+	roots, err := fs.ListRoots(layout)
+	if err != nil {
+		return err
+	}
+	var ids []SubvolumeID
+	for _, root := range roots[:count] {
+		ids = append(ids, root.ID)
+	}
+	report, err := fs.Delete(context.Background(), Guards{Layout: layout}, ids, nil)
+	if err == nil && len(report.Failed) > 0 {
+		err = report.Failed[0].Err
+	}
+	return err
+}
+
+// interrupt begins a rollover and stops it with an error after the n-th call of a kind, as if the process had been killed.
+func (f *fixture) interrupt(t *testing.T, l Layout, call string, n int) {
+	t.Helper()
+	stop := fmt.Errorf("stopped after %s", call)
+	f.kernel.step = func(c string, done bool) error {
+		if c != call || !done {
+			return nil
+		}
+		if n--; n > 0 {
+			return nil
+		}
+		f.kernel.step = func(string, bool) error { return stop }
+		return stop
+	}
+	if _, err := f.tryBoot(8, RolloverOptions{Layout: l}); err == nil {
+		t.Fatalf("nothing stopped after %s", call)
+	}
+	f.kernel.step = nil
+}
+
+// run records the work and tries every cut; it returns how many there were.
+func (s scenario) run(t *testing.T) int {
+	dir := t.TempDir()
+	must(t, unix.Mount("powercut", dir, "tmpfs", 0, "size=2g"))
+	t.Cleanup(func() { btrfstest.Unmount(t, dir) })
+	base := filepath.Join(dir, "base")
+	s.makeBase(t, base)
+	recorded := filepath.Join(dir, "recorded")
+	copySparse(t, base, recorded)
+	log := writelog.Record(t, recorded, func(device string) {
+		fs, err := OpenDevice(device)
+		must(t, err)
+		must(t, s.work(fs))
+		must(t, fs.Close())
+	})
+	samples := defaultSamples
+	if n, err := strconv.Atoi(os.Getenv(samplesEnv)); err == nil {
+		samples = n
+	}
+	seed := fnv.New64()
+	_, _ = io.WriteString(seed, s.name)
+	cuts := log.Cuts(samples, rand.New(rand.NewPCG(seed.Sum64(), 1)))
+	for i, cut := range cuts {
+		// A file of its own for each: a process that is being forked can hold the mount before open a little longer.
+		image := filepath.Join(dir, fmt.Sprint("cut", i))
+		copySparse(t, base, image)
+		must(t, cut.Apply(image))
+		if !t.Run("cut", func(t *testing.T) { s.boot(t, image) }) {
+			t.Fatalf("the cut was %s", cut.What)
+		}
+		must(t, os.Remove(image))
+	}
+	t.Logf("%d requests, %d cuts", len(log), len(cuts))
+	return len(cuts)
+}
+
+// makeBase makes the file system before the work: three generations of roots, each with a marker and nested subvolumes.
+func (s scenario) makeBase(t *testing.T, image string) {
+	t.Helper()
+	must(t, os.WriteFile(image, nil, 0o600))
+	must(t, os.Truncate(image, 128<<20))
+	btrfstest.Run(t, "mkfs.btrfs", "--quiet", image)
+	made := t.Run("base", func(t *testing.T) { // all is unmounted and detached at the end of this
+		f := &fixture{device: btrfstest.Attach(t, image), dir: filepath.Join(t.TempDir(), "top")}
+		btrfstest.Mount(t, f.device, f.dir, "subvolid=5")
+		for _, name := range []string{"root", "home", "persist", "nix", "template"} {
+			btrfstest.Subvolume(t, f.path(name))
+			f.write(t, name+"/of", name)
+		}
+		f.open(t)
+		f.write(t, "home/marker", "home")
+		f.write(t, "root/marker", "oldest")
+		f.withNested(t)
+		f.boot(t, 1, RolloverOptions{})
+		f.write(t, "root/marker", "older")
+		f.boot(t, 2, RolloverOptions{})
+		f.write(t, "root/marker", "newest but one")
+		f.boot(t, 3, RolloverOptions{})
+		f.write(t, "root/marker", "former")
+		s.prepare(t, f)
+		must(t, f.Close())
+	})
+	if !made {
+		t.FailNow()
+	}
+}
+
+// boot mounts what a cut left, boots it, finishes what was begun, and checks the promises.
+func (s scenario) boot(t *testing.T, image string) {
+	f := &fixture{device: btrfstest.Attach(t, image)}
+	f.open(t)
+	f.dir = procPath(f.top)
+	for _, l := range s.layouts {
+		if _, found := f.lookup(l.Root); !found {
+			t.Errorf("there is no bootable %s", l.Root)
+		}
+	}
+	for _, l := range s.layouts {
+		f.boot(t, 9, RolloverOptions{Layout: l})
+		f.lacks(t, l.Root+stagedSuffix)
+		f.lacks(t, l.Root+"/marker")
+	}
+	f.has(t, "persist/of", "persist")
+	f.has(t, "nix/of", "nix")
+	f.has(t, "template/of", "template")
+	f.finishDeletions(t)
+	found := f.findMarkers(t)
+	for _, m := range s.markers() {
+		if m == "home" && !slices.Contains(s.layouts, homeLayout) {
+			found[m]++ // its root was not touched
+		}
+		if found[m] != 1 {
+			t.Errorf("the root marked %q is there %d times", m, found[m])
+		}
+	}
+	must(t, f.Close())
+	if out, err := exec.Command("btrfs", "check", "--readonly", image).CombinedOutput(); err != nil {
+		t.Errorf("btrfs check: %v\n%s", err, out)
+	}
+}
+
+// finishDeletions deletes what is partly deleted or was never a root, as the daemon does, and it must go.
+func (f *fixture) finishDeletions(t *testing.T) {
+	t.Helper()
+	var ids []SubvolumeID
+	for _, root := range f.list(t) {
+		if root.Deleting || root.Kind == KindDiscarded {
+			ids = append(ids, root.ID)
+		}
+	}
+	report := f.delete(t, ids...)
+	if len(report.Failed) > 0 {
+		t.Errorf("what was begun can't be finished: %+v", report.Failed)
+	}
+}
+
+// findMarkers counts the markers of the old roots. A snapshot is a copy and does not count.
+func (f *fixture) findMarkers(t *testing.T) map[string]int {
+	t.Helper()
+	found := map[string]int{}
+	for _, l := range []Layout{layout, homeLayout} {
+		roots, err := f.ListRoots(l)
+		must(t, err)
+		for _, root := range roots {
+			if root.Kind == KindSnapshot {
+				continue
+			}
+			if marker, err := os.ReadFile(f.path(root.Path + "/marker")); err == nil {
+				found[string(marker)]++
+			}
+		}
+	}
+	return found
+}
+
+// copySparse copies the data of an image, not its holes.
+func copySparse(t *testing.T, from, to string) {
+	t.Helper()
+	in, err := os.Open(from)
+	must(t, err)
+	defer func() { _ = in.Close() }()
+	out, err := os.Create(to)
+	must(t, err)
+	defer func() { _ = out.Close() }()
+	info, err := in.Stat()
+	must(t, err)
+	must(t, out.Truncate(info.Size()))
+	for at := int64(0); ; {
+		start, err := unix.Seek(int(in.Fd()), at, unix.SEEK_DATA)
+		if err != nil { // ENXIO: no data is left
+			return
+		}
+		end, err := unix.Seek(int(in.Fd()), start, unix.SEEK_HOLE)
+		must(t, err)
+		_, err = io.Copy(io.NewOffsetWriter(out, start), io.NewSectionReader(in, start, end-start))
+		must(t, err)
+		at = end
+	}
+}
