@@ -190,7 +190,7 @@ func (a *answering) authorize(ctx context.Context, d deed) (deed, error) {
 	s, c := a.server, &a.call
 	action := c.method.action
 	if d.owner != nil && *d.owner != a.caller.UID {
-		action += "-other-user"
+		action += otherUser
 	}
 	if err := s.checkJobs(c.method, a.caller); err != nil {
 		return d, err

@@ -56,9 +56,8 @@ type errorName struct {
 	name string
 }
 
-// errorNames is the one table that maps sentinels to D-Bus names and back. An error
-// gets the name of the first line that it is; a name stands for the first line that
-// has it. The lines after the first for one sentinel are names that only come in.
+// errorNames is the one table that maps sentinels to D-Bus names and back. A sentinel
+// gets the name of its first line; the names of its other lines only come in.
 func errorNames() []errorName {
 	return []errorName{
 		{ErrNoSuchRoot, ourError + "NoSuchRoot"},
@@ -129,25 +128,46 @@ func (e *Error) Is(target error) bool {
 }
 
 // InfoOf is the [ErrorInfo] of an error: the name that it has on the bus, and its
-// text, which is never empty. Of nil it is the zero value. An error that wraps no
-// sentinel of this package is an internal one.
+// text, which is never empty. Of nil it is the zero value. The name is that of the
+// first in the chain of errors that has one; an error without is an internal one.
 func InfoOf(err error) ErrorInfo {
 	if err == nil {
 		return ErrorInfo{}
 	}
-	var e *Error
-	if errors.As(err, &e) && e.Name != "" {
-		return ErrorInfo{Name: e.Name, Message: err.Error()}
+	name := nameOf(err)
+	if name == "" {
+		name = ourError + "Internal"
 	}
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return ErrorInfo{Name: ourError + "Canceled", Message: err.Error()}
+	return ErrorInfo{Name: name, Message: err.Error()}
+}
+
+// nameOf goes through the chain, where an error that wraps several says first what
+// it means, and then why.
+func nameOf(err error) string {
+	if e, ok := err.(*Error); ok && e.Name != "" { //nolint:errorlint // it goes through the chain itself
+		return e.Name
+	}
+	if err == context.Canceled || err == context.DeadlineExceeded { //nolint:errorlint // as above
+		return ourError + "Canceled"
 	}
 	for _, line := range errorNames() {
-		if errors.Is(err, line.err) {
-			return ErrorInfo{Name: line.name, Message: err.Error()}
+		if line.err == err { //nolint:errorlint // as above
+			return line.name
 		}
 	}
-	return ErrorInfo{Name: ourError + "Internal", Message: err.Error()}
+	var wrapped []error
+	switch e := err.(type) { //nolint:errorlint // as above
+	case interface{ Unwrap() error }:
+		wrapped = []error{e.Unwrap()}
+	case interface{ Unwrap() []error }:
+		wrapped = e.Unwrap()
+	}
+	for _, err := range wrapped {
+		if name := nameOf(err); err != nil && name != "" {
+			return name
+		}
+	}
+	return ""
 }
 
 // Err is the error that i describes, nil when there is none. It is the sentinel that

@@ -19,3 +19,17 @@ func (s *Server) Parked() int {
 	defer s.parked.mu.Unlock()
 	return s.parked.total
 }
+
+// Actions are the actions of polkit that the tables name, sorted.
+func Actions() []string {
+	all := []string{actionCancelJob + otherUser}
+	for _, f := range newFaces().all() {
+		for _, m := range f.methods {
+			if m.action != "" && !slices.Contains(all, m.action) {
+				all = append(all, m.action)
+			}
+		}
+	}
+	slices.Sort(all)
+	return all
+}

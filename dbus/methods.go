@@ -17,7 +17,9 @@ const (
 	actionMountPersistence = BusName + ".mount-persistence"
 	actionReload           = BusName + ".reload"
 	actionCancelJob        = BusName + ".cancel-job"
-	actionCancelJobOther   = BusName + ".cancel-job-other-user"
+
+	// otherUser makes of an action the one for things of other users.
+	otherUser = "-other-user"
 )
 
 func managerMethods() []method {
