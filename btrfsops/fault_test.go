@@ -101,6 +101,7 @@ func stopAt(fs *Filesystem, at int, f func() error) *bool {
 
 // inject stops the scenario's work at one step after the other, until it is done before that, and boots after each.
 func (s scenario) inject(t *testing.T, work func(t *testing.T, device string, at int) (stopped bool)) {
+	t.Helper()
 	dir := t.TempDir()
 	must(t, unix.Mount("faults", dir, "tmpfs", 0, "size=2g"))
 	t.Cleanup(func() { btrfstest.Unmount(t, dir) })

@@ -61,14 +61,23 @@ func mountTopLevel(device string) (int, error) {
 		}
 	}
 	if err := unix.FsconfigCreate(context); err != nil {
-		if errors.Is(err, unix.EINVAL) { // no btrfs superblock on the device
-			err = fmt.Errorf("%w (%w)", ErrNotBtrfs, err)
-		}
-		return -1, wrap("mount", device, err)
+		return -1, wrap("mount", device, explainMount(err))
 	}
 	const attributes = unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
 	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, attributes)
 	return mount, wrap("mount", device, err)
+}
+
+// explainMount says what the errors of mounting a btrfs mean.
+func explainMount(err error) error {
+	switch {
+	case errors.Is(err, unix.EINVAL): // no btrfs superblock on the device
+		return fmt.Errorf("%w (%w)", ErrNotBtrfs, err)
+	case errors.Is(err, unix.EACCES): // the block device takes no writes
+		return fmt.Errorf("%w (%w)", ErrReadOnly, err)
+	default:
+		return err
+	}
 }
 
 // OpenMounted uses the top level where it is mounted already. Errors: ErrNotBtrfs, ErrNotSubvolume when dir is not where

@@ -38,7 +38,6 @@ func TestPowerCuts(t *testing.T) {
 		}
 	})
 	t.Logf("%d cut points, all booted and checked", total.Load())
-	fmt.Printf("power cuts: %d cut points replayed, booted and checked\n", total.Load())
 }
 
 // scenario is an operation that power cuts interrupt.
@@ -138,6 +137,7 @@ func (f *fixture) interrupt(t *testing.T, l Layout, call string, n int) {
 
 // run records the work and tries every cut; it returns how many there were.
 func (s scenario) run(t *testing.T) int {
+	t.Helper()
 	dir := t.TempDir()
 	must(t, unix.Mount("powercut", dir, "tmpfs", 0, "size=2g"))
 	t.Cleanup(func() { btrfstest.Unmount(t, dir) })
@@ -205,6 +205,7 @@ func (s scenario) makeBase(t *testing.T, image string) {
 
 // boot mounts what a cut left, boots it, finishes what was begun, and checks the promises.
 func (s scenario) boot(t *testing.T, image string) {
+	t.Helper()
 	f := &fixture{device: btrfstest.Attach(t, image)}
 	f.open(t)
 	f.dir = procPath(f.top)
