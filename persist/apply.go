@@ -1,12 +1,12 @@
 package persist
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"path"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -157,7 +157,7 @@ func waves(entries []Entry) [][]int {
 	for i := range order {
 		order[i] = i
 	}
-	slices.SortStableFunc(order, func(a, b int) int { return ComparePaths(entries[a].Target, entries[b].Target) })
+	sort.SliceStable(order, func(a, b int) bool { return ComparePaths(entries[order[a]].Target, entries[order[b]].Target) < 0 })
 	var result [][]int
 	var around []string
 	for _, i := range order {
@@ -195,12 +195,15 @@ func (s *session) writeTable(entries []Entry, report Report) error {
 	if err != nil {
 		return err
 	}
-	table.add = slices.DeleteFunc(table.add, func(t tableEntry) bool { return sources[t.id].root == "" })
-	for i := range table.add {
-		t := &table.add[i]
-		t.source, t.root = sources[t.id].device, sources[t.id].root
+	known := table.add[:0]
+	for _, t := range table.add {
+		if from, ok := sources[t.id]; ok {
+			t.source, t.root = from.device, from.root
+			known = append(known, t)
+		}
 	}
-	slices.SortFunc(table.add, func(a, b tableEntry) int { return cmp.Compare(a.target, b.target) })
+	table.add = known
+	sort.SliceStable(table.add, func(a, b int) bool { return table.add[a].target < table.add[b].target })
 	return table.write(s.k, s.opts.MountTable)
 }
 

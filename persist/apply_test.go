@@ -164,7 +164,7 @@ func TestUnknownUserChangesNothing(t *testing.T) {
 
 func TestVolumeThatIsNotMounted(t *testing.T) {
 	m := newMachine(t)
-	m.mkdir("/data", 0o755)
+	m.mkdir("/data")
 	for _, volume := range []string{"/data", "/nowhere"} {
 		e := dirEntry("/var/log")
 		e.Volume, e.Source = volume, volume+"/var/log"
@@ -195,10 +195,10 @@ func TestMountOptions(t *testing.T) {
 
 func TestEntryBelowAnother(t *testing.T) {
 	m := newMachine(t)
-	m.mkdir("/scratch", 0o755)
+	m.mkdir("/scratch")
 	inner := dirEntry("/var/lib/app/cache")
 	inner.Volume, inner.Source = "/persist/scratch", "/persist/scratch/app"
-	m.mkdir("/persist/scratch", 0o755)
+	m.mkdir("/persist/scratch")
 	outer := dirEntry("/var/lib/app")
 	m.apply(inner, outer)
 	m.write("/var/lib/app/cache/x", "inner")

@@ -11,5 +11,8 @@
 // Paths below directories that a user may write are resolved without following symlinks. Every operation works on file
 // descriptors, so that renaming a directory in between cannot lead it elsewhere.
 //
+// Early boot carries this package, so it is kept small: sort.SliceStable serves where slices.SortFunc would compile the
+// algorithm anew, 45 KiB, for each type.
+//
 // Out of scope: reading configuration (daemon/config), btrfs (btrfsops), when to run (impermanence-initrd and the daemon).
 package persist

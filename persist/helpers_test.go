@@ -51,7 +51,7 @@ func (m *machine) boot() {
 	btrfstest.Subvolume(m.t, filepath.Join(top, name))
 	btrfstest.Unmount(m.t, top)
 	btrfstest.Mount(m.t, m.device, m.root, "subvol="+name)
-	m.mkdir("/persist", 0o755)
+	m.mkdir("/persist")
 	btrfstest.Mount(m.t, m.device, m.root+"/persist", "subvol=persist")
 	m.write("/etc/passwd", passwd)
 	m.write("/etc/group", group)
@@ -64,16 +64,16 @@ func (m *machine) options() Options { return Options{Sysroot: m.root, MountTable
 
 func (m *machine) path(p string) string { return filepath.Join(m.root, p) }
 
-func (m *machine) mkdir(p string, mode os.FileMode) {
+func (m *machine) mkdir(p string) {
 	m.t.Helper()
-	if err := os.MkdirAll(m.path(p), mode); err != nil {
+	if err := os.MkdirAll(m.path(p), 0o755); err != nil {
 		m.t.Fatal(err)
 	}
 }
 
 func (m *machine) write(p, text string) {
 	m.t.Helper()
-	m.mkdir(filepath.Dir(p), 0o755)
+	m.mkdir(filepath.Dir(p))
 	if err := os.WriteFile(m.path(p), []byte(text), 0o644); err != nil {
 		m.t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func (m *machine) read(p string) string {
 
 func (m *machine) symlink(text, p string) {
 	m.t.Helper()
-	m.mkdir(filepath.Dir(p), 0o755)
+	m.mkdir(filepath.Dir(p))
 	if err := os.Symlink(text, m.path(p)); err != nil {
 		m.t.Fatal(err)
 	}

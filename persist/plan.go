@@ -279,7 +279,7 @@ func (p *planner) planCopy() {
 	p.enforceOwner()
 	if p.leadsToSource() {
 		p.add(Step{Op: RemoveLink, Path: e.Target})
-	} else if target.Kind != Absent && !(target.Kind == IsFile && target.Empty) {
+	} else if target.Kind != Absent && (target.Kind != IsFile || !target.Empty) {
 		p.add(Step{Op: MoveAside, Path: e.Target})
 		if !target.Dangling {
 			p.State, p.Err = Conflict, fmt.Errorf("%s: %w", e.Target, ErrConflict)

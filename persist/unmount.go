@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"sort"
 )
 
 // Unmount takes the mounts of entries away, deepest first. What is kept stays kept; symlinks and copies stay in place. A
@@ -21,7 +21,7 @@ func Unmount(ctx context.Context, opts Options, entries []Entry) error {
 }
 
 func (s *session) unmount(ctx context.Context, entries []Entry) error {
-	slices.SortStableFunc(entries, func(a, b Entry) int { return ComparePaths(b.Target, a.Target) })
+	sort.SliceStable(entries, func(a, b int) bool { return ComparePaths(entries[a].Target, entries[b].Target) > 0 })
 	table := mountTable{remove: map[string]bool{}}
 	var problems []error
 	for _, e := range entries {

@@ -59,7 +59,18 @@ func (t tableEntry) line() string {
 
 // mangle writes blanks and backslashes in octal, as libmount and mountinfo do.
 func mangle(s string) string {
-	return strings.NewReplacer("\\", `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`).Replace(s)
+	if !strings.ContainsAny(s, "\\ \t\n") {
+		return s
+	}
+	var b strings.Builder
+	for _, c := range []byte(s) {
+		if strings.IndexByte("\\ \t\n", c) >= 0 {
+			fmt.Fprintf(&b, `\%03o`, c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
 }
 
 // unmangle reads what mangle wrote.
@@ -179,7 +190,7 @@ func replaceTable(k *kernel, file string, text []byte) error {
 
 // mountSource is where a mount comes from, as mountinfo tells: device and root.
 type mountSource struct {
-	device, root, point string
+	device, root string
 }
 
 // readMountSources reads, for some mounts, where they come from.
@@ -198,7 +209,7 @@ func readMountSources(ids map[uint64]bool) (map[uint64]mountSource, error) {
 		}
 		id, err := strconv.ParseUint(fields[0], 10, 64)
 		if err == nil && ids[id] {
-			sources[id] = mountSource{device: unmangle(kind[1]), root: unmangle(fields[3]), point: unmangle(fields[4])}
+			sources[id] = mountSource{device: unmangle(kind[1]), root: unmangle(fields[3])}
 		}
 	}
 	return sources, nil

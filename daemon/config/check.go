@@ -2,7 +2,7 @@ package config
 
 import (
 	"fmt"
-	"slices"
+	"sort"
 
 	"github.com/impermanence/impermanence/persist"
 )
@@ -14,7 +14,7 @@ func (d *decoder) checkEntries(volumes []persist.Volume) {
 	for _, v := range volumes {
 		entries = append(entries, v.Entries...)
 	}
-	slices.SortStableFunc(entries, func(a, b persist.Entry) int { return persist.ComparePaths(a.Target, b.Target) })
+	sort.SliceStable(entries, func(a, b int) bool { return persist.ComparePaths(entries[a].Target, entries[b].Target) < 0 })
 	var around []persist.Entry // the entries that the current one lies in, outermost first
 	for i, e := range entries {
 		for len(around) > 0 && !below(e.Target, around[len(around)-1].Target) {

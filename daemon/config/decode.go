@@ -87,15 +87,6 @@ func (s scope) find(key string, want kind, hint string) (*value, bool) {
 	return f.value, true
 }
 
-// text reads a string; the default stays when the key is not there.
-func (s scope) text(key string, to *string) bool {
-	v, ok := s.find(key, stringKind, "write it in quotes")
-	if ok {
-		*to = v.text
-	}
-	return ok
-}
-
 // truth reads true or false.
 func (s scope) truth(key string, to *bool) {
 	if v, ok := s.find(key, booleanKind, "write true or false, without quotes"); ok {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -74,7 +75,7 @@ func (d *decoder) add(tree *value, name string, data []byte) {
 func (d *decoder) finish(tree *value) (*Config, error) {
 	c := d.read(tree)
 	if len(d.problems) > 0 {
-		slices.SortStableFunc(d.problems, d.comparePlaces)
+		sort.SliceStable(d.problems, func(a, b int) bool { return d.comparePlaces(d.problems[a], d.problems[b]) < 0 })
 		return nil, d.problems
 	}
 	return c, nil

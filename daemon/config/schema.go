@@ -1,11 +1,10 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"path"
-	"slices"
+	"sort"
 	"strings"
 )
 
@@ -49,7 +48,7 @@ func (d *decoder) ephemerals(key string, v *value) []Ephemeral {
 			all = append(all, e)
 		}
 	}
-	slices.SortFunc(all, func(a, b Ephemeral) int { return cmp.Compare(a.MountPoint, b.MountPoint) })
+	sort.SliceStable(all, func(a, b int) bool { return all[a].MountPoint < all[b].MountPoint })
 	return all
 }
 

@@ -2,7 +2,7 @@ package config
 
 import (
 	"path"
-	"slices"
+	"sort"
 	"strings"
 
 	"github.com/impermanence/impermanence/persist"
@@ -35,7 +35,7 @@ func (d *decoder) volumes(key string, v *value) []persist.Volume {
 			all = append(all, parsed)
 		}
 	}
-	slices.SortFunc(all, func(a, b persist.Volume) int { return strings.Compare(a.Path, b.Path) })
+	sort.SliceStable(all, func(a, b int) bool { return all[a].Path < all[b].Path })
 	return all
 }
 

@@ -1,0 +1,47 @@
+package persist
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// BenchmarkApply puts directories in place on a fresh root. Sources exist, as on every boot but the first.
+func BenchmarkApply(b *testing.B) {
+	for _, n := range []int{10, 100, 1000} {
+		b.Run(fmt.Sprintf("dirs=%d", n), func(b *testing.B) {
+			m := newMachine(b)
+			entries := benchEntries(n)
+			m.apply(entries...)
+			for b.Loop() {
+				b.StopTimer()
+				for _, e := range entries {
+					btrfstest.Unmount(b, m.path(e.Target))
+				}
+				btrfstest.Run(b, "rm", "-r", m.path("/srv"))
+				b.StartTimer()
+				m.apply(entries...)
+			}
+			b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*n), "µs/entry")
+		})
+	}
+}
+
+func benchEntries(n int) []Entry {
+	entries := make([]Entry, n)
+	for i := range entries {
+		entries[i] = dirEntry(fmt.Sprintf("/srv/%02d/%04d", i/50, i))
+	}
+	return entries
+}
+
+// BenchmarkApplyAgain applies when everything is in place already.
+func BenchmarkApplyAgain(b *testing.B) {
+	m := newMachine(b)
+	entries := benchEntries(1000)
+	m.apply(entries...)
+	for b.Loop() {
+		m.apply(entries...)
+	}
+}

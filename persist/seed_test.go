@@ -1,0 +1,166 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// describe lists a tree with all that a copy must keep.
+func describe(t *testing.T, root string) string {
+	t.Helper()
+	var b strings.Builder
+	run := func(script string) {
+		b.WriteString(btrfstest.Run(t, "sh", "-c", "cd \"$1\" && "+script, "sh", root))
+	}
+	run(`find . -printf '%p %y %m %U:%G %T@ %l\n' | sort`)
+	run(`find . -type f -printf '%p %s %n\n' | sort`)
+	run(`find . ! -type l -print0 | sort -z | xargs -0 getfacl -n 2>/dev/null`)
+	run(`getfattr -R -h -d -m '^(user|security|trusted\.[^i])' . 2>/dev/null | sort`)
+	run(`find . -type f -links +1 -printf '%i %p\n' | sort | awk '{if ($1==i) print p, $2; i=$1; p=$2}'`)
+	run(`find . -type f -exec sha256sum {} + | sort`)
+	run(`lsattr -R -d . | sort`)
+	return b.String()
+}
+
+// difficult makes a tree with one of everything.
+func difficult(t *testing.T, root string) {
+	t.Helper()
+	btrfstest.Run(t, "sh", "-ec", `
+mkdir -p "$1/sub/deep" && cd "$1"
+chmod 2750 . && chown 50:51 .
+echo data > file && chown 1000:100 file && chmod 4755 file
+ln file sub/hardlink && ln file sub/deep/hardlink
+ln -s ../nowhere sub/symlink && chown -h 1000:100 sub/symlink
+mkfifo -m 600 fifo
+mknod device c 1 3 && mknod block b 7 99
+truncate -s 10M sparse && printf tail >> sparse && printf x | dd of=sparse bs=1 seek=5000000 conv=notrunc status=none
+setfacl -m u:1001:rwx,g:4:r file && setfacl -m d:u:1001:rwx sub
+setfattr -n user.note -v value file && setfattr -n trusted.note -v value sub
+setfattr -n security.capability -v 0sAQAAAgAgAAAAAAAAAAAAAAAAAAA= sub/deep
+mkdir nocow && chattr +C nocow && echo db > nocow/db
+touch "$(printf 'name\nwith line')" && touch -d '2001-02-03 04:05:06.789' sub/deep/hardlink sub
+head -c 3000000 /dev/urandom > random && cp --reflink=always random reflinked
+python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind("socket")'
+chmod 0111 sub/deep
+`, "sh", root)
+	if err := unix.Setxattr(filepath.Join(root, "random"), "security.capability", []byte("\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSeedingKeepsEverything(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/srv/app")
+	difficult(t, m.path("/srv/app"))
+	want := describe(t, m.path("/srv/app"))
+	m.apply(dirEntry("/srv/app"))
+	if got := describe(t, m.path("/persist/srv/app")); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(m.path("/persist/srv/app/sparse"), &st); err != nil || st.Blocks*512 > 1<<20 {
+		t.Errorf("the holes were filled: %d blocks, %v", st.Blocks, err)
+	}
+}
+
+// TestSeedingAcrossFileSystems seeds from a tmpfs, where no data can be shared.
+func TestSeedingAcrossFileSystems(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/srv")
+	if err := unix.Mount("tmpfs", m.path("/srv"), "tmpfs", 0, "size=64M"); err != nil {
+		t.Fatal(err)
+	}
+	m.mkdir("/srv/app")
+	btrfstest.Run(t, "sh", "-ec", `cd "$1"; truncate -s 10M sparse; printf x | dd of=sparse bs=1 seek=5000000 conv=notrunc status=none
+head -c 3000000 /dev/urandom > random; touch -d @1000000000.25 random; mkdir sub; ln random sub/same; setfacl -m u:1001:r random`, "sh", m.path("/srv/app"))
+	want := describe(t, m.path("/srv/app"))
+	m.apply(dirEntry("/srv/app"))
+	if got := describe(t, m.path("/persist/srv/app")); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	var st unix.Stat_t
+	if err := unix.Stat(m.path("/persist/srv/app/sparse"), &st); err != nil || st.Blocks*512 > 1<<20 {
+		t.Errorf("the holes were filled: %d blocks, %v", st.Blocks, err)
+	}
+}
+
+// TestInheritedACLsAreNotSeeded copies into a parent whose default ACL would give the copy entries that the original lacks.
+func TestInheritedACLsAreNotSeeded(t *testing.T) {
+	m := newMachine(t)
+	m.write("/srv/app/sub/file", "x")
+	m.mkdir("/persist/srv")
+	btrfstest.Run(t, "setfacl", "-m", "d:u:1001:rwx", m.path("/persist/srv"))
+	want := describe(t, m.path("/srv/app"))
+	m.apply(dirEntry("/srv/app"))
+	if got := describe(t, m.path("/persist/srv/app")); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestPlaceMirrorsTheSource(t *testing.T) {
+	m := newMachine(t)
+	m.write("/persist/srv/app/file", "x")
+	m.chown("/persist/srv/app", 50, 51, 0o2770)
+	btrfstest.Run(t, "setfacl", "-m", "u:1001:rwx,d:u:1001:rwx", m.path("/persist/srv/app"))
+	btrfstest.Run(t, "setfattr", "-n", "user.note", "-v", "1", m.path("/persist/srv/app"))
+	facl := func(p string) string {
+		return btrfstest.Run(t, "sh", "-c", `cd "$1" && getfacl . && getfattr -d .`, "sh", m.path(p))
+	}
+	e := dirEntry("/srv/app")
+	m.apply(e)
+	if err := Unmount(context.Background(), m.options(), []Entry{e}); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := facl("/srv/app"), facl("/persist/srv/app"); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestSeedingStopsAtMounts refuses to copy what holds another file system: bound over, it would be hidden.
+func TestSeedingStopsAtMounts(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/srv/app/data")
+	if err := unix.Mount("tmpfs", m.path("/srv/app/data"), "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Apply(context.Background(), m.options(), []Entry{dirEntry("/srv/app")})
+	if !errors.Is(err, ErrMountPoint) {
+		t.Errorf("got %v", err)
+	}
+	m.wantMounted("/srv/app", false)
+	m.wantOwner("/persist/srv/app", "absent")
+}
+
+// TestSeedingWhatChanges writes to a file while it is copied: the copy is not taken for good.
+func TestSeedingWhatChanges(t *testing.T) {
+	m := newMachine(t)
+	m.write("/srv/app/log", "one")
+	k := &kernel{hook: func(call, _ string) error {
+		if call == "sync file system of" {
+			m.write("/srv/app/log", "two")
+			later := time.Now().Add(time.Second)
+			return os.Chtimes(m.path("/srv/app/log"), later, later)
+		}
+		return nil
+	}}
+	_, err := apply(context.Background(), k, m.options(), []Entry{dirEntry("/srv/app")})
+	if !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v", err)
+	}
+	m.wantOwner("/persist/srv/app", "absent")
+	names, err := os.ReadDir(m.path("/persist/srv"))
+	if err != nil || len(names) != 0 {
+		t.Errorf("left %v, %v", names, err)
+	}
+	m.apply(dirEntry("/srv/app"))
+	m.wantText("/persist/srv/app/log", "two")
+}
