@@ -41,7 +41,7 @@ func clampYear(t time.Time) time.Time {
 func parseRootName(name string) (t time.Time, ours bool) {
 	if stamp, id, found := strings.Cut(name, "-"); found {
 		t, err := time.Parse(nameTime, stamp)
-		if _, errID := strconv.ParseUint(id, 10, 64); err == nil && errID == nil {
+		if _, errID := strconv.ParseUint(id, 10, 64); err == nil && errID == nil && clampYear(t).Equal(t) {
 			return t, true
 		}
 	}

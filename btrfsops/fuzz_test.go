@@ -1,0 +1,83 @@
+package btrfsops
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+)
+
+// searchAnswer writes items as the kernel does, for seeds.
+func searchAnswer(items ...item) []byte {
+	var b []byte
+	for _, i := range items {
+		for _, v := range []uint64{i.transid, i.objectid, i.offset} {
+			b = binary.NativeEndian.AppendUint64(b, v)
+		}
+		b = binary.NativeEndian.AppendUint32(b, i.typ)
+		b = binary.NativeEndian.AppendUint32(b, uint32(len(i.data)))
+		b = append(b, i.data...)
+	}
+	return b
+}
+
+func FuzzDecodeItems(f *testing.F) {
+	ref := append(make([]byte, 16), 4, 0, 'r', 'o', 'o', 't')
+	f.Add(searchAnswer(item{7, 257, 5, keyRootBackref, ref}, item{7, 257, 0, keyRootItem, make([]byte, 439)}), uint32(2))
+	f.Add(searchAnswer(item{7, 256, 1, keyXattrItem, append(make([]byte, 25), 1, 0, 1, 0, 0, 'n', 'v')}), uint32(1))
+	f.Add(searchAnswer(item{7, 256, 1, keyExtentData, make([]byte, 53)})[:40], uint32(9))
+	everything := searchKey{MaxObjectid: ^uint64(0), MaxOffset: ^uint64(0), MaxType: ^uint32(0)}
+	f.Fuzz(func(t *testing.T, buf []byte, count uint32) {
+		tree := &tree{byID: map[SubvolumeID]Subvolume{}, children: map[SubvolumeID][]SubvolumeID{}}
+		_, err := decodeItems(buf, count%1024, everything, func(i item) error {
+			_ = decodeXattrs(i.data, func(name, value string) {
+				if len(name)+len(value) > len(i.data) {
+					t.Error("an attribute is longer than its item")
+				}
+			})
+			if _, size, err := decodeExtent(i.data); err != nil && size != 0 {
+				t.Error("a size with an error")
+			}
+			return tree.add(i)
+		})
+		if err != nil && !errors.Is(err, errTruncated) {
+			t.Errorf("unexpected error %v", err)
+		}
+		tree.link()
+		for id := range tree.byID { // hostile parents may form a circle
+			_ = tree.holds(TopLevelID, id)
+		}
+	})
+}
+
+func FuzzParseRootName(f *testing.F) {
+	for _, name := range []string{"20261123T075400Z-257", "2024-11-04_10:33:02", "2024-11-4_10:33:02", "-", "", "x-1", "20261123T075400Z-"} {
+		f.Add(name)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		at, ours := parseRootName(name)
+		if ours && at.IsZero() {
+			t.Errorf("%q is ours and has no time", name)
+		}
+		if ours {
+			_, id, _ := strings.Cut(name, "-")
+			if again := rootName(at, 0); !strings.HasPrefix(name, strings.TrimSuffix(again, "0")) {
+				t.Errorf("%q is read as %v (%s)", name, at, id)
+			}
+		}
+	})
+}
+
+func FuzzRootNameRoundTrip(f *testing.F) {
+	f.Add(int64(0), uint64(256))
+	f.Add(int64(-1), uint64(1)<<63)
+	f.Add(int64(1)<<50, uint64(5))
+	f.Fuzz(func(t *testing.T, seconds int64, id uint64) {
+		at := time.Unix(seconds, 0)
+		got, ours := parseRootName(rootName(at, SubvolumeID(id)))
+		if want := clampYear(at.UTC()); !ours || !got.Equal(want.Truncate(time.Second)) {
+			t.Errorf("%v becomes %v (%v)", at, got, ours)
+		}
+	})
+}
