@@ -65,6 +65,10 @@ func (x *run) step(s Step) error {
 		return x.makeLink(dir, name, s)
 	case CopyIn:
 		return x.copyIn(dir, name, s.From)
+	case CopyOut:
+		return x.copyOut(dir, name, s.From)
+	case NoteCopy:
+		return x.noteCopy(dir, name)
 	}
 	return fmt.Errorf("step %d: %w", s.Op, ErrNotSupported)
 }
@@ -103,17 +107,7 @@ func (x *run) makeFile(dir int, name string, s Step) error {
 	if err := x.k.rename(dir, staged, dir, name, 0); err != nil {
 		return err
 	}
-	return x.syncDir(dir, name)
-}
-
-// syncDir makes a rename durable. dir is opened with O_PATH, which can't be synced.
-func (x *run) syncDir(dir int, name string) error {
-	fd, err := x.k.open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return err
-	}
-	defer x.k.close(fd)
-	return x.k.sync(fd, "the directory of "+name)
+	return x.k.syncDir(dir, name)
 }
 
 func (x *run) setOwner(dir int, name string, want Owner) error {

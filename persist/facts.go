@@ -18,8 +18,16 @@ type EntryFacts struct {
 
 	// Difference names something in the place that the source lacks; empty when there is nothing such.
 	Difference string
+	// Copy is what is known of the two sides of an entry that is copied.
+	Copy CopyFacts
 	// OptionsDiffer tells that the mount in place has other options than configured.
 	OptionsDiffer bool
+}
+
+// CopyFacts are sums of content, owner and mode: of the source, of the place, and of both when they were last the same in
+// this very root. Noted is empty when they never were: at the first apply on a fresh root.
+type CopyFacts struct {
+	Source, Target, Noted string
 }
 
 // MissingParent is a directory that has to be made on the way.
@@ -46,6 +54,7 @@ type Object struct {
 	Kind     ObjectKind
 	Owner    Owner
 	ID       InodeID
+	Version  int64  // when content or attributes last changed (ctime), in nanoseconds
 	Empty    bool   // a directory without entries, a file without content
 	Link     string // a symlink's text
 	Dangling bool   // a symlink that leads to nothing
@@ -71,6 +80,7 @@ func objectOf(st unix.Statx_t) Object {
 		ID:      InodeID{st.Dev_major, st.Dev_minor, st.Ino},
 		Mount:   st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
 		MountID: st.Mnt_id,
+		Version: st.Ctime.Sec*1e9 + int64(st.Ctime.Nsec),
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:

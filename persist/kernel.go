@@ -3,13 +3,12 @@ package persist
 import (
 	"errors"
 	"fmt"
-	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
 // kernel is the boundary: every system call that changes something, or that the package's safety rests on, goes through
-// one of its methods. Paths are names relative to a directory's file descriptor.
+// one of its methods, here, in xattr.go and in inode.go. Paths are names relative to a directory's file descriptor.
 type kernel struct {
 	// hook, when set, is asked before each call that changes something. Its error takes the place of the call: that is how
 	// tests inject a fault, or a crash, at every step.
@@ -291,23 +290,4 @@ func (k *kernel) sync(fd int, object string) error {
 // syncAll makes the whole file system that fd is on durable.
 func (k *kernel) syncAll(fd int, object string) error {
 	return k.change("sync file system of", object, func() error { return unix.Syncfs(fd) })
-}
-
-// inodeFlags gives the flags that chattr(1) shows; none where the file system has no such thing.
-func (k *kernel) inodeFlags(fd int) uint32 {
-	var flags uint32
-	_, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.FS_IOC_GETFLAGS, uintptr(unsafe.Pointer(&flags)))
-	if errno != 0 {
-		return 0
-	}
-	return flags
-}
-
-func (k *kernel) setInodeFlags(fd int, object string, flags uint32) error {
-	return k.change("set inode flags of", object, func() error {
-		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.FS_IOC_SETFLAGS, uintptr(unsafe.Pointer(&flags))); errno != 0 {
-			return errno
-		}
-		return nil
-	})
 }

@@ -261,34 +261,6 @@ func (p *planner) linkSource() {
 	}
 }
 
-// planCopy copies a file in; the way back is CopyBack's.
-func (p *planner) planCopy() {
-	e, source, target := p.Entry, p.facts.Source, p.facts.Target
-	switch {
-	case source.Kind == Absent && target.Kind == Absent:
-		p.State = InPlace // nothing there on either side
-		return
-	case source.Kind == Absent:
-		p.planSource()
-		return
-	case target.Kind == IsFile && p.facts.Difference == "" && !target.Empty:
-		p.State = InPlace
-		p.enforceOwner()
-		return
-	}
-	p.enforceOwner()
-	if p.leadsToSource() {
-		p.add(Step{Op: RemoveLink, Path: e.Target})
-	} else if target.Kind != Absent && (target.Kind != IsFile || !target.Empty) {
-		p.add(Step{Op: MoveAside, Path: e.Target})
-		if !target.Dangling {
-			p.State, p.Err = Conflict, fmt.Errorf("%s: %w", e.Target, ErrConflict)
-		}
-	}
-	p.makeTargetParents()
-	p.add(Step{Op: CopyIn, Path: e.Target, From: e.Source})
-}
-
 func (p *planner) makeTargetParents() {
 	for _, parent := range p.facts.TargetParents {
 		p.add(Step{Op: MakeParent, Path: parent.Path, Owner: p.users.parentOwner(p.Entry, parent.Target, p.facts.Source)})

@@ -17,6 +17,7 @@ type session struct {
 	users   Users
 	device  InodeID          // of the root itself
 	volumes map[string]error // path of a volume -> why nothing can be kept there
+	id      string           // see rootID
 }
 
 func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
@@ -209,67 +210,4 @@ func (s *session) dangling(p, link string) bool {
 	fd, err := unix.Openat2(s.paths.root, "."+link, &how)
 	s.k.close(fd)
 	return errors.Is(err, unix.ENOENT)
-}
-
-// compare finds out how source and place relate, with as little reading as possible: nothing is read when the place is
-// absent, empty or mounted.
-func (s *session) compare(e Entry, f *EntryFacts) error {
-	target := &f.Target
-	if target.Mount {
-		if len(e.MountOptions) > 0 && target.ID == f.Source.ID {
-			return s.compareOptions(e, f)
-		}
-		return nil
-	}
-	if target.Kind != IsDirectory && target.Kind != IsFile {
-		return nil
-	}
-	dir, name, err := s.paths.parent(e.Target)
-	if err != nil {
-		return err
-	}
-	if target.Kind == IsDirectory {
-		if target.Empty, err = s.k.emptyDir(dir, name); err != nil {
-			return err
-		}
-	}
-	if target.Empty || f.Source.Kind != target.Kind {
-		return nil
-	}
-	sourceDir, source, err := s.paths.parent(e.Source)
-	if err != nil {
-		return err
-	}
-	if e.Method != Copy {
-		if seed := s.k.readXattr(sourceDir, source, attrSeed); seed != nil {
-			if now, err := s.k.fingerprint(dir, name); err == nil && string(now) == string(seed) {
-				return nil // it is what the source was made from
-			}
-		}
-	}
-	f.Difference, err = s.k.missingFrom(dir, name, sourceDir, source)
-	if f.Difference != "" {
-		f.Difference = path.Join(path.Dir(e.Target), f.Difference)
-	}
-	return err
-}
-
-// compareOptions looks whether the mount in place has the options that are configured.
-func (s *session) compareOptions(e Entry, f *EntryFacts) error {
-	dir, name, err := s.paths.parent(e.Target)
-	if err != nil {
-		return err
-	}
-	fd, err := s.k.open(dir, name, unix.O_PATH|unix.O_NOFOLLOW)
-	if err != nil {
-		return err
-	}
-	defer s.k.close(fd)
-	flags, err := s.k.mountFlags(fd)
-	if err != nil {
-		return err
-	}
-	set, clear := mountAttributes(e.MountOptions)
-	f.OptionsDiffer = flags&set != set || flags&clear&^set != 0
-	return nil
 }

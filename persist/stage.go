@@ -71,8 +71,9 @@ func (k *kernel) removeTree(dir int, name string) error {
 }
 
 // copyInto copies from/name to dir/as and makes it durable. It is staged, verified against what it was made of, and only
-// then renamed; until then nothing is at dir/as. mark is called with the staged copy before it is made durable.
-func (k *kernel) copyInto(from int, name string, dir int, as string, mark func(staged string) error) error {
+// then renamed; until then nothing is at dir/as. mark is called with the staged copy before it is made durable, and place
+// renames it.
+func (k *kernel) copyInto(from int, name string, dir int, as string, mark, place func(staged string) error) error {
 	staged := stagedName(as)
 	if err := k.removeTree(dir, staged); err != nil {
 		return err
@@ -90,15 +91,20 @@ func (k *kernel) copyInto(from int, name string, dir int, as string, mark func(s
 	if err := c.verify(from, name, dir, staged); err != nil {
 		return errors.Join(err, k.removeTree(dir, staged))
 	}
-	if err := k.rename(dir, staged, dir, as, unix.RENAME_NOREPLACE); err != nil {
+	if err := place(staged); err != nil {
 		return err
 	}
+	return k.syncDir(dir, as)
+}
+
+// syncDir makes the renames in a directory durable. dir may be opened with O_PATH, which can't be synced.
+func (k *kernel) syncDir(dir int, name string) error {
 	fd, err := k.open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return err
 	}
 	defer k.close(fd)
-	return k.sync(fd, "the directory of "+as)
+	return k.sync(fd, "the directory of "+name)
 }
 
 // sync makes a copy durable: one file by itself, a tree with its whole file system, which is faster than file by file.
@@ -128,36 +134,27 @@ func (x *run) seed(dir int, name, from string) error {
 	if err != nil {
 		return err
 	}
-	mark := func(staged string) error {
-		fd, err := x.k.open(dir, staged, openFlags)
-		if err != nil {
-			return err
-		}
-		defer x.k.close(fd)
-		err = x.k.setXattr(fd, name, attrSeed, sum)
-		if errors.Is(err, unix.EOPNOTSUPP) {
-			return nil // without the mark a later conflict is told by comparing content
-		}
-		return err
-	}
-	if err := x.k.copyInto(placeDir, place, dir, name, mark); err != nil {
+	mark := func(staged string) error { return x.k.note(dir, staged, attrSeed, sum) }
+	rename := func(staged string) error { return x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE) }
+	if err := x.k.copyInto(placeDir, place, dir, name, mark, rename); err != nil {
 		return fmt.Errorf("seed %s from %s: %w", path.Join(path.Dir(x.entry.Source), name), from, err)
 	}
 	return nil
 }
 
-// copyIn puts a copy of the source in its place.
-func (x *run) copyIn(dir int, name, from string) error {
-	sourceDir, source, err := x.paths.parent(from)
+// note writes an attribute on a file or directory. Where there are no such attributes it does nothing: then a later conflict
+// is told by comparing content.
+func (k *kernel) note(dir int, name, attr string, value []byte) error {
+	fd, err := k.open(dir, name, openFlags)
 	if err != nil {
 		return err
 	}
-	if x.facts.Target.Kind == IsFile && x.facts.Target.Empty {
-		if err := x.k.unlink(dir, name); err != nil {
-			return err
-		}
+	defer k.close(fd)
+	err = k.setXattr(fd, name, attr, value)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
 	}
-	return x.k.copyInto(sourceDir, source, dir, name, func(string) error { return nil })
+	return err
 }
 
 // makeLink puts a symlink in place. What was there is nothing, empty, or known to be in the source: it is exchanged for the
@@ -173,30 +170,7 @@ func (x *run) makeLink(dir int, name string, s Step) error {
 	if err != nil {
 		return err
 	}
-	err = x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE)
-	if !errors.Is(err, unix.EEXIST) {
-		return err
-	}
-	if err := x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE); err != nil {
-		return err
-	}
-	st, err := x.k.stat(dir, staged)
-	if err != nil {
-		return err
-	}
-	o := objectOf(st)
-	switch {
-	case o.ID == x.facts.Target.ID && o.Kind == IsDirectory && x.facts.Target.Empty:
-		err = x.k.rmdir(dir, staged)
-	case o.ID == x.facts.Target.ID && o.Kind == IsFile && o.Empty == x.facts.Target.Empty:
-		return x.k.unlink(dir, staged)
-	default:
-		err = fmt.Errorf("%s: %w", x.entry.Target, ErrBusy)
-	}
-	if err != nil {
-		return errors.Join(err, x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE))
-	}
-	return nil
+	return x.replace(dir, staged, name)
 }
 
 // clearStagedLink removes a symlink that a crash left staged; anything else under that name is not ours to remove.

@@ -19,7 +19,9 @@ const (
 	BindMount               // From on Path
 	SetOptions              // mount options of Path
 	MakeLink                // Path, a symlink to From, in place of what is there
-	CopyIn                  // Path from From: staged, synced, renamed
+	CopyIn                  // Path, the place, from From, the source: staged, synced, renamed
+	CopyOut                 // Path, the source, from From, the place: staged, synced, renamed
+	NoteCopy                // that Path, the source, and its place hold the same in this root
 )
 
 // Step is one thing to do. Paths are as the booted system sees them.
@@ -58,8 +60,10 @@ func (s Step) String() string {
 		return fmt.Sprintf("set mount options of %s", s.Path)
 	case MakeLink:
 		return fmt.Sprintf("link %s to %s", s.Path, s.From)
-	case CopyIn:
+	case CopyIn, CopyOut:
 		return fmt.Sprintf("copy %s to %s", s.From, s.Path)
+	case NoteCopy:
+		return fmt.Sprintf("note that %s was copied", s.Path)
 	}
 	return "unknown step"
 }
@@ -83,7 +87,9 @@ func (s Step) done() string {
 		return "linked"
 	case CopyIn:
 		return "copied"
-	case MakeParent, RemoveLink, MakePlace:
+	case CopyOut:
+		return "copied back"
+	case MakeParent, RemoveLink, MakePlace, NoteCopy:
 	}
 	return ""
 }

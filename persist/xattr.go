@@ -12,6 +12,7 @@ import (
 const (
 	attrPrefix = "trusted.impermanence."
 	attrSeed   = attrPrefix + "seed" // on a source: the fingerprint of what it was seeded from
+	attrCopy   = attrPrefix + "copy" // on a source that is copied: the root that it was last copied to or from, and its sum then
 )
 
 // xattrs are extended attributes by name; POSIX ACLs and capabilities are among them.

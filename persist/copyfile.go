@@ -1,0 +1,136 @@
+package persist
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+// copyFacts sums up the two sides of a file that is copied, and reads what was noted of them in this root.
+func (s *session) copyFacts(sourceDir int, source string, dir int, name string) (CopyFacts, error) {
+	var f CopyFacts
+	var err error
+	if f.Source, err = s.k.fileSum(sourceDir, source); err != nil {
+		return f, err
+	}
+	if f.Target, err = s.k.fileSum(dir, name); err != nil {
+		return f, err
+	}
+	if noted, ok := bytes.CutPrefix(s.k.readXattr(sourceDir, source, attrCopy), []byte(s.rootID()+" ")); ok {
+		f.Noted = string(noted)
+	}
+	return f, nil
+}
+
+// fileSum sums up content, owner and mode of a regular file.
+func (k *kernel) fileSum(dir int, name string) (string, error) {
+	fd, err := k.open(dir, name, openFlags)
+	if err != nil {
+		return "", err
+	}
+	defer k.close(fd)
+	st, err := k.stat(fd, "")
+	if err != nil {
+		return "", err
+	}
+	sum := fnv.New128a()
+	buf := make([]byte, 32<<10)
+	for offset := int64(0); ; {
+		n, err := readAt(fd, buf, offset)
+		if err != nil {
+			return "", wrap("read", name, err)
+		}
+		if n == 0 {
+			return fmt.Sprintf("%d:%d:%04o:%d:%x", st.Uid, st.Gid, st.Mode&0o7777, offset, sum.Sum(nil)), nil
+		}
+		_, _ = sum.Write(buf[:n])
+		offset += int64(n)
+	}
+}
+
+// rootID tells roots apart: by boot and, since tests and demonstrations boot many roots in one boot, by subvolume.
+func (s *session) rootID() string {
+	if s.id == "" {
+		boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+		s.id = fmt.Sprintf("%s/%d:%d/%d", bytes.TrimSpace(boot), s.device.DevMajor, s.device.DevMinor, s.k.subvolumeID(s.paths.root))
+	}
+	return s.id
+}
+
+// copyIn puts a copy of the source in its place, and notes on the source that they are the same. A crash in between leaves
+// them the same but not noted, which the next run finds.
+func (x *run) copyIn(dir int, name, from string) error {
+	sourceDir, source, err := x.paths.parent(from)
+	if err != nil {
+		return err
+	}
+	nothing := func(string) error { return nil }
+	place := func(staged string) error { return x.replace(dir, staged, name) }
+	if err := x.k.copyInto(sourceDir, source, dir, name, nothing, place); err != nil {
+		return err
+	}
+	return x.noteCopy(sourceDir, source)
+}
+
+// copyOut puts a copy of the place where the source is. The note is on the copy before it is renamed.
+func (x *run) copyOut(dir int, name, from string) error {
+	placeDir, place, err := x.paths.parent(from)
+	if err != nil {
+		return err
+	}
+	seed := x.k.readXattr(dir, name, attrSeed)
+	if x.facts.Source.Kind == Absent {
+		if seed, err = x.k.fingerprint(placeDir, place); err != nil {
+			return err
+		}
+	}
+	mark := func(staged string) error {
+		if seed != nil {
+			if err := x.k.note(dir, staged, attrSeed, seed); err != nil {
+				return err
+			}
+		}
+		return x.noteCopy(dir, staged)
+	}
+	rename := func(staged string) error { return x.k.rename(dir, staged, dir, name, 0) }
+	if err := x.k.copyInto(placeDir, place, dir, name, mark, rename); err != nil {
+		return fmt.Errorf("copy %s back to %s: %w", from, path.Join(path.Dir(x.entry.Source), name), err)
+	}
+	return nil
+}
+
+// noteCopy notes on a source that it holds what its place in this root holds.
+func (x *run) noteCopy(dir int, name string) error {
+	sum, err := x.k.fileSum(dir, name)
+	if err != nil {
+		return err
+	}
+	return x.k.note(dir, name, attrCopy, []byte(x.rootID()+" "+sum))
+}
+
+// replace renames what is staged to a name, where nothing is or what was looked at. Something else there by now is put back.
+func (x *run) replace(dir int, staged, name string) error {
+	err := x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if err := x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	st, err := x.k.stat(dir, staged)
+	if err == nil && (objectOf(st).ID != x.facts.Target.ID || objectOf(st).Version != x.facts.Target.Version) {
+		err = fmt.Errorf("%s changes: %w", x.entry.Target, ErrBusy)
+	}
+	if err != nil {
+		return errors.Join(err, x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE))
+	}
+	if objectOf(st).Kind == IsDirectory {
+		return x.k.rmdir(dir, staged)
+	}
+	return x.k.unlink(dir, staged)
+}
