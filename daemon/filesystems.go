@@ -15,20 +15,27 @@ const lingering = 10 * time.Second
 
 // filesystems opens top levels when they are needed, and closes them when nobody has used them for a while.
 type filesystems struct {
-	log *zap.Logger
+	log    *zap.Logger
+	opener func(place) (topLevel, error)
 
 	mu   sync.Mutex
 	open map[string]*openFilesystem // by device
 }
 
 type openFilesystem struct {
-	*btrfsops.Filesystem
+	topLevel
 	users int
-	close *time.Timer // runs while users is 0
+	idle  *time.Timer // closes it; runs while users is 0
+}
+
+// topLevel is an open file system and how it is closed.
+type topLevel struct {
+	*btrfsops.Filesystem
+	close func() error
 }
 
 func newFilesystems(log *zap.Logger) *filesystems {
-	return &filesystems{log: log, open: map[string]*openFilesystem{}}
+	return &filesystems{log: log, opener: openTopLevel, open: map[string]*openFilesystem{}}
 }
 
 // use calls f with the file system of a place.
@@ -46,16 +53,15 @@ func (fs *filesystems) acquire(p place) (*openFilesystem, error) {
 	defer fs.mu.Unlock()
 	o := fs.open[p.device]
 	if o == nil {
-		opened, err := openTopLevel(p)
+		opened, err := fs.opener(p)
 		if err != nil {
 			return nil, err
 		}
-		o = &openFilesystem{Filesystem: opened}
+		o = &openFilesystem{topLevel: opened}
 		fs.open[p.device] = o
 	}
-	if o.close != nil {
-		o.close.Stop()
-		o.close = nil
+	if o.idle != nil {
+		o.idle.Stop()
 	}
 	o.users++
 	return o, nil
@@ -63,11 +69,18 @@ func (fs *filesystems) acquire(p place) (*openFilesystem, error) {
 
 // openTopLevel opens the file system of a place: where its top level is mounted, else by a mount that only this process
 // has.
-func openTopLevel(p place) (*btrfsops.Filesystem, error) {
+func openTopLevel(p place) (topLevel, error) {
+	var fs *btrfsops.Filesystem
+	var err error
 	if p.top != "" {
-		return btrfsops.OpenMounted(p.top)
+		fs, err = btrfsops.OpenMounted(p.top)
+	} else {
+		fs, err = btrfsops.OpenDevice(p.device)
 	}
-	return btrfsops.OpenDevice(p.device)
+	if err != nil {
+		return topLevel{}, err
+	}
+	return topLevel{fs, fs.Close}, nil
 }
 
 func (fs *filesystems) release(device string, o *openFilesystem) {
@@ -75,7 +88,7 @@ func (fs *filesystems) release(device string, o *openFilesystem) {
 	defer fs.mu.Unlock()
 	o.users--
 	if o.users == 0 {
-		o.close = time.AfterFunc(lingering, func() { fs.closeIdle(device) })
+		o.idle = time.AfterFunc(lingering, func() { fs.closeIdle(device) })
 	}
 }
 
@@ -87,11 +100,9 @@ func (fs *filesystems) closeIdle(device string) {
 	if o == nil || o.users > 0 {
 		return
 	}
-	if o.close != nil {
-		o.close.Stop()
-	}
+	o.idle.Stop()
 	delete(fs.open, device)
-	if err := o.Close(); err != nil {
+	if err := o.close(); err != nil {
 		fs.log.Warn("close file system", zap.String("device", device), zap.Error(err))
 	}
 }

@@ -22,8 +22,8 @@ import (
 
 func TestMain(m *testing.M) { btrfstest.Main(m) }
 
-// now is the time of these tests. The kernel's clock stays out of them: what is dated, is dated here.
-var now = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+// now is the time of these tests: what is dated is dated from here, and for in-process daemons the clock stands still.
+var now = time.Now().UTC().Truncate(time.Second)
 
 const day = 24 * time.Hour
 

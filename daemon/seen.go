@@ -89,7 +89,7 @@ func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
 	for _, s := range statuses {
 		e := s.Entry
 		entries = append(entries, dbus.Entry{
-			Target: e.Target, Source: e.Source, Kind: e.Kind.String(), Method: e.Method.String(),
+			Target: e.Target, Source: e.Source, Kind: e.Kind.String(), Method: s.Method.String(),
 			User: e.User, Group: e.Group, Mode: e.Mode.Bits, State: s.State.String(),
 			LastError: errorInfo(s.Err), Origin: e.Origin.String(),
 		})

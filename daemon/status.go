@@ -82,7 +82,7 @@ func (s *status) reloading() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.started && !s.stopping {
-		s.notify(sdnotify.SdNotifyReloading + "\n" + sdnotify.SdNotifyMonotonicUsec())
+		s.notify(sdnotify.SdNotifyReloading + "\n" + strings.TrimSpace(sdnotify.SdNotifyMonotonicUsec()))
 	}
 }
 
