@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,7 +66,7 @@ func New(opts Options) *Daemon {
 		opts.Notify = func(string) {}
 	}
 	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log)}
-	d.jobs = jobs.New(jobs.Options{Changed: d.jobsChanged, Log: opts.Log})
+	d.jobs = jobs.New(jobs.Options{Journal: filepath.Join(opts.RunDir, "jobs"), Changed: d.jobsChanged, Log: opts.Log})
 	d.config, d.wrong = load(opts.Config)
 	if d.wrong != nil {
 		d.config = &config.Config{}

@@ -43,6 +43,7 @@ var sentinels = []struct{ from, to error }{
 	{jobs.ErrNotCancelable, dbus.ErrNotCancelable},
 	{jobs.ErrBusy, dbus.ErrBusy},
 	{jobs.ErrStopping, dbus.ErrBusy},
+	{jobs.ErrInterrupted, dbus.ErrCanceled},
 	{jobs.ErrTooMany, dbus.ErrLimitsExceeded},
 	{context.Canceled, dbus.ErrCanceled},
 	{context.DeadlineExceeded, dbus.ErrCanceled},

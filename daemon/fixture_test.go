@@ -20,7 +20,10 @@ import (
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
-func TestMain(m *testing.M) { btrfstest.Main(m) }
+func TestMain(m *testing.M) {
+	victimMain()
+	btrfstest.Main(m)
+}
 
 // now is the time of these tests: what is dated is dated from here, and for in-process daemons the clock stands still.
 var now = time.Now().UTC().Truncate(time.Second)

@@ -28,15 +28,16 @@ type Options struct {
 	PerSender  int           // jobs of one sender that have not ended
 	Active     int           // jobs in all that have not ended
 	Remembered int           // ended jobs that are kept; beyond it the oldest go before their time
-	FirstID    uint64        // the id of the first job; 1 when 0
+	Journal    string        // directory that remembers what a kill of the process interrupts; empty: none
 	Changed    func()        // called, without a lock, after anything that Jobs shows has changed
 	Log        *zap.Logger
 }
 
 // Engine holds the jobs. Its methods may be called from several goroutines.
 type Engine struct {
-	opts Options
-	idle sync.WaitGroup // jobs that run
+	opts    Options
+	journal journal
+	idle    sync.WaitGroup // jobs that run
 
 	mu       sync.Mutex
 	released *sync.Cond // a claim was released
@@ -68,7 +69,8 @@ type Request struct {
 	Run func(ctx context.Context, p *Progress) error
 }
 
-// New returns an engine without jobs.
+// New returns an engine without jobs, but for those that an earlier process left unfinished: they have failed with
+// ErrInterrupted, and stay readable like others that ended.
 func New(opts Options) *Engine {
 	opts.Keep = cmp.Or(opts.Keep, DefaultKeep)
 	opts.PerSender = cmp.Or(opts.PerSender, DefaultPerSender)
@@ -81,9 +83,20 @@ func New(opts Options) *Engine {
 		opts.Log = zap.NewNop()
 	}
 	e := &Engine{
-		opts: opts, jobs: map[uint64]*job{}, writers: map[string]*job{}, claimed: map[string]bool{}, next: cmp.Or(opts.FirstID, 1),
+		opts: opts, journal: journal{opts.Journal, opts.Log},
+		jobs: map[uint64]*job{}, writers: map[string]*job{}, claimed: map[string]bool{},
 	}
 	e.released = sync.NewCond(&e.mu)
+	var interrupted []Job
+	e.next, interrupted = e.journal.load()
+	for _, i := range interrupted {
+		e.opts.Log.Warn("job was interrupted", zap.Uint64("job", i.ID), zap.String("operation", i.Operation))
+		j := &job{Job: i, cancel: func() {}, done: make(chan struct{})}
+		close(j.done)
+		e.jobs[i.ID] = j
+		e.journal.end(i.ID)
+		time.AfterFunc(opts.Keep, func() { e.forget(i.ID) })
+	}
 	return e
 }
 
@@ -95,6 +108,7 @@ func (e *Engine) Start(r Request) (uint64, error) {
 		cancel()
 		return 0, err
 	}
+	e.journal.begin(j.Job)
 	e.opts.Log.Info("job started", zap.Uint64("job", j.ID), zap.String("operation", r.Operation), zap.Uint32("uid", r.UID))
 	e.opts.Changed()
 	go e.run(ctx, j, r.Run)
@@ -214,6 +228,7 @@ func (e *Engine) end(j *job, err error) {
 
 	e.opts.Log.Info("job ended", zap.Uint64("job", j.ID), zap.String("operation", j.Operation),
 		zap.String("result", string(result)), zap.Error(err))
+	e.journal.end(j.ID)
 	time.AfterFunc(e.opts.Keep, func() { e.forget(j.ID) })
 	e.opts.Changed()
 	close(j.done)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -173,6 +175,59 @@ func TestClaims(t *testing.T) {
 		release()
 		wait(t, e, id)
 	})
+}
+
+// What a process leaves unfinished, the next one tells: a job that was interrupted. Ids go on.
+func TestInterruptedJobsAreTold(t *testing.T) {
+	journal := filepath.Join(t.TempDir(), "jobs")
+	killed := jobs.New(jobs.Options{Journal: journal})
+	wait(t, killed, start(t, killed, jobs.Request{Operation: "create-snapshot", Run: returns(nil)}))
+	defer killed.Stop()
+	id := start(t, killed, jobs.Request{Operation: "prune", Objects: []string{"/a"}, Sender: ":1.7", UID: 1000, Cancelable: true, Run: untilCanceled})
+
+	next := jobs.New(jobs.Options{Journal: journal})
+	list := next.Jobs()
+	if len(list) != 1 {
+		t.Fatalf("told of %d jobs: %+v", len(list), list)
+	}
+	j := list[0]
+	if j.ID != id || j.Operation != "prune" || j.UID != 1000 || j.Sender != ":1.7" || len(j.Objects) != 1 || j.Started.IsZero() {
+		t.Errorf("told: %+v", j)
+	}
+	if j.State != jobs.Done || j.Result != jobs.Failed || !errors.Is(j.Err, jobs.ErrInterrupted) {
+		t.Errorf("ended as %s %s: %v", j.State, j.Result, j.Err)
+	}
+	if j := wait(t, next, id); j.ID != id {
+		t.Errorf("waited for %+v", j)
+	}
+	if later := start(t, next, jobs.Request{Run: returns(nil)}); later != id+1 {
+		t.Errorf("the next job is %d after %d", later, id)
+	}
+	if list := jobs.New(jobs.Options{Journal: journal}).Jobs(); len(list) > 1 {
+		t.Errorf("told twice: %+v", list)
+	}
+}
+
+// A journal that is damaged, or can't be written, costs what it would have told.
+func TestDamagedJournal(t *testing.T) {
+	journal := t.TempDir()
+	for name, text := range map[string]string{"7.json": "{", "next": "x", "8.json": "[]", "notes.txt": "mine", "x.json": "{}"} {
+		if err := os.WriteFile(filepath.Join(journal, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e := jobs.New(jobs.Options{Journal: journal})
+	if len(e.Jobs()) != 0 {
+		t.Errorf("told: %+v", e.Jobs())
+	}
+	if id := start(t, e, jobs.Request{Run: returns(nil)}); id != 9 {
+		t.Errorf("id %d is given again", id)
+	}
+	e.Stop()
+	e = jobs.New(jobs.Options{Journal: "/proc/nowhere"})
+	if j := wait(t, e, start(t, e, jobs.Request{Run: returns(nil)})); j.Result != jobs.Succeeded {
+		t.Errorf("without a journal: %s", j.Result)
+	}
 }
 
 func TestLimits(t *testing.T) {

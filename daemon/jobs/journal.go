@@ -1,0 +1,125 @@
+package jobs
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/google/renameio/v2"
+	"go.uber.org/zap"
+)
+
+// journal remembers the jobs that run, so that the process after one that was killed knows of them. A job's record is
+// written before the job begins and removed when it has ended: what a kill leaves are the records of what it interrupted.
+// The directory belongs to one boot, as the jobs do.
+type journal struct {
+	dir string // empty: nothing is remembered
+	log *zap.Logger
+}
+
+// record is what the journal holds of a job.
+type record struct {
+	Operation string    `json:"operation"`
+	Objects   []string  `json:"objects,omitempty"`
+	Sender    string    `json:"sender"`
+	UID       uint32    `json:"uid"`
+	Started   time.Time `json:"started"`
+}
+
+const (
+	recordSuffix = ".json"
+	nextName     = "next" // holds the id of the next job
+)
+
+func (j journal) path(id uint64) string {
+	return filepath.Join(j.dir, strconv.FormatUint(id, 10)+recordSuffix)
+}
+
+// begin remembers a job, and first that its id is taken. A journal that can't be written costs the next process its
+// knowledge, not this one its job.
+func (j journal) begin(job Job) {
+	if j.dir == "" {
+		return
+	}
+	err := j.write(filepath.Join(j.dir, nextName), job.ID+1)
+	if err == nil {
+		err = j.write(j.path(job.ID), record{job.Operation, job.Objects, job.Sender, job.UID, job.Started})
+	}
+	if err != nil {
+		j.log.Warn("remember the job", zap.Uint64("job", job.ID), zap.Error(err))
+	}
+}
+
+func (j journal) write(path string, value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, append(data, '\n'), 0o600)
+}
+
+// end forgets a job that has ended.
+func (j journal) end(id uint64) {
+	if j.dir == "" {
+		return
+	}
+	if err := os.Remove(j.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		j.log.Warn("forget the job", zap.Uint64("job", id), zap.Error(err))
+	}
+}
+
+// load returns the id of the next job and the jobs that were interrupted. What can't be read is left out, and its id is
+// not given again.
+func (j journal) load() (next uint64, interrupted []Job) {
+	next = 1
+	if j.dir == "" {
+		return next, nil
+	}
+	entries, err := os.ReadDir(j.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		j.log.Warn("read the journal of jobs", zap.Error(err))
+	}
+	for _, e := range entries {
+		name, isRecord := strings.CutSuffix(e.Name(), recordSuffix)
+		id, err := strconv.ParseUint(name, 10, 64)
+		if !isRecord || err != nil {
+			continue
+		}
+		next = max(next, id+1)
+		var r record
+		if err := j.read(e.Name(), &r); err != nil {
+			j.log.Warn("read the journal of jobs", zap.Error(err))
+			continue
+		}
+		interrupted = append(interrupted, Job{
+			ID: id, Operation: r.Operation, Objects: r.Objects, Sender: r.Sender, UID: r.UID, Started: r.Started,
+			State: Done, Result: Failed,
+			Err: fmt.Errorf("%w: the daemon ended while the job ran; what it had done by then stands", ErrInterrupted),
+		})
+	}
+	var counted uint64
+	if err := j.read(nextName, &counted); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		j.log.Warn("read the journal of jobs", zap.Error(err))
+	}
+	return max(next, counted), interrupted
+}
+
+func (j journal) read(name string, to any) error {
+	data, err := os.ReadFile(filepath.Join(j.dir, name))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(data, to); err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,193 @@
+package daemon_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/impermanence/impermanence/daemon"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// A victim is this test binary run again as a daemon that starts one job, and kills itself when it has told of so many
+// changes: at each step that a job shows, and between them.
+
+// victimEnv holds the order of a victim.
+const victimEnv = "IMPERMANENCE_TEST_VICTIM"
+
+type order struct {
+	Config, RunDir, Sysroot, Top string
+	Job                          string
+	Dies                         int32 // at which change
+}
+
+// victim carries an order out. It ends with 0 when the job ended before its time had come.
+func victim(text string) error {
+	var o order
+	if err := json.Unmarshal([]byte(text), &o); err != nil {
+		return err
+	}
+	d := daemon.New(daemon.Options{
+		Config: config.LoadOptions{Path: o.Config}, RunDir: o.RunDir, Sysroot: o.Sysroot, Top: o.Top, Log: zap.NewNop(), Now: time.Now,
+	})
+	var changes atomic.Int32
+	d.OnChange(func(dbus.Change) {
+		if changes.Add(1) == o.Dies {
+			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+			select {}
+		}
+	})
+	id, err := startJob(d, o.Job)
+	if err != nil {
+		return err
+	}
+	job, err := d.WaitJob(context.Background(), id)
+	return errors.Join(err, job.Error.Err())
+}
+
+func startJob(d *daemon.Daemon, name string) (uint64, error) {
+	ctx := context.Background()
+	switch name {
+	case "create-snapshot":
+		return d.CreateSnapshot(ctx, anybody, "a label")
+	case "prune":
+		one := uint32(1)
+		return d.Prune(ctx, anybody, dbus.PruneOptions{KeepLast: &one})
+	case "apply-persistence":
+		return d.ApplyPersistence(ctx, anybody, nil)
+	}
+	list, err := d.Roots(ctx, dbus.RootFilter{})
+	if err != nil {
+		return 0, err
+	}
+	var ids []uint64
+	for _, r := range list {
+		if len(r.ProtectReasons) == 0 {
+			ids = append(ids, r.ID)
+		}
+	}
+	return d.DeleteRoots(ctx, anybody, ids)
+}
+
+// kill runs a victim and tells whether it died.
+func (m *machine) kill(t *testing.T, job string, at int32) (died bool) {
+	t.Helper()
+	text, err := json.Marshal(order{m.config, m.runDir, m.sysroot, m.top, job, at})
+	must(t, err)
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
+		return true
+	}
+	if err != nil {
+		t.Fatalf("the victim of change %d: %v\n%s", at, err, out)
+	}
+	return false
+}
+
+// nestedIn is how many subvolumes the roots of this test have in them.
+const nestedIn = 3
+
+// TestKilledInEachStage kills the daemon at every change that a job shows. The next daemon tells that the job was
+// interrupted, what stands of every root is what it says, and the same job then ends well.
+func TestKilledInEachStage(t *testing.T) {
+	for _, job := range []string{"create-snapshot", "prune", "delete-roots", "apply-persistence"} {
+		t.Run(job, func(t *testing.T) {
+			m := newMachine(t)
+			m.configure(t, "[persistence.\"/persist\"]\ndirectories = [\"/var/log\", \"/srv\"]\nfiles = [\"/etc/hostname\"]\n")
+			must(t, os.MkdirAll(filepath.Join(m.sysroot, "var/log"), 0o755))
+			died, ended := true, false
+			at := int32(1)
+			for ; died; at++ {
+				for age := len(m.rolledOver(t)); age < 3; age++ {
+					m.oldRoot(t, time.Duration(10-age)*day, "a", "a/b", "c")
+				}
+				died = m.kill(t, job, at)
+				if died && ended {
+					t.Errorf("at change %d the job was said to have ended, and there are more", at-1)
+				}
+				ended = m.checkTruth(t, job, at, died)
+			}
+			if at < 5 {
+				t.Errorf("%s shows only %d changes", job, at-2)
+			}
+			t.Logf("killed at each of %d changes", at-2)
+		})
+	}
+}
+
+// checkTruth compares what a new daemon tells with what there is. It returns whether the job is said to have ended.
+func (m *machine) checkTruth(t *testing.T, job string, at int32, died bool) (ended bool) {
+	t.Helper()
+	d := m.start(t, func(o *daemon.Options) { o.Log, o.Now = zap.NewNop(), time.Now })
+	told := d.Jobs()
+	if len(told) > 1 || !died && len(told) != 0 {
+		t.Fatalf("change %d: %d jobs are told of", at, len(told))
+	}
+	for _, j := range told {
+		if j.Operation != job || j.State != dbus.JobDone || j.Result != dbus.ResultFailed || !strings.Contains(j.Error.Message, "interrupted") {
+			t.Errorf("change %d: told of %+v", at, j)
+		}
+	}
+	list := roots(t, d)
+	if len(list) != len(m.rolledOver(t)) {
+		t.Errorf("change %d: listed %d of %v", at, len(list), m.rolledOver(t))
+	}
+	for name, r := range list {
+		m.checkRoot(t, at, name, r)
+	}
+	id, err := startJob(d, job)
+	if errors.Is(err, dbus.ErrInvalidArgs) && job == "delete-roots" {
+		return len(told) == 0 // the victim had deleted all there was
+	}
+	if again := finish(t, d, id, err); again.Result != dbus.ResultDone || len(told) == 1 && again.ID <= told[0].ID {
+		t.Errorf("change %d: the next one ended as %+v", at, again)
+	}
+	for name, r := range roots(t, d) {
+		if job != "create-snapshot" && job != "apply-persistence" && (r.Deleting || r.Kind == "discarded") {
+			t.Errorf("change %d: %s is left over", at, name)
+		}
+	}
+	return len(told) == 0
+}
+
+// checkRoot holds what is told of a root against what is in it.
+func (m *machine) checkRoot(t *testing.T, at int32, name string, r dbus.Root) {
+	t.Helper()
+	whole := 0
+	for _, nested := range []string{"a", "a/b", "c"} {
+		if _, err := os.Stat(filepath.Join(m.top, r.Path, nested, "file")); err == nil {
+			whole++
+		}
+	}
+	switch {
+	case r.Kind == "old" && !r.Deleting && whole != nestedIn:
+		t.Errorf("change %d: %s is said to be whole and has %d of %d subvolumes", at, name, whole, nestedIn)
+	case r.Kind == "snapshot" && (r.Label != "a label" || !r.ReadOnly || r.BootID == ""):
+		t.Errorf("change %d: a snapshot is there without all that belongs to it: %+v", at, r)
+	}
+}
+
+func victimMain() {
+	if text := os.Getenv(victimEnv); text != "" {
+		if err := victim(text); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+}
