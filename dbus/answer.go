@@ -35,6 +35,9 @@ func (s *Server) arguments(h *header, frame []byte) ([]any, error) {
 	if h.signature == "" || !s.faces.take(h.iface, h.member, h.signature) {
 		return nil, nil
 	}
+	if err := checkBody(h.order, h.signature, h.bodyOf(frame)); err != nil {
+		return nil, fmt.Errorf("arguments of %s: %w: %w", h.member, ErrInvalidArgs, err)
+	}
 	m, err := decode(frame)
 	if err != nil {
 		return nil, fmt.Errorf("arguments of %s: %w: %w", h.member, ErrInvalidArgs, err)

@@ -33,3 +33,24 @@ func Actions() []string {
 	slices.Sort(all)
 	return all
 }
+
+// Live is how many calls are being answered.
+func (s *Server) Live() int {
+	s.calls.mu.Lock()
+	defer s.calls.mu.Unlock()
+	return s.calls.total
+}
+
+// MethodSignature is a method with its interface, and the types of its arguments.
+type MethodSignature struct{ Name, In string }
+
+// Methods are all methods that the server has.
+func Methods() []MethodSignature {
+	var all []MethodSignature
+	for _, f := range newFaces().all() {
+		for _, m := range f.methods {
+			all = append(all, MethodSignature{f.name + "." + m.name, m.in})
+		}
+	}
+	return all
+}

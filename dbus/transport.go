@@ -27,8 +27,8 @@ const busSender = "org.freedesktop.DBus"
 //
 // It reads whole messages, and takes method calls out of the stream: they go to
 // calls, which can bound what is decoded and what runs, where godbus would decode
-// everything and start a goroutine for each. Signals that don't decode are dropped:
-// they would end the connection, and anybody may send them.
+// everything and start a goroutine for each. Signals that checkBody refuses are
+// dropped: anybody may send them, and they would end the connection or fill the memory.
 type transport struct {
 	conn io.ReadWriteCloser
 	in   *bufio.Reader
@@ -156,7 +156,7 @@ func (t *transport) sort(h *header, frame []byte) []byte {
 		if h.sender == busSender {
 			return frame
 		}
-		if _, err := decode(frame); err != nil {
+		if checkBody(h.order, h.signature, h.bodyOf(frame)) != nil {
 			return nil
 		}
 		return frame
@@ -185,7 +185,7 @@ func (t *transport) skip(n uint64) error {
 // errPanic is about a message that godbus panicked over.
 var errPanic = errors.New("decoder panicked")
 
-// decode decodes a message with godbus, which panics over some.
+// decode decodes a message with godbus, which panics over some that checkBody refuses.
 func decode(frame []byte) (m *godbus.Message, err error) {
 	defer func() {
 		if v := recover(); v != nil {

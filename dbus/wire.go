@@ -56,6 +56,9 @@ func (h *header) size() uint64 {
 
 func (h *header) paddedFieldsSize() uint64 { return (uint64(h.fieldsSize) + 7) &^ 7 }
 
+// bodyOf is the body in the bytes of the whole message.
+func (h *header) bodyOf(frame []byte) []byte { return frame[len(frame)-int(h.bodySize):] }
+
 // wantsReply tells whether an answer would be read.
 func (h *header) wantsReply() bool {
 	return h.kind == godbus.TypeMethodCall && h.flags&godbus.FlagNoReplyExpected == 0

@@ -1,0 +1,155 @@
+package dbus
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"testing"
+
+	godbus "github.com/godbus/dbus/v5"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+// fixed is a backend that has one of everything, and does nothing.
+type fixed struct{}
+
+func (fixed) Manager() Manager { return Manager{NextBoot: "fresh"} }
+
+func (fixed) Roots(context.Context, RootFilter) ([]Root, error) {
+	return []Root{{ID: 257, Name: "r"}}, nil
+}
+func (fixed) Entries() []Entry { return []Entry{{Target: "/e"}} }
+func (fixed) Jobs() []Job {
+	return []Job{{ID: 1, State: JobDone, Result: ResultDone}, {ID: 2, State: JobRunning, Cancelable: true}}
+}
+
+func (fixed) CreateSnapshot(context.Context, Caller, string) (uint64, error) { return 1, nil }
+
+func (fixed) DeleteRoots(context.Context, Caller, []uint64) (uint64, error) { return 1, nil }
+
+func (fixed) PlanPrune(context.Context, PruneOptions) ([]PlanItem, error) {
+	return []PlanItem{{Root: 257}}, nil
+}
+
+func (fixed) Prune(context.Context, Caller, PruneOptions) (uint64, error)        { return 1, nil }
+func (fixed) SetPinned(context.Context, uint64, bool) error                      { return nil }
+func (fixed) SetLabel(context.Context, uint64, string) error                     { return nil }
+func (fixed) SetNextBoot(context.Context, string) error                          { return nil }
+func (fixed) ApplyPersistence(context.Context, Caller, []string) (uint64, error) { return 1, nil }
+func (fixed) CancelJob(context.Context, uint64) error                            { return nil }
+func (fixed) WaitJob(context.Context, uint64) (Job, error)                       { return Job{Result: ResultDone}, nil }
+func (fixed) Reload(context.Context) error                                       { return nil }
+func (fixed) Rescan(context.Context) error                                       { return nil }
+func (fixed) LogLevel() string                                                   { return "info" }
+func (fixed) SetLogLevel(string) error                                           { return nil }
+func (fixed) LogTarget() string                                                  { return "journal" }
+
+func (fixed) SetLogTarget(string) error { return ErrInvalidArgs }
+
+func (fixed) SyslogIdentifier() string { return "impermanenced" }
+
+func (fixed) Authorize(context.Context, Caller, string, map[string]string, bool) error { return nil }
+
+// offline is a server that is connected to nothing; root calls it as ":1.0".
+func offline(t testing.TB) (*Server, *observer.ObservedLogs) {
+	t.Helper()
+	core, logs := observer.New(zapcore.ErrorLevel)
+	s := NewServer(ServerConfig{Backend: fixed{}, Authorizer: fixed{}, LogControl: fixed{}, Log: zap.New(core)})
+	conn, err := godbus.NewConn(&stream{Reader: bytes.NewReader(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	s.conn, s.callers = conn, newCallers(conn)
+	s.callers.known[":1.0"] = 0
+	s.work = t.Context()
+	s.stopping, s.sendAway = context.WithCancelCause(s.work)
+	close(s.up)
+	return s, logs
+}
+
+// answerAll feeds a stream of calls to s and returns what it sends.
+func answerAll(s *Server, data []byte) []byte {
+	out := &stream{Reader: bytes.NewReader(data)}
+	s.transport = newTransport(out, s.receive)
+	s.transport.authenticated = true
+	_, _ = io.Copy(io.Discard, s.transport) // what isn't a call; ends with any error, or none
+	s.calls.wait()
+	s.parked.wait()
+	return out.written.Bytes()
+}
+
+// FuzzHandler calls anything with anything. Each call is answered once, with what
+// godbus finds valid, and no call panics.
+func FuzzHandler(f *testing.F) {
+	table := map[string]godbus.Variant{}
+	add := func(path, iface, member string, args ...any) {
+		m := &godbus.Message{Type: godbus.TypeMethodCall, Body: args, Headers: map[godbus.HeaderField]godbus.Variant{
+			godbus.FieldPath: godbus.MakeVariant(ManagerPath), godbus.FieldMember: godbus.MakeVariant("X"),
+		}}
+		if len(args) > 0 {
+			m.Headers[godbus.FieldSignature] = godbus.MakeVariant(godbus.SignatureOf(args...))
+		}
+		frame := encodeMessage(f, binary.LittleEndian, m)
+		size := binary.LittleEndian.Uint32(frame[4:])
+		f.Add(path, iface, member, godbus.SignatureOf(args...).String(), frame[len(frame)-int(size):], byte(0))
+	}
+	add("/org/impermanence1", managerInterface, "ListRoots", map[string]godbus.Variant{"kind": godbus.MakeVariant("old")}, uint64(0))
+	add("/org/impermanence1", managerInterface, "CreateSnapshot", "label", table, uint64(0))
+	add("/org/impermanence1", managerInterface, "DeleteRoots", []ObjectPath{RootPath(257)}, table, uint64(0))
+	add("/org/impermanence1", managerInterface, "PlanPrune", map[string]godbus.Variant{"keepLast": godbus.MakeVariant(uint32(1))}, uint64(0))
+	add("/org/impermanence1", managerInterface, "SetNextBoot", "257", table, uint64(0))
+	add("/org/impermanence1", managerInterface, "ApplyPersistence", []ObjectPath{EntryPath("/e")}, table, uint64(0))
+	add("/org/impermanence1/root/257", rootInterface, "SetPinned", true, table, uint64(0))
+	add("/org/impermanence1/root/257", rootInterface, "Delete", table, uint64(0))
+	add("/org/impermanence1/job/1", jobInterface, "Wait", uint64(1))
+	add("/org/impermanence1/job/2", jobInterface, "Cancel", table, uint64(0))
+	add("/org/freedesktop/LogControl1", propertiesInterface, "Set", logInterface, "LogLevel", godbus.MakeVariant("info"))
+	add("/org/impermanence1/root/257", propertiesInterface, "GetAll", "")
+	add("/org/impermanence1", objectsInterface, "GetManagedObjects")
+	add("/", "org.freedesktop.DBus.Introspectable", "Introspect")
+	add("/", "", "Ping")
+	s, logs := offline(f)
+	f.Fuzz(func(t *testing.T, path, iface, member, signature string, body []byte, flags byte) {
+		if len(signature) > 255 || len(body) > maxCallSize {
+			return
+		}
+		out := answerAll(s, callFrame(path, iface, member, signature, body, flags))
+		if n := logs.FilterMessage("answer panicked").Len(); n > 0 {
+			t.Fatalf("panic: %v", logs.All())
+		}
+		if flags&byte(godbus.FlagNoReplyExpected) != 0 {
+			if len(out) > 0 {
+				t.Errorf("an answer that nobody wants: %q", out)
+			}
+			return
+		}
+		reply, err := decode(out)
+		if err != nil {
+			t.Fatalf("answer %q: %v", out, err)
+		}
+		if reply.Headers[godbus.FieldReplySerial].Value() != uint32(99) || reply.Headers[godbus.FieldDestination].Value() != ":1.0" {
+			t.Errorf("answer to somebody else: %v", reply)
+		}
+	})
+}
+
+// callFrame is a call from ":1.0", with the lengths that it must have to arrive at all.
+func callFrame(path, iface, member, signature string, content []byte, flags byte) []byte {
+	m := message{kind: godbus.TypeMethodCall, path: ObjectPath(path), iface: iface, member: member, body: body{signature, nil}}
+	frame := encoder{b: []byte{'l', byte(godbus.TypeMethodCall), flags, protocolVersion}}
+	frame.uint32(uint32(len(content)))
+	frame.uint32(99)
+	frame.array(8, func() {
+		m.fields(&frame)
+		frame.align(8)
+		frame.byte(fieldSender)
+		frame.signature("s")
+		frame.string(":1.0")
+	})
+	frame.align(8)
+	return append(frame.b, content...)
+}
