@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -26,7 +25,7 @@ type scripted struct {
 
 	// run is called by the method that starts the job. It may change the job with the functions below.
 	run      func(*scripted)
-	canceled chan struct{} // closed when somebody tries to
+	canceled chan struct{} // closed by CancelJob
 	ended    chan struct{}
 	server   *dbus.Server
 }
@@ -73,6 +72,7 @@ func (s *scripted) start(operation string, ids []uint64) (uint64, error) {
 		s.job.Objects = append(s.job.Objects, dbus.RootPath(id))
 	}
 	s.mu.Unlock()
+	s.server.Changed(dbus.JobsChanged)
 	go s.run(s)
 	return 1, nil
 }
@@ -134,10 +134,7 @@ func (s *scripted) ApplyPersistence(context.Context, dbus.Caller, []string) (uin
 }
 
 func (s *scripted) CancelJob(context.Context, uint64) error {
-	close(s.canceled)
-	if s.fixed {
-		return fmt.Errorf("cancel job 1: %w", dbus.ErrNotCancelable)
-	}
+	close(s.canceled) // the server itself refuses to cancel what can't be
 	return nil
 }
 

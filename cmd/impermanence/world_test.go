@@ -31,7 +31,6 @@ type world struct {
 	dir      string
 	device   string
 	bus      string
-	env      []string // what the bus and the programs need
 	daemon   *exec.Cmd
 	notify   *net.UnixConn // where the daemon tells its state
 }
