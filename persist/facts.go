@@ -54,7 +54,7 @@ type Object struct {
 	Kind     ObjectKind
 	Owner    Owner
 	ID       InodeID
-	Version  int64  // when content or attributes last changed (ctime), in nanoseconds
+	Version  int64  // when content last changed (mtime), in nanoseconds
 	Empty    bool   // a directory without entries, a file without content
 	Link     string // a symlink's text
 	Dangling bool   // a symlink that leads to nothing
@@ -80,7 +80,7 @@ func objectOf(st unix.Statx_t) Object {
 		ID:      InodeID{st.Dev_major, st.Dev_minor, st.Ino},
 		Mount:   st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
 		MountID: st.Mnt_id,
-		Version: st.Ctime.Sec*1e9 + int64(st.Ctime.Nsec),
+		Version: st.Mtime.Sec*1e9 + int64(st.Mtime.Nsec),
 	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFDIR:
