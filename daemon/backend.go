@@ -75,6 +75,7 @@ func (d *Daemon) WaitJob(ctx context.Context, id uint64) (dbus.Job, error) {
 // Reload reads the configuration again. A wrong one changes nothing but what is told of it: the last good one stays in
 // force.
 func (d *Daemon) Reload(ctx context.Context) error {
+	d.used()
 	d.loading.Lock()
 	defer d.loading.Unlock()
 	d.status.reloading()

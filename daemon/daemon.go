@@ -27,7 +27,9 @@ type Options struct {
 	Placer  Placer // puts entries in their places; nil: the one that fits, see [NewPlacer]
 	Log     *zap.Logger
 	Now     func() time.Time
-	Notify  Notifier // tells the service manager; nil: nobody
+	// IdleExit ends the daemon when nobody has asked for anything for so long; 0: it stays.
+	IdleExit time.Duration
+	Notify   Notifier // tells the service manager; nil: nobody
 }
 
 // Daemon is what the daemon knows, and what it can be asked to do. Its methods may be called from several goroutines.
@@ -38,6 +40,7 @@ type Daemon struct {
 	files   *filesystems
 	status  *status
 	changed atomic.Pointer[func(dbus.Change)]
+	lastUse atomic.Int64 // nanoseconds since 1970
 
 	loading   sync.Mutex // one reading of the configuration at a time
 	looking   sync.Mutex // one look at a time; held too by who knows better what was seen

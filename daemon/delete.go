@@ -137,6 +137,7 @@ func (d *Daemon) deleteRoots(ctx context.Context, p *jobs.Progress, doomed []gua
 
 // start starts a job, with the name of its error on the bus.
 func (d *Daemon) start(r jobs.Request) (uint64, error) {
+	d.used()
 	id, err := d.jobs.Start(r)
 	return id, toBus(err)
 }

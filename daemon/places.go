@@ -20,6 +20,7 @@ type place struct {
 
 // places returns the configured ephemeral mount points, "/" first.
 func (d *Daemon) places() ([]place, error) {
+	d.used()
 	cfg, wrong := d.current()
 	if wrong != nil && len(cfg.Ephemeral) == 0 {
 		return nil, wrong

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -26,7 +27,8 @@ type pinger interface {
 	Ping(ctx context.Context) error
 }
 
-// Supervise runs the daemon with the tasks that serve it until ctx ends or a task fails. It says READY=1 when every task
+// Supervise runs the daemon with the tasks that serve it until ctx ends, a task fails, or nobody has asked for anything for
+// Options.IdleExit. It says READY=1 when every task
 // is ready, then looks around; it says STOPPING=1 before the tasks end, and returns when the jobs have ended too. reload
 // are the requests to read the configuration again.
 func (d *Daemon) Supervise(ctx context.Context, reload <-chan os.Signal, tasks ...Task) error {
@@ -53,6 +55,9 @@ func (d *Daemon) Supervise(ctx context.Context, reload <-chan os.Signal, tasks .
 	d.jobs.Stop() // meanwhile the tasks end: who waits for a job gets its result
 	err := group.Wait()
 	d.files.close()
+	if errors.Is(err, errIdle) {
+		return nil
+	}
 	return err
 }
 
@@ -71,10 +76,16 @@ func (d *Daemon) attend(ctx context.Context, reload <-chan os.Signal, tasks []Ta
 	d.lookOnce()
 	watchdog, stop := watchdogTicks(d.log)
 	defer stop()
+	idle := d.idleTicks()
+	defer idle.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-idle.C:
+			if d.idleFor() >= d.opts.IdleExit {
+				return errIdle
+			}
 		case <-watchdog:
 			d.feedWatchdog(ctx, tasks)
 		case <-reload:

@@ -69,6 +69,7 @@ func parse(args []string, w io.Writer) (options daemon.Options, level string, er
 	flags.StringVar(&options.Sysroot, "sysroot", "/", "`directory` where the booted system is")
 	flags.StringVar(&options.Top, "top", "", "`directory` where the top level is mounted (default: top in the runtime directory when it is mounted there, else the device is mounted privately)")
 	flags.StringVar(&level, "log-level", "info", "`level` of the log: err, warning, info or debug")
+	flags.DurationVar(&options.IdleExit, "idle-exit", 0, "end after this `time` without a call, such as 10m; the bus starts the daemon again (default: stay)")
 	showVersion := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
 		return options, level, err

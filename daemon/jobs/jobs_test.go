@@ -208,6 +208,25 @@ func TestInterruptedJobsAreTold(t *testing.T) {
 	}
 }
 
+// A job that another process is at work on is not told of.
+func TestJobsOfALivingProcessAreItsOwn(t *testing.T) {
+	journal := t.TempDir()
+	record := fmt.Sprintf(`{"operation": "prune", "sender": ":1.1", "started": "2026-11-23T08:00:00Z", "pid": %d}`, os.Getppid())
+	if err := os.WriteFile(filepath.Join(journal, "7.json"), []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := jobs.New(jobs.Options{Journal: journal})
+	if len(e.Jobs()) != 0 {
+		t.Errorf("told: %+v", e.Jobs())
+	}
+	if id := start(t, e, jobs.Request{Run: returns(nil)}); id != 8 {
+		t.Errorf("id %d", id)
+	}
+	if _, err := os.Stat(filepath.Join(journal, "7.json")); err != nil {
+		t.Error(err)
+	}
+}
+
 // A journal that is damaged, or can't be written, costs what it would have told.
 func TestDamagedJournal(t *testing.T) {
 	journal := t.TempDir()

@@ -30,6 +30,17 @@ type record struct {
 	Sender    string    `json:"sender"`
 	UID       uint32    `json:"uid"`
 	Started   time.Time `json:"started"`
+	PID       int       `json:"pid"` // of the process that runs it
+}
+
+// abandoned tells whether the process that ran the job is gone. A daemon that ends gives its name back before its last
+// jobs are done, so the next one may find it at work.
+func (r record) abandoned() bool {
+	if r.PID == os.Getpid() {
+		return true
+	}
+	_, err := os.Stat(filepath.Join("/proc", strconv.Itoa(r.PID)))
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 const (
@@ -49,7 +60,7 @@ func (j journal) begin(job Job) {
 	}
 	err := j.write(filepath.Join(j.dir, nextName), job.ID+1)
 	if err == nil {
-		err = j.write(j.path(job.ID), record{job.Operation, job.Objects, job.Sender, job.UID, job.Started})
+		err = j.write(j.path(job.ID), record{job.Operation, job.Objects, job.Sender, job.UID, job.Started, os.Getpid()})
 	}
 	if err != nil {
 		j.log.Warn("remember the job", zap.Uint64("job", job.ID), zap.Error(err))
@@ -98,6 +109,9 @@ func (j journal) load() (next uint64, interrupted []Job) {
 		var r record
 		if err := j.read(e.Name(), &r); err != nil {
 			j.log.Warn("read the journal of jobs", zap.Error(err))
+			continue
+		}
+		if !r.abandoned() {
 			continue
 		}
 		interrupted = append(interrupted, Job{
