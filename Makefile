@@ -88,7 +88,7 @@ $(foreach f,$(wildcard $(units)/system/*.service $(units)/system/*.timer $(units
 644 $(units)/dbus/org.impermanence1.service           share/dbus-1/system-services
 644 $(units)/org.impermanence1.conf                   share/dbus-1/system.d
 644 $(units)/org.impermanence1.policy                 share/polkit-1/actions
-$(foreach f,$(wildcard dbus/*.xml dbus/*/*.xml),
+$(foreach f,$(wildcard dbus/org.impermanence1.*.xml),
 644 $(f) share/dbus-1/interfaces)
 755 $(units)/dracut/90impermanence/module-setup.sh    lib/dracut/modules.d/90impermanence
 755 $(units)/initramfs-tools/hooks/impermanence       share/initramfs-tools/hooks

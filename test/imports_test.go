@@ -39,7 +39,7 @@ var edges = map[string]struct {
 	"github.com/godbus/dbus/v5": {[]string{"dbus"}, "godbus only in dbus/"},
 	"golang.org/x/sys/unix":     {[]string{"btrfsops", "persist"}, "raw system calls only in the mechanism"},
 	"github.com/dennwc/btrfs":   {[]string{"btrfsops"}, "btrfs only in btrfsops"},
-	"go.uber.org/zap":           {[]string{"daemon", "dbus", "cmd/impermanenced"}, "the mechanism returns facts, it does not log"},
+	"go.uber.org/zap":           {[]string{"daemon", "daemon/jobs", "dbus", "cmd/impermanenced"}, "the mechanism returns facts, it does not log"},
 	"testing":                   {nil, "only tests import testing"},
 }
 

@@ -12,7 +12,7 @@ const busConfig = `<busconfig>
   <type>session</type>
   <listen>unix:path=%s/socket</listen>
   <servicedir>%[1]s</servicedir>
-  <policy context="default"><allow send_destination="*"/><allow own="*"/></policy>
+  <policy context="default"><allow send_destination="*"/><allow receive_sender="*"/><allow own="*"/></policy>
 </busconfig>
 `
 
