@@ -106,7 +106,7 @@ func (b *activatingBus) volley(t *testing.T, count int, pause func() time.Durati
 				t.Error(err)
 				return
 			}
-			defer c.Close() //nolint:errcheck // nothing is left to be sent
+			defer func() { _ = c.Close() }()
 			for range count / clients {
 				<-time.After(pause())
 				ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -171,4 +171,3 @@ func TestRestartsLoseNoCall(t *testing.T) {
 	}
 	t.Logf("400 calls, %d daemons", n)
 }
-
