@@ -1,0 +1,210 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// DefaultWindow is how long after a change a file is copied back, unless told otherwise. A crash loses at most that.
+const DefaultWindow = 2 * time.Second
+
+// CopyBack watches the places of entries whose method is Copy, and copies what changes there back to its source: what is
+// written, replaced by rename, or removed and made again. A file that is removed and stays so stays kept at its source.
+// When both sides changed, both are kept.
+type CopyBack struct {
+	opts    Options
+	entries []Entry
+	window  time.Duration
+	ready   chan struct{}
+}
+
+// NewCopyBack watches those of the entries that are copied. What is changed is copied back within window (DefaultWindow when
+// 0); many changes in that time are one copy. Options.Done is called with each result.
+func NewCopyBack(opts Options, entries []Entry, window time.Duration) *CopyBack {
+	if window <= 0 {
+		window = DefaultWindow
+	}
+	c := &CopyBack{opts: opts, window: window, ready: make(chan struct{})}
+	for _, e := range entries {
+		if e.Method == Copy && e.Kind == File {
+			c.entries = append(c.entries, e)
+		}
+	}
+	return c
+}
+
+// Ready is closed when all places are watched, and what had changed before is copied back.
+func (c *CopyBack) Ready() <-chan struct{} { return c.ready }
+
+// String names the task.
+func (c *CopyBack) String() string { return "copy back" }
+
+// Run watches until ctx ends; then it copies back what has changed and returns. A file that can't be copied back is
+// reported to Options.Done and tried again at its next change and at the end.
+func (c *CopyBack) Run(ctx context.Context) error {
+	if len(c.entries) == 0 {
+		close(c.ready)
+		<-ctx.Done()
+		return nil
+	}
+	w, err := newWatcher()
+	if err != nil {
+		return err
+	}
+	events, failed := make(chan []watchEvent), make(chan error, 1)
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		pump(ctx, w, events, failed)
+	}()
+	defer func() {
+		w.close()
+		<-over
+	}()
+	return c.loop(ctx, w, events, failed)
+}
+
+// pump hands on what the watcher tells, until it is closed.
+func pump(ctx context.Context, w *watcher, events chan<- []watchEvent, failed chan<- error) {
+	buf := make([]byte, 64<<10)
+	for {
+		batch, err := w.read(buf)
+		if err != nil {
+			failed <- err
+			return
+		}
+		select {
+		case events <- batch:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (c *CopyBack) loop(ctx context.Context, w *watcher, events <-chan []watchEvent, failed <-chan error) error {
+	watched, err := c.watchAndCopy(ctx, w)
+	if err != nil {
+		return err
+	}
+	close(c.ready)
+	var due <-chan time.Time // when to copy back; nil: nothing has changed
+	for {
+		select {
+		case <-ctx.Done():
+			_, err := c.copyAll(context.WithoutCancel(ctx))
+			return err
+		case err := <-failed:
+			return fmt.Errorf("watch files that are copied back: %w", err)
+		case batch := <-events:
+			if due == nil && watched.concerns(batch) {
+				due = time.After(c.window)
+			}
+		case <-due:
+			due = nil
+			if watched, err = c.watchAndCopy(ctx, w); err != nil {
+				return err
+			}
+			if watched.again {
+				due = time.After(c.window)
+			}
+		}
+	}
+}
+
+// watchAndCopy watches first and copies then, so that no change falls between.
+func (c *CopyBack) watchAndCopy(ctx context.Context, w *watcher) (watches, error) {
+	watched, err := c.watch(w)
+	if err != nil {
+		return watched, err
+	}
+	watched.again, err = c.copyAll(ctx)
+	return watched, err
+}
+
+// watches say which names in which watched directories concern us. again: a file changed while it was copied.
+type watches struct {
+	names map[int]map[string]bool
+	again bool
+}
+
+// concerns tells whether one of the changes can be of a file that is copied back, or of a directory on the way to one.
+func (w watches) concerns(events []watchEvent) bool {
+	for _, e := range events {
+		names, ours := w.names[e.watch]
+		if e.watch < 0 || ours && (e.name == "" || names[e.name]) {
+			return true
+		}
+	}
+	return false
+}
+
+// watch watches the directory of each place, or, as long as that does not exist, the next one above that does.
+func (c *CopyBack) watch(w *watcher) (watches, error) {
+	watched := watches{names: map[int]map[string]bool{}}
+	s, err := newSession(&kernel{}, c.opts, c.entries)
+	if err != nil {
+		return watched, err
+	}
+	defer s.close()
+	for _, e := range s.resolveHomes(c.entries) {
+		p := e.Target
+		fd, err := s.paths.dir(path.Dir(p))
+		for errors.Is(err, unix.ENOENT) && path.Dir(p) != "/" {
+			p = path.Dir(p)
+			fd, err = s.paths.dir(path.Dir(p))
+		}
+		if err != nil {
+			continue // what is wrong with the path shows when it is copied
+		}
+		number, err := w.add(fd, path.Dir(p))
+		if err != nil {
+			return watched, err
+		}
+		if watched.names[number] == nil {
+			watched.names[number] = map[string]bool{}
+		}
+		watched.names[number][path.Base(p)] = true
+	}
+	return watched, nil
+}
+
+// copyAll copies back what has changed, and tells whether a file changed meanwhile.
+func (c *CopyBack) copyAll(ctx context.Context) (again bool, err error) {
+	err = onThread(func() error {
+		s, err := newSession(&kernel{}, c.opts, c.entries)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		s.make = newMaker(s.k)
+		entries := s.resolveHomes(c.entries)
+		facts := s.facts(entries)
+		for i, p := range Plan(facts, entries) {
+			if !p.copiesOut() {
+				continue
+			}
+			result := s.applyOne(ctx, p, facts.Entries[i])
+			again = again || errors.Is(result.Err, ErrBusy)
+			if c.opts.Done != nil {
+				c.opts.Done(result)
+			}
+		}
+		return nil
+	})
+	return again, err
+}
+
+// copiesOut tells whether the plan is to copy a changed file back; all else is Apply's.
+func (p Planned) copiesOut() bool {
+	for _, s := range p.Steps {
+		if s.Op == CopyOut {
+			return true
+		}
+	}
+	return false
+}

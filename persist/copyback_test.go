@@ -1,0 +1,183 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// copied runs CopyBack while a test changes files, and gives results as they come.
+type copied struct {
+	results chan Result
+	stop    func()
+}
+
+func (m *machine) copyBack(window time.Duration, entries ...Entry) copied {
+	m.t.Helper()
+	c := copied{results: make(chan Result, 100)}
+	opts := m.options()
+	opts.Done = func(r Result) { c.results <- r }
+	task := NewCopyBack(opts, entries, window)
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- task.Run(ctx) }()
+	select {
+	case <-task.Ready():
+	case err := <-ended:
+		m.t.Fatal(err)
+	}
+	c.stop = func() {
+		cancel()
+		if err := <-ended; err != nil {
+			m.t.Error(err)
+		}
+	}
+	return c
+}
+
+// next waits for the next copy.
+func (c copied) next(t *testing.T) Result {
+	t.Helper()
+	select {
+	case r := <-c.results:
+		return r
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing was copied back")
+		return Result{}
+	}
+}
+
+func copyEntry(target string) Entry {
+	e := fileEntry(target)
+	e.Method = Copy
+	return e
+}
+
+// TestCopyBack changes a copied file in every way that programs do (impermanence#120, #147, #175; fish#10730).
+func TestCopyBack(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/app/state")
+	m.write("/persist/etc/app/state", "first")
+	m.chown("/persist/etc/app/state", 50, 51, 0o640)
+	m.apply(e)
+	m.wantOwner("/etc/app/state", "50:51 0640")
+	c := m.copyBack(time.Millisecond, e)
+	for _, step := range []struct{ name, script, want string }{
+		{"written", `printf second > state`, "second"},
+		{"replaced by rename", `printf third > state.tmp && mv state.tmp state`, "third"},
+		{"removed and made again", `rm state && printf fourth > state`, "fourth"},
+		{"appended", `printf ' and more' >> state`, "fourth and more"},
+		{"directory replaced", `cd .. && mv app old && mkdir app && printf fifth > app/state`, "fifth"},
+	} {
+		btrfstest.Run(t, "sh", "-ec", "cd \"$1\"\n"+step.script, "sh", m.path("/etc/app"))
+		for r := c.next(t); m.read("/persist/etc/app/state") != step.want; r = c.next(t) {
+			t.Logf("%s: on the way: %+v", step.name, r)
+		}
+	}
+	m.chown("/etc/app/state", 1000, 100, 0o600)
+	for m.owner("/persist/etc/app/state") != "1000:100 0600" {
+		c.next(t)
+	}
+	c.stop()
+	if left := m.staged("/persist/etc"); left != "" {
+		t.Errorf("left %s", left)
+	}
+	m.wantUnchanged(e)
+	m.boot()
+	m.apply(e)
+	m.wantText("/etc/app/state", "fifth")
+}
+
+func TestCopyBackAtTheEnd(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/state")
+	m.write("/persist/etc/state", "first")
+	m.apply(e)
+	c := m.copyBack(time.Hour, e)
+	m.write("/etc/state", "second")
+	c.stop()
+	m.wantText("/persist/etc/state", "second")
+}
+
+func TestCopyBackOfAFileThatIsNotThereYet(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/var/lib/app/deep/state")
+	m.apply(e)
+	c := m.copyBack(time.Millisecond, e)
+	m.write("/var/lib/app/deep/state", "made later")
+	for m.owner("/persist/var/lib/app/deep/state") == "absent" || m.read("/persist/var/lib/app/deep/state") != "made later" {
+		c.next(t)
+	}
+	c.stop()
+}
+
+func TestCopyBackKeepsWhatIsRemoved(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/state")
+	m.write("/persist/etc/state", "kept")
+	m.apply(e)
+	c := m.copyBack(time.Hour, e)
+	if err := os.Remove(m.path("/etc/state")); err != nil {
+		t.Fatal(err)
+	}
+	c.stop()
+	m.wantText("/persist/etc/state", "kept")
+	m.wantOwner("/etc/state", "absent") // it is for its program to make it again
+}
+
+func TestCopyBackKeepsBoth(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/state")
+	m.write("/persist/etc/state", "first")
+	m.apply(e)
+	c := m.copyBack(time.Hour, e)
+	m.write("/etc/state", "by the program")
+	m.write("/persist/etc/state", "by hand")
+	c.stop()
+	if r := c.next(t); r.State != Conflict || !errors.Is(r.Err, ErrConflict) {
+		t.Errorf("got %+v", r)
+	}
+	m.wantText("/persist/etc/state", "by the program")
+	m.wantText("/persist/etc/state.impermanence-conflict", "by hand")
+}
+
+// TestPasswd runs the programs that replace passwd and shadow by rename (impermanence#120).
+func TestPasswd(t *testing.T) {
+	m := newMachine(t)
+	var entries []Entry
+	for _, file := range []string{"passwd", "group", "shadow", "gshadow"} {
+		data, err := os.ReadFile("/etc/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.write("/etc/"+file, string(data))
+		entries = append(entries, copyEntry("/etc/"+file))
+	}
+	m.apply(entries...)
+	c := m.copyBack(time.Millisecond, entries...)
+	btrfstest.Run(t, "useradd", "--prefix", m.root, "--uid", "4321", "newcomer")
+	for !strings.Contains(m.read("/persist/etc/passwd"), "newcomer:x:4321") || !strings.Contains(m.read("/persist/etc/shadow"), "newcomer:") {
+		c.next(t)
+	}
+	c.stop()
+	m.boot()
+	for _, e := range entries[2:] {
+		m.wantOwner(e.Target, "absent")
+	}
+	if _, err := Apply(context.Background(), m.options(), entries); err != nil && !errors.Is(err, ErrConflict) {
+		t.Fatal(err)
+	}
+	if got := m.read("/etc/passwd"); !strings.Contains(got, "newcomer:x:4321") {
+		t.Errorf("got %s", got)
+	}
+	m.wantUnchanged(entries...)
+	if _, err := os.Stat(filepath.Join(m.root, "etc/passwd.impermanence-conflict")); err != nil {
+		t.Error("what the fresh root had is not kept:", err)
+	}
+}
