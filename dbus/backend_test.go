@@ -24,7 +24,7 @@ type backend struct {
 	panics  bool  // whether the next changing call panics
 	calls   []string
 	level   string
-	lists   int // how often the roots were listed
+	pruned  func(job uint64) // what pruning does, in a goroutine of its own
 }
 
 func newBackend() *backend {
@@ -76,7 +76,6 @@ func (b *backend) Manager() dbus.Manager {
 func (b *backend) Roots(_ context.Context, f dbus.RootFilter) ([]dbus.Root, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.lists++
 	var found []dbus.Root
 	for _, r := range b.roots {
 		if (f.Kind == "" || f.Kind == r.Kind) && (f.Pinned == nil || *f.Pinned == r.Pinned) {
@@ -174,7 +173,13 @@ func (b *backend) Prune(_ context.Context, c dbus.Caller, o dbus.PruneOptions) (
 	if err := b.called("Prune %d %s", c.UID, describe(o)); err != nil {
 		return 0, err
 	}
-	return b.start(c, "prune"), nil
+	id := b.start(c, "prune")
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.pruned != nil {
+		go b.pruned(id)
+	}
+	return id, nil
 }
 
 func describe(o dbus.PruneOptions) string {
