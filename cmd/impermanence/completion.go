@@ -2,9 +2,28 @@ package main
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 )
+
+// bashWithoutPackage makes cobra's script work in a bash that lacks the package bash-completion, as on a small system.
+const bashWithoutPackage = `
+__impermanence_init_completion()
+{
+    COMPREPLY=()
+    if declare -F _get_comp_words_by_ref >/dev/null 2>&1; then
+        _get_comp_words_by_ref "$@" cur prev words cword
+        return
+    fi
+    local line=${COMP_LINE:0:COMP_POINT}
+    read -ra words <<<"$line"
+    [[ $line != *[[:space:]] ]] || words+=("")
+    cword=$((${#words[@]} - 1))
+    cur=${words[cword]}
+    prev=${words[cword - 1]-}
+}
+`
 
 // completionCommand prints the completion script of a shell; packages install what it prints.
 func completionCommand() *cobra.Command {
@@ -23,7 +42,11 @@ shell. Packages install it. For one session without a package:
 			root, w := cmd.Root(), cmd.OutOrStdout()
 			switch args[0] {
 			case "bash":
-				return root.GenBashCompletionV2(w, true)
+				if err := root.GenBashCompletionV2(w, true); err != nil {
+					return err
+				}
+				_, err := io.WriteString(w, bashWithoutPackage)
+				return err
 			case "zsh":
 				return root.GenZshCompletion(w)
 			case "fish":

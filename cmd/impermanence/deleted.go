@@ -76,6 +76,6 @@ func (a *app) printDeleted(gone, left []dbus.PlanItem) {
 		rows = append(rows, []cell{{"not deleted", red}, {text: item.Name}, {text: strings.Join(item.Reasons, "; ")}})
 	}
 	if len(rows) > 0 {
-		a.stdout.table([]column{{heading: "RESULT"}, {heading: "NAME"}, {heading: "REASON", cut: true}}, rows)
+		a.stdout.table([]column{{heading: "RESULT"}, {heading: "NAME"}, {heading: "REASON", wrap: true}}, rows)
 	}
 }

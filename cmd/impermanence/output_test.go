@@ -73,12 +73,12 @@ NAME                       SIZE  LABEL
 20261123T075400Z-257    1.0 KiB  vor dem großen Umbau 大大
 b                     900.0 MiB  x
 `},
-		{"cut", 45, `
+		{"cut", 50, `
 NAME                       SIZE  LABEL
-20261123T075400Z-257    1.0 KiB  vor dem gro…
+20261123T075400Z-257    1.0 KiB  vor dem großen U…
 b                     900.0 MiB  x
 `},
-		{"a column less", 34, `
+		{"a column less", 45, `
 NAME                       SIZE
 20261123T075400Z-257    1.0 KiB
 b                     900.0 MiB
@@ -96,6 +96,39 @@ b
 				t.Errorf("table (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestReasonsWrapBesideOrStandBelow(t *testing.T) {
+	columns := []column{{heading: "NAME"}, {heading: "REASON", wrap: true}}
+	rows := [][]cell{{{text: "20261123T075400Z-257"}, {text: "pinned; within 30d; last"}}, {{text: "b"}, {}}}
+	for _, test := range []struct {
+		width int
+		want  string
+	}{
+		{0, `
+NAME                  REASON
+20261123T075400Z-257  pinned; within 30d; last
+b
+`},
+		{40, `
+NAME                  REASON
+20261123T075400Z-257  pinned; within
+                      30d; last
+b
+`},
+		{30, `
+NAME
+20261123T075400Z-257
+    pinned; within 30d; last
+b
+`},
+	} {
+		o, b := terminal(test.width)
+		o.table(columns, rows)
+		if diff := cmp.Diff(test.want, "\n"+b.String()); diff != "" {
+			t.Errorf("%d columns (-want +got):\n%s", test.width, diff)
+		}
 	}
 }
 

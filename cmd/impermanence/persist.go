@@ -124,10 +124,10 @@ func (o output) entries(entries []dbus.Entry) {
 	columns := []column{
 		{heading: "STATE"},
 		{heading: "TARGET"},
-		{heading: "KIND", drop: 2},
-		{heading: "METHOD", drop: 3},
-		{heading: "SOURCE", drop: 4},
-		{heading: "ERROR", drop: 1, cut: true},
+		{heading: "KIND", drop: 1},
+		{heading: "METHOD", drop: 2},
+		{heading: "SOURCE", drop: 3},
+		{heading: "ERROR", wrap: true},
 	}
 	rows := make([][]cell, len(entries))
 	for i, e := range entries {

@@ -77,7 +77,7 @@ func (a *app) printPlan(plan []dbus.PlanItem) error {
 	for i, item := range plan {
 		rows[i] = []cell{{text: action(item), style: actionStyle(item)}, {text: item.Name}, {text: strings.Join(item.Reasons, "; ")}}
 	}
-	a.stdout.table([]column{{heading: "ACTION"}, {heading: "NAME"}, {heading: "REASON", cut: true}}, rows)
+	a.stdout.table([]column{{heading: "ACTION"}, {heading: "NAME"}, {heading: "REASON", wrap: true}}, rows)
 	return nil
 }
 

@@ -54,13 +54,13 @@ func (o output) roots(roots []dbus.Root, now time.Time) {
 	}
 	columns := []column{
 		{heading: "NAME"},
-		{heading: "ID", right: true, drop: 5},
+		{heading: "ID", right: true, drop: 6},
 		{heading: "KIND", drop: 3},
-		{heading: "ROLLED OVER", drop: 6},
+		{heading: "ROLLED OVER", drop: 7},
 		{heading: "AGE", right: true, drop: 1},
 		{heading: "SIZE", right: true, drop: 4},
 		{heading: "PROTECTED", drop: 2},
-		{heading: "LABEL", drop: 7, cut: true},
+		{heading: "LABEL", drop: 5, cut: true},
 	}
 	if !o.terminal {
 		columns = nil

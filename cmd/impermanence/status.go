@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -169,7 +170,7 @@ func rootLine(roots []dbus.Root) string {
 		}
 		held += r.Size
 	}
-	parts := []string{count(old, "old root")}
+	parts := []string{strconv.Itoa(old)}
 	if snapshots > 0 {
 		parts = append(parts, count(snapshots, "snapshot"))
 	}

@@ -11,7 +11,8 @@ type column struct {
 	heading string
 	right   bool // numbers stand at the right
 	drop    int  // where the width does not suffice the column with the highest goes first; 0 stays
-	cut     bool // may be cut short where even that does not suffice
+	cut     bool // may be cut short
+	wrap    bool // the last one, if at all: wraps beside the others, or stands below them where there is too little room
 }
 
 // cell is one place of a table.
@@ -30,11 +31,14 @@ func (o output) table(columns []column, rows [][]cell) {
 		o.tabbed(rows)
 		return
 	}
-	widths := columnWidths(columns, rows)
-	shown := o.fit(columns, widths)
-	o.row(shown, widths, func(i int) cell { return cell{columns[i].heading, faint} }, columns)
+	l := o.layOut(columns, rows)
+	headings := make([]cell, len(columns))
+	for i, c := range columns {
+		headings[i] = cell{c.heading, faint}
+	}
+	o.row(l, headings)
 	for _, row := range rows {
-		o.row(shown, widths, func(i int) cell { return row[i] }, columns)
+		o.row(l, row)
 	}
 }
 
@@ -61,135 +65,131 @@ func (o output) tabbed(rows [][]cell) {
 	}
 }
 
-// columnWidths returns the width of each column in columns of the terminal; 0 for one that is empty in every row.
-func columnWidths(columns []column, rows [][]cell) []int {
-	widths := make([]int, len(columns))
-	for _, row := range rows {
-		for i, c := range row {
-			widths[i] = max(widths[i], displaywidth.String(c.text))
-		}
-	}
+// layout is how the columns of a table share the width of a terminal.
+type layout struct {
+	columns []column
+	widths  []int // of each column, 0 when it is empty in every row
+	shown   []int // the columns that there is room for
+	last    int   // the column that wraps, -1 for none
+	room    int   // for the column that wraps, 0 when it stands below its row
+}
+
+const (
+	leastCut  = 16 // columns of text that say something; another column goes before one is cut shorter
+	leastRoom = 16 // columns for text that wraps; below that it stands below its row
+	indent    = 4  // of what stands below its row
+)
+
+// layOut chooses the columns that the terminal has room for, and their widths.
+func (o output) layOut(columns []column, rows [][]cell) *layout {
+	l := &layout{columns: columns, widths: make([]int, len(columns)), last: -1}
 	for i, c := range columns {
-		if widths[i] > 0 || c.drop == 0 {
-			widths[i] = max(widths[i], displaywidth.String(c.heading))
+		for _, row := range rows {
+			l.widths[i] = max(l.widths[i], displaywidth.String(row[i].text))
+		}
+		switch {
+		case l.widths[i] == 0 && (c.drop > 0 || c.wrap):
+			continue // nothing to show
+		case c.wrap:
+			l.last = i
+		default:
+			l.shown = append(l.shown, i)
+		}
+		l.widths[i] = max(l.widths[i], displaywidth.String(c.heading))
+	}
+	if o.width > 0 {
+		l.fit(o.width)
+	}
+	if l.last >= 0 {
+		l.room = l.widths[l.last]
+		if o.width > 0 {
+			l.room = min(l.room, o.width-l.total()-len(gap))
+		}
+		if l.room < min(leastRoom, l.widths[l.last]) {
+			l.room = 0
 		}
 	}
-	return widths
+	return l
 }
 
-// fit chooses the columns that the terminal has room for, and narrows in widths the one that may be cut.
-func (o output) fit(columns []column, widths []int) []int {
-	var shown []int
-	for i := range columns {
-		if widths[i] > 0 {
-			shown = append(shown, i)
+// fit leaves columns out, or cuts one, until the rest fits into a width.
+func (l *layout) fit(width int) {
+	for l.total() > width {
+		excess := l.total() - width
+		for _, i := range l.shown {
+			if l.columns[i].cut && l.widths[i]-excess >= leastCut {
+				l.widths[i] -= excess
+				return
+			}
 		}
+		next := l.droppable()
+		if next < 0 {
+			return
+		}
+		l.shown = append(l.shown[:next:next], l.shown[next+1:]...)
 	}
-	for o.width > 0 && total(shown, widths) > o.width {
-		if i, ok := narrowable(shown, columns, widths, total(shown, widths)-o.width); ok {
-			widths[i] -= total(shown, widths) - o.width
-			break
-		}
-		last := droppable(shown, columns)
-		if last < 0 {
-			break
-		}
-		shown = append(shown[:last:last], shown[last+1:]...)
-	}
-	return shown
 }
 
-// total is the width of a row.
-func total(shown, widths []int) int {
+// total is the width of a row without what wraps.
+func (l *layout) total() int {
 	sum := -len(gap)
-	for _, i := range shown {
-		sum += widths[i] + len(gap)
+	for _, i := range l.shown {
+		sum += l.widths[i] + len(gap)
 	}
 	return sum
 }
 
-// leastCut is the width below which a text that is cut says nothing any more.
-const leastCut = 8
-
-// narrowable returns the column that may be cut by excess and still says something.
-func narrowable(shown []int, columns []column, widths []int, excess int) (int, bool) {
-	for _, i := range shown {
-		if columns[i].cut && widths[i]-excess >= max(leastCut, len(columns[i].heading)) {
-			return i, true
-		}
-	}
-	return 0, false
-}
-
 // droppable returns the place in shown of the column that goes next, -1 when all stay.
-func droppable(shown []int, columns []column) int {
+func (l *layout) droppable() int {
 	found := -1
-	for place, i := range shown {
-		if columns[i].drop > 0 && (found < 0 || columns[i].drop > columns[shown[found]].drop) {
+	for place, i := range l.shown {
+		if l.columns[i].drop > 0 && (found < 0 || l.columns[i].drop > l.columns[l.shown[found]].drop) {
 			found = place
 		}
 	}
 	return found
 }
 
-// row prints one line of a table; the last column is not padded.
-func (o output) row(shown, widths []int, at func(i int) cell, columns []column) {
+// row prints a row, and what wraps of it beside or below.
+func (o output) row(l *layout, row []cell) {
 	var b strings.Builder
-	for place, i := range shown {
-		c := at(i)
-		if columns[i].cut {
-			c.text = displaywidth.TruncateString(c.text, widths[i], o.ellipsis())
-		}
-		space := strings.Repeat(" ", max(0, widths[i]-displaywidth.String(c.text)))
-		if columns[i].right {
-			b.WriteString(space + o.paint(c.style, c.text))
-		} else {
-			b.WriteString(o.paint(c.style, c.text) + space)
-		}
-		if place < len(shown)-1 {
+	for place, i := range l.shown {
+		if place > 0 {
 			b.WriteString(gap)
 		}
+		b.WriteString(o.fill(row[i], l.columns[i], l.widths[i]))
 	}
-	o.line("%s", strings.TrimRight(b.String(), " "))
-}
-
-// topicWidth is the width of the column of topics.
-const topicWidth = 12
-
-// topic prints a topic and beside it lines, each wrapped to the width of the terminal.
-func (o output) topic(name cell, lines ...cell) {
-	lead := o.paint(name.style, pad(name.text, topicWidth))
-	for _, line := range lines {
-		for _, piece := range wrap(o.text(line.text), o.width-topicWidth) {
-			o.line("%s%s", lead, o.paint(line.style, piece))
-			lead = strings.Repeat(" ", topicWidth)
+	line := strings.TrimRight(b.String(), " ")
+	if l.last < 0 || row[l.last].text == "" {
+		o.line("%s", line)
+		return
+	}
+	wrapped := row[l.last]
+	start, room := l.total()+len(gap), l.room
+	if room > 0 {
+		line = b.String() + gap
+	} else {
+		o.line("%s", line)
+		if wrapped.text == l.columns[l.last].heading {
+			return // what stands below needs none
 		}
+		start, room = indent, o.width-indent
+		line = strings.Repeat(" ", indent)
+	}
+	for _, piece := range wrap(wrapped.text, room) {
+		o.line("%s%s", line, o.paint(wrapped.style, piece))
+		line = strings.Repeat(" ", start)
 	}
 }
 
-// wrap divides text at spaces into pieces of at most so many columns; a longer word stays whole. A width that is not
-// positive is unlimited.
-func wrap(text string, width int) []string {
-	if width <= 0 {
-		return []string{text}
+// fill returns a cell as wide as its column.
+func (o output) fill(c cell, in column, width int) string {
+	if in.cut {
+		c.text = displaywidth.TruncateString(c.text, width, o.ellipsis())
 	}
-	var pieces []string
-	piece := ""
-	for word := range strings.SplitSeq(text, " ") {
-		switch {
-		case piece == "":
-			piece = word
-		case displaywidth.String(piece)+1+displaywidth.String(word) <= width:
-			piece += " " + word
-		default:
-			pieces = append(pieces, piece)
-			piece = word
-		}
+	space := strings.Repeat(" ", max(0, width-displaywidth.String(c.text)))
+	if in.right {
+		return space + o.paint(c.style, c.text)
 	}
-	return append(pieces, piece)
-}
-
-// pad fills text up with spaces to a width.
-func pad(text string, width int) string {
-	return text + strings.Repeat(" ", max(0, width-displaywidth.String(text)))
+	return o.paint(c.style, c.text) + space
 }
