@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -39,6 +40,10 @@ func (d *disk) daemon(ctx context.Context, top string) (address string, err erro
 		return "", err
 	}
 	bus := exec.CommandContext(ctx, "dbus-daemon", "--nofork", "--print-address", "--config-file="+filepath.Join(dir, "bus.conf"))
+	var log bytes.Buffer
+	bus.Stderr = &log
+	environment := append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS=unix:path="+filepath.Join(dir, "socket"))
+	bus.Env = environment // the daemon that it starts inherits it
 	out, err := bus.StdoutPipe()
 	if err != nil {
 		return "", err
@@ -54,9 +59,9 @@ func (d *disk) daemon(ctx context.Context, top string) (address string, err erro
 		return "", fmt.Errorf("start dbus-daemon: %w", err)
 	}
 	roots := exec.CommandContext(ctx, filepath.Join(d.stage.bin, "impermanence"), "roots")
-	roots.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+address)
+	roots.Env = environment
 	if text, err := roots.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("impermanence roots: %w\n%s", err, text)
+		return "", fmt.Errorf("impermanence roots: %w\n%s%s", err, text, log.Bytes())
 	}
 	return address, nil
 }
