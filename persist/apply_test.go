@@ -11,7 +11,7 @@ func TestDirectoriesAreBound(t *testing.T) {
 	m := newMachine(t)
 	m.write("/persist/var/log/journal/x", "kept")
 	m.chown("/persist/var/log", 0, 51, 0o2775)
-	entries := []Entry{dirEntry("/var/log"), dirEntry("/var/lib/nixos"), homeEntry(Directory, "demo", ".local/share/app")}
+	entries := []Entry{dirEntry("/var/log"), dirEntry("/var/lib/nixos"), homeEntry(Directory, ".local/share/app")}
 	m.apply(entries...)
 	m.wantText("/var/log/journal/x", "kept")
 	m.wantOwner("/var/log", "0:51 2775")
@@ -39,7 +39,7 @@ func TestFiles(t *testing.T) {
 	m.write("/persist/etc/adjtime", "here")
 	secret := fileEntry("/var/keys/secret_file")
 	secret.Parent.Mode = bits(0o700)
-	entries := []Entry{fileEntry("/etc/machine-id"), fileEntry("/etc/adjtime"), secret, homeEntry(File, "demo", ".screenrc")}
+	entries := []Entry{fileEntry("/etc/machine-id"), fileEntry("/etc/adjtime"), secret, homeEntry(File, ".screenrc")}
 	m.apply(entries...)
 	m.wantText("/etc/machine-id", uninitialized)
 	m.wantOwner("/etc/machine-id", "0:0 0444")

@@ -193,8 +193,8 @@ func fileEntry(target string) Entry {
 	return Entry{Kind: File, Target: target, Source: "/persist" + target, Volume: "/persist"}
 }
 
-func homeEntry(kind Kind, user, below string) Entry {
-	return Entry{Kind: kind, Target: "/home/" + user + "/" + below, Source: "/persist/home/" + user + "/" + below, Volume: "/persist", Home: user, BelowHome: below}
+func homeEntry(kind Kind, below string) Entry {
+	return Entry{Kind: kind, Target: "/home/demo/" + below, Source: "/persist/home/demo/" + below, Volume: "/persist", Home: "demo", BelowHome: below}
 }
 
 func bits(mode uint32) Mode { return Mode{Bits: mode, Given: true} }

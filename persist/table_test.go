@@ -30,7 +30,7 @@ func systemTable(t *testing.T) string {
 func TestFileManagersSeeTheOptions(t *testing.T) {
 	m := newMachine(t)
 	m.table = systemTable(t)
-	hidden, trash := dirEntry("/srv/with blank"), homeEntry(Directory, "demo", "Documents")
+	hidden, trash := dirEntry("/srv/with blank"), homeEntry(Directory, "Documents")
 	hidden.Hide, trash.Hide, trash.Trash = true, true, true
 	trash.MountOptions = []string{"x-test.note"}
 	plain := dirEntry("/var/log")

@@ -45,16 +45,16 @@ func TestSymlinksOfUsersAreRefused(t *testing.T) {
 		script string
 		entry  Entry
 	}{
-		"parent in the home":      {"ln -s /etc home/demo/.local", homeEntry(Directory, "demo", ".local/share")},
-		"relative":                {"ln -s ../../etc home/demo/.local", homeEntry(Directory, "demo", ".local/share")},
-		"parent of a file":        {"ln -s /etc home/demo/.config", homeEntry(File, "demo", ".config/shadow")},
-		"parent on the volume":    {"ln -s /etc persist/home/demo/.local", homeEntry(Directory, "demo", ".local/share")},
-		"out of the root":         {"ln -s ../../../../../../../../../tmp home/demo/.local", homeEntry(Directory, "demo", ".local/share")},
-		"source":                  {"ln -s /etc persist/home/demo/x", homeEntry(Directory, "demo", "x")},
-		"source of a file":        {"ln -s /etc/shadow persist/home/demo/x", homeEntry(File, "demo", "x")},
-		"to itself":               {"ln -s .local home/demo/.local", homeEntry(Directory, "demo", ".local/share")},
+		"parent in the home":      {"ln -s /etc home/demo/.local", homeEntry(Directory, ".local/share")},
+		"relative":                {"ln -s ../../etc home/demo/.local", homeEntry(Directory, ".local/share")},
+		"parent of a file":        {"ln -s /etc home/demo/.config", homeEntry(File, ".config/shadow")},
+		"parent on the volume":    {"ln -s /etc persist/home/demo/.local", homeEntry(Directory, ".local/share")},
+		"out of the root":         {"ln -s ../../../../../../../../../tmp home/demo/.local", homeEntry(Directory, ".local/share")},
+		"source":                  {"ln -s /etc persist/home/demo/x", homeEntry(Directory, "x")},
+		"source of a file":        {"ln -s /etc/shadow persist/home/demo/x", homeEntry(File, "x")},
+		"to itself":               {"ln -s .local home/demo/.local", homeEntry(Directory, ".local/share")},
 		"in a directory for all":  {"ln -s /etc shared/link", dirEntry("/shared/link/x")},
-		"place, source not there": {"ln -s /etc home/demo/x", homeEntry(Directory, "demo", "x")},
+		"place, source not there": {"ln -s /etc home/demo/x", homeEntry(Directory, "x")},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMachine(t)
@@ -86,7 +86,7 @@ func TestSymlinksOfRootAreFollowed(t *testing.T) {
 	m.symlink("srv/homes", "/home")
 	m.mkdir("/run/real")
 	m.symlink("/run/../run/real/", "/var/link")
-	entries := []Entry{homeEntry(Directory, "demo", ".cache/app"), dirEntry("/var/link/state")}
+	entries := []Entry{homeEntry(Directory, ".cache/app"), dirEntry("/var/link/state")}
 	m.apply(entries...)
 	m.wantMounted("/srv/homes/demo/.cache/app", true)
 	m.wantMounted("/run/real/state", true)
@@ -142,7 +142,7 @@ func TestHostileUser(t *testing.T) {
 	}
 	before := outside()
 	stop := m.startAttack()
-	entries := []Entry{homeEntry(Directory, "demo", "a/b/place"), homeEntry(File, "demo", "a/b/file"), homeEntry(File, "demo", "a/b/link")}
+	entries := []Entry{homeEntry(Directory, "a/b/place"), homeEntry(File, "a/b/file"), homeEntry(File, "a/b/link")}
 	entries[0].User, entries[0].Mode = "demo", bits(0o700)
 	entries[1].Method, entries[1].User, entries[1].Mode = Bind, "demo", bits(0o600)
 	placed := 0

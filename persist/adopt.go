@@ -1,0 +1,109 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// EntryFor makes the entry that keeps what is at a path of the running system on a volume. It fails when there is nothing, or
+// something that is neither a directory nor a file.
+func EntryFor(opts Options, volume, p string) (Entry, error) {
+	e := Entry{Target: path.Clean(p), Volume: path.Clean(volume)}
+	e.Source = path.Join(e.Volume, e.Target)
+	switch {
+	case !path.IsAbs(p) || e.Target == "/" || strings.Contains(p, "\x00"):
+		return e, fmt.Errorf("%q: %w", p, ErrInvalidEntry)
+	case e.Target == e.Volume, below(e.Target, e.Volume), below(e.Volume, e.Target):
+		return e, fmt.Errorf("%s and the volume %s lie in one another: %w", e.Target, e.Volume, ErrInvalidEntry)
+	}
+	s, err := newSession(&kernel{}, opts, nil)
+	if err != nil {
+		return e, err
+	}
+	defer s.close()
+	found, _, err := s.look(e.Target)
+	switch {
+	case err != nil:
+		return e, err
+	case found.Kind == Absent:
+		return e, fmt.Errorf("%s: %w", e.Target, ErrSourceMissing)
+	case found.Kind == IsFile:
+		e.Kind = File
+	case found.Kind != IsDirectory:
+		return e, fmt.Errorf("%s is %s: %w", e.Target, found.Kind, ErrWrongKind)
+	}
+	return e, nil
+}
+
+// Adoption is what it takes to begin to keep an entry in the running system.
+type Adoption struct {
+	Planned
+	// Writers have files open for writing there. What they write after the change would go to what is hidden then.
+	Writers []Writer
+}
+
+// WritersError is why something can't be adopted now: ErrBusy, with those who keep it so.
+type WritersError struct {
+	Target  string
+	Writers []Writer
+}
+
+// Error names the writers.
+func (e *WritersError) Error() string {
+	names := make([]string, len(e.Writers))
+	for i, w := range e.Writers {
+		names[i] = w.String()
+	}
+	return fmt.Sprintf("adopt %s: open for writing: %s", e.Target, strings.Join(names, ", "))
+}
+
+// Is makes it ErrBusy.
+func (e *WritersError) Is(target error) bool { return target == ErrBusy }
+
+// PlanAdopt gives what Adopt would do. It changes nothing.
+func PlanAdopt(opts Options, e Entry) (Adoption, error) {
+	plans, err := DryRun(opts, []Entry{e})
+	if err != nil {
+		return Adoption{}, err
+	}
+	a := Adoption{Planned: plans[0]}
+	if copies(a.Steps) {
+		a.Writers, err = writersBelow(path.Join("/", opts.Sysroot, a.Entry.Target))
+	}
+	return a, err
+}
+
+// copies tells whether a plan copies what is in place.
+func copies(steps []Step) bool {
+	for _, s := range steps {
+		if s.Op == Seed {
+			return true
+		}
+	}
+	return false
+}
+
+// Adopt begins to keep an entry in the running system: what is in its place is copied to the volume, synced and verified, and
+// then put in place. It refuses with a WritersError when something there is open for writing, and leaves a conflict as it
+// is. Recording the entry, so that it is there at the next boot, is up to the caller, and comes first: a crash in between
+// leaves an entry that the next boot completes.
+func Adopt(ctx context.Context, opts Options, e Entry) (Result, error) {
+	a, err := PlanAdopt(opts, e)
+	if err != nil {
+		return Result{}, err
+	}
+	if len(a.Writers) > 0 {
+		return Result{}, &WritersError{Target: a.Entry.Target, Writers: a.Writers}
+	}
+	if a.State == Conflict || a.State == Failed {
+		return Result{}, fmt.Errorf("adopt %s: %w", a.Entry.Target, a.Err)
+	}
+	report, err := Apply(ctx, opts, []Entry{e})
+	if len(report.Results) == 0 {
+		return Result{}, errors.Join(err, ctx.Err())
+	}
+	return report.Results[0], err
+}

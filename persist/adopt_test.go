@@ -1,0 +1,158 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+func TestAdoptAndForget(t *testing.T) {
+	for _, method := range []Method{Auto, Bind, Symlink} {
+		for _, p := range []string{"/srv/app", "/etc/app.conf"} {
+			t.Run(method.String()+p, func(t *testing.T) {
+				m := newMachine(t)
+				m.write("/srv/app/sub/file", "data")
+				m.chown("/srv/app", 50, 51, 0o750)
+				m.write("/etc/app.conf", "setting")
+				btrfstest.Run(t, "setfacl", "-m", "u:1001:r", m.path("/etc/app.conf"))
+				want := describe(t, m.path(p))
+				e, err := EntryFor(m.options(), "/persist", p)
+				if err != nil {
+					t.Fatal(err)
+				}
+				e.Method = method
+				result, err := Adopt(context.Background(), m.options(), e)
+				if err != nil || result.State != InPlace {
+					t.Fatalf("got %+v, %v", result, err)
+				}
+				m.wantUnchanged(e)
+				if got := describe(t, m.path("/persist"+p)); got != want {
+					t.Errorf("adopted\n%s\nwant\n%s", got, want)
+				}
+				for range 2 { // twice is once
+					if _, err := Forget(context.Background(), m.options(), e); err != nil {
+						t.Fatal(err)
+					}
+					if got := describe(t, m.path(p)); got != want {
+						t.Errorf("forgotten\n%s\nwant\n%s", got, want)
+					}
+					m.wantMounted(p, false)
+				}
+			})
+		}
+	}
+}
+
+func TestAdoptRefusesWhatIsWritten(t *testing.T) {
+	m := newMachine(t)
+	m.write("/srv/app/log", "x")
+	f, err := os.OpenFile(m.path("/srv/app/log"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	_, err = Adopt(context.Background(), m.options(), dirEntry("/srv/app"))
+	var writers *WritersError
+	if !errors.Is(err, ErrBusy) || !errors.As(err, &writers) || len(writers.Writers) != 1 || writers.Writers[0].PID != os.Getpid() || writers.Writers[0].File != m.path("/srv/app/log") {
+		t.Errorf("got %v", err)
+	}
+	m.wantOwner("/persist/srv", "absent")
+	m.wantMounted("/srv/app", false)
+}
+
+func TestForgetRefusesWhatIsInUse(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/srv/app")
+	m.write("/persist/srv/app/file", "x")
+	m.apply(e)
+	f, err := os.Open(m.path("/srv/app/file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Forget(context.Background(), m.options(), e); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v", err)
+	}
+	m.wantUnchanged(e)
+	if left := m.staged("/srv"); left != "" {
+		t.Errorf("left %s", left)
+	}
+	f.Close()
+	if _, err := Forget(context.Background(), m.options(), e); err != nil {
+		t.Error(err)
+	}
+	m.wantText("/srv/app/file", "x")
+}
+
+// TestForgetMayCrash stops Forget after every call that changes something: nothing is lost, and Forget again completes.
+func TestForgetMayCrash(t *testing.T) {
+	m := newMachine(t)
+	for _, method := range []Method{Bind, Symlink} {
+		for n := 1; ; n++ {
+			e := dirEntry(fmt.Sprintf("/%s%03d/app", method, n))
+			e.Method = method
+			m.write(e.Target+"/sub/file", "seeded")
+			m.apply(e)
+			m.write(e.Source+"/sub/file", "changed since")
+			calls := 0
+			k := &kernel{hook: func(string, string) error {
+				if calls++; calls >= n {
+					return errCrash
+				}
+				return nil
+			}}
+			_, err := forget(context.Background(), k, m.options(), e)
+			if calls < n {
+				break
+			}
+			if !errors.Is(err, errCrash) {
+				t.Errorf("call %d failed and that was not reported: %v", n, err)
+			}
+			m.wantText(e.Source+"/sub/file", "changed since")
+			if _, err := Forget(context.Background(), m.options(), e); err != nil && !errors.Is(err, ErrConflict) {
+				t.Errorf("%s: after a crash at call %d: %v", method, n, err)
+			}
+			m.wantText(e.Source+"/sub/file", "changed since")
+			m.wantMounted(e.Target, false)
+		}
+	}
+}
+
+func TestEntryFor(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/srv/app")
+	m.symlink("x", "/srv/link")
+	for p, want := range map[string]error{
+		"/srv/app": nil, "/srv/app/": nil, "/etc/passwd": nil, "/srv/none": ErrSourceMissing, "/srv/link": ErrWrongKind,
+		"/": ErrInvalidEntry, "srv": ErrInvalidEntry, "/persist": ErrInvalidEntry, "/persist/x": ErrInvalidEntry, "/etc/passwd/x": os.ErrInvalid,
+	} {
+		e, err := EntryFor(m.options(), "/persist", p)
+		if (err == nil) != (want == nil) || want != nil && !errors.Is(want, os.ErrInvalid) && !errors.Is(err, want) {
+			t.Errorf("%s: got %+v, %v", p, e, err)
+		}
+	}
+}
+
+func TestOrphans(t *testing.T) {
+	m := newMachine(t)
+	for _, p := range []string{"/var/log/x", "/var/lib/app/data", "/var/lib/gone/data", "/etc/machine-id", "/etc/gone", "/old/deep/file", "/.impermanence/entries.toml", "/home/demo/x/y", "/home/demo/z"} {
+		m.write("/persist"+p, "x")
+	}
+	m.symlink("log", "/persist/var/link")
+	got, err := Orphans(m.options(), "/persist", []Entry{dirEntry("/var/log"), dirEntry("/var/lib/app"), fileEntry("/etc/machine-id"), homeEntry(Directory, "x")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Orphan{{"/persist/etc/gone", IsFile}, {"/persist/home/demo/z", IsFile}, {"/persist/old", IsDirectory}, {"/persist/var/lib/gone", IsDirectory}, {"/persist/var/link", IsSymlink}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if _, err := Orphans(m.options(), "/nowhere", nil); !errors.Is(err, ErrNoVolume) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,134 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// Forget ends keeping an entry in the running system: a copy of its source is put in its place, and the mount or symlink
+// goes. The source stays on the volume, where Orphans finds it; nothing is deleted. A place in use is ErrBusy.
+//
+// The copy is staged, synced and verified beside the place before anything is taken away, and takes its place by a rename.
+// After a crash the entry is in place, or its place is as it was before it was put there; Forget again completes.
+// Recording that the entry is forgotten is up to the caller, and comes last.
+func Forget(ctx context.Context, opts Options, e Entry) (Result, error) {
+	return forget(ctx, &kernel{}, opts, e)
+}
+
+func forget(ctx context.Context, k *kernel, opts Options, e Entry) (Result, error) {
+	var result Result
+	err := onThread(func() error {
+		s, err := newSession(k, opts, []Entry{e})
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		s.make = newMaker(k)
+		e = s.resolveHomes([]Entry{e})[0]
+		result = Result{Target: e.Target, Source: e.Source, Kind: e.Kind, Method: e.Method, State: InPlace, Origin: e.Origin.String()}
+		done, err := s.forget(ctx, e)
+		result.Actions = done
+		return err
+	})
+	if err != nil {
+		err = fmt.Errorf("forget %s: %w", e.Target, err)
+		result.State, result.Err, result.Error = Failed, err, err.Error()
+	}
+	return result, err
+}
+
+func (s *session) forget(ctx context.Context, e Entry) (done string, err error) {
+	f := s.entryFacts(e)
+	if err := errors.Join(f.Err, ctx.Err()); err != nil {
+		return "", err
+	}
+	x := &run{session: s, entry: e, facts: f, place: -1}
+	mounted := f.Target.Mount && f.Target.ID == f.Source.ID
+	linked := f.Target.Kind == IsSymlink && f.Target.Link == e.Source
+	switch {
+	case f.Source.Kind == Absent && linked:
+		dir, name, err := s.paths.parent(e.Target)
+		if err != nil {
+			return "", err
+		}
+		return "unlinked", s.k.unlink(dir, name)
+	case f.Source.Kind == Absent:
+		return "", nil
+	case f.Target.Mount && !mounted:
+		return "", ErrMountPoint
+	case mounted, linked, f.Target.Kind == Absent, f.Target.Empty:
+		return "put back", x.putBack(mounted)
+	}
+	return "", x.wantSame()
+}
+
+// wantSame is for an entry that is not in place: it is forgotten already when its place has what its source has.
+func (x *run) wantSame() error {
+	sourceDir, source, err := x.paths.parent(x.entry.Source)
+	if err != nil {
+		return err
+	}
+	dir, name, err := x.paths.parent(x.entry.Target)
+	if err != nil {
+		return err
+	}
+	missing, err := x.k.missingFrom(sourceDir, source, dir, name)
+	if err == nil && missing != "" {
+		err = fmt.Errorf("%s: %w", missing, ErrConflict)
+	}
+	return err
+}
+
+// putBack puts a copy of the source in its place. What the mount hid comes to light and is exchanged for the copy: if that is
+// more than an empty directory or file, it is kept aside.
+func (x *run) putBack(mounted bool) error {
+	sourceDir, source, err := x.paths.parent(x.entry.Source)
+	if err != nil {
+		return err
+	}
+	dir, name, err := x.paths.parent(x.entry.Target)
+	if err != nil {
+		return err
+	}
+	for _, parent := range x.facts.TargetParents {
+		if err := x.step(Step{Op: MakeParent, Path: parent.Path, Owner: x.users.parentOwner(x.entry, parent.Target, x.facts.Source)}); err != nil {
+			return err
+		}
+	}
+	place := func(staged string) error {
+		if mounted {
+			if err := x.k.unmount(dir, name); err != nil {
+				return errors.Join(err, x.k.removeTree(dir, staged))
+			}
+		}
+		return x.exchange(dir, staged, name)
+	}
+	return x.k.copyInto(sourceDir, source, dir, name, func(string) error { return nil }, place)
+}
+
+// exchange puts what is staged in place, and what was there aside.
+func (x *run) exchange(dir int, staged, name string) error {
+	err := x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if err := x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	st, err := x.k.stat(dir, staged)
+	if err != nil {
+		return err
+	}
+	switch o := objectOf(st); {
+	case o.Kind == IsSymlink, o.Kind == IsFile && o.Empty:
+		return x.k.unlink(dir, staged)
+	case o.Kind == IsDirectory:
+		if err := x.k.rmdir(dir, staged); !errors.Is(err, unix.ENOTEMPTY) {
+			return err
+		}
+	}
+	return x.k.moveAsideAs(dir, staged, name)
+}
