@@ -26,13 +26,19 @@ func (p *planner) planCopy() {
 		}
 		p.copyIn()
 	case sums.Noted == sums.Target:
+		p.drifted(e.Source)
 		p.copyIn()
 	case sums.Noted == sums.Source:
+		p.drifted(e.Target)
 		p.add(Step{Op: CopyOut, Path: e.Source, From: e.Target})
 	default:
 		p.State, p.Err = Conflict, fmt.Errorf("%s and %s both changed: %w", e.Source, e.Target, ErrConflict)
 		p.add(Step{Op: MoveAside, Path: e.Source}, Step{Op: CopyOut, Path: e.Source, From: e.Target})
 	}
+}
+
+func (p *planner) drifted(changed string) {
+	p.State, p.Err = Drifted, fmt.Errorf("%s: %w", changed, ErrDrifted)
 }
 
 // planSame is for two sides that hold the same.
@@ -43,15 +49,13 @@ func (p *planner) planSame() {
 	}
 	p.State = InPlace
 	if p.enforceOwner(); len(p.Steps) > 0 {
-		p.State, p.Err = Drifted, fmt.Errorf("%s: %w", p.Entry.Target, ErrDrifted)
-		p.copyIn()
+		p.drifted(p.Entry.Target)
+		p.add(Step{Op: CopyIn, Path: p.Entry.Target, From: p.Entry.Source})
 	}
 }
 
 func (p *planner) copyIn() {
-	if p.State != Drifted {
-		p.enforceOwner()
-	}
+	p.enforceOwner()
 	p.makeTargetParents()
 	p.add(Step{Op: CopyIn, Path: p.Entry.Target, From: p.Entry.Source})
 }

@@ -1,0 +1,134 @@
+package persist
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func dirObject(uid, gid, mode uint32) Object {
+	return Object{Kind: IsDirectory, Owner: Owner{uid, gid, mode}, ID: InodeID{0, 40, 7}}
+}
+
+func fileObject(uid, gid, mode uint32) Object {
+	return Object{Kind: IsFile, Owner: Owner{uid, gid, mode}, ID: InodeID{0, 40, 8}}
+}
+
+func with(o Object, change func(*Object)) Object {
+	change(&o)
+	return o
+}
+
+func empty(o *Object) { o.Empty = true }
+
+func parents(paths ...string) []MissingParent {
+	var missing []MissingParent
+	for _, p := range paths {
+		missing = append(missing, MissingParent{Path: p, Target: strings.TrimPrefix(p, "/persist")})
+	}
+	return missing
+}
+
+// TestPlan holds plans against a file that people can read: facts in, steps out, nothing touched.
+func TestPlan(t *testing.T) {
+	users := ParseUsers([]byte(passwd), []byte(group))
+	owned := dirEntry("/srv/data")
+	owned.User, owned.Mode = "demo", bits(0o2750)
+	secret := fileEntry("/var/keys/secret")
+	secret.Parent = Ownership{User: "log", Mode: bits(0o700)}
+	home := homeEntry(Directory, ".local/share/app")
+	unknown := dirEntry("/srv/x")
+	unknown.Group = "nosuch"
+	copied := copyEntry("/etc/passwd")
+	mounted := with(dirObject(0, 0, 0o755), func(o *Object) { o.Mount = true })
+	cases := []struct {
+		name  string
+		users Users
+		entry Entry
+		facts EntryFacts
+	}{
+		{"the first boot", users, dirEntry("/var/log"), EntryFacts{SourceParents: parents("/persist/var"), TargetParents: parents("/var")}},
+		{"every later boot", users, dirEntry("/var/log"), EntryFacts{Source: dirObject(0, 51, 0o2775), TargetParents: parents("/var")}},
+		{"in place", users, dirEntry("/var/log"), EntryFacts{Source: dirObject(0, 0, 0o755), Target: mounted}},
+		{"options changed", users, dirEntry("/var/log"), EntryFacts{Source: dirObject(0, 0, 0o755), Target: mounted, OptionsDiffer: true}},
+		{"owner as configured", users, owned, EntryFacts{}},
+		{"owner changed since", users, owned, EntryFacts{Source: dirObject(0, 0, 0o755), Target: mounted}},
+		{"parent as configured", users, secret, EntryFacts{SourceParents: parents("/persist/var", "/persist/var/keys"), TargetParents: parents("/var", "/var/keys")}},
+		{"a home that is not there yet", users, home, EntryFacts{
+			SourceParents: parents("/persist/home", "/persist/home/demo", "/persist/home/demo/.local", "/persist/home/demo/.local/share"),
+			TargetParents: parents("/home", "/home/demo", "/home/demo/.local", "/home/demo/.local/share"),
+		}},
+		{"a parent like its counterpart", users, dirEntry("/srv/a/b"), EntryFacts{
+			SourceParents: []MissingParent{{Path: "/persist/srv/a", Target: "/srv/a", Counterpart: dirObject(1000, 100, 0o711)}},
+		}},
+		{"services with dynamic users", users, dirEntry("/var/lib/private/x"), EntryFacts{SourceParents: parents("/persist/var/lib/private"), TargetParents: parents("/var/lib/private")}},
+		{"no users yet, source there", Users{}, home, EntryFacts{Source: dirObject(1007, 1008, 0o700), TargetParents: parents("/home/demo")}},
+		{"no users yet, no source", Users{}, home, EntryFacts{}},
+		{"unknown group", users, unknown, EntryFacts{}},
+		{"machine-id, at first", users, fileEntry(machineID), EntryFacts{SourceParents: parents("/persist/etc")}},
+		{"machine-id, emptied", users, fileEntry(machineID), EntryFacts{Source: with(fileObject(0, 0, 0o444), empty)}},
+		{"file that may come later", users, fileEntry("/etc/adjtime"), EntryFacts{SourceParents: parents("/persist/etc")}},
+		{"file with data", users, fileEntry("/etc/adjtime"), EntryFacts{Target: fileObject(0, 0, 0o644)}},
+		{"empty file in the way", users, fileEntry("/etc/adjtime"), EntryFacts{Source: fileObject(0, 0, 0o644), Target: with(fileObject(0, 0, 0o600), empty)}},
+		{"copied at boot", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644)}},
+		{"copied over the template's", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644), Target: fileObject(0, 0, 0o644), Copy: CopyFacts{"a", "b", ""}, Difference: "/etc/passwd"}},
+		{"changed by its program", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644), Target: fileObject(0, 0, 0o644), Copy: CopyFacts{"a", "b", "a"}}},
+		{"changed on the volume", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644), Target: fileObject(0, 0, 0o644), Copy: CopyFacts{"a", "b", "b"}}},
+		{"changed on both sides", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644), Target: fileObject(0, 0, 0o644), Copy: CopyFacts{"a", "b", "c"}}},
+		{"volume not there", users, dirEntry("/var/log"), EntryFacts{Err: fmt.Errorf("/persist: %w", ErrNoVolume)}},
+	}
+	var text strings.Builder
+	for _, c := range cases {
+		p := Plan(Facts{Users: c.users, Entries: []EntryFacts{c.facts}}, []Entry{c.entry})[0]
+		fmt.Fprintf(&text, "%s: %s, %s, %s\n", c.name, c.entry.Target, p.Method, p.State)
+		if p.Err != nil {
+			fmt.Fprintf(&text, "  ! %v\n", p.Err)
+		}
+		for _, s := range p.Steps {
+			fmt.Fprintf(&text, "  %s\n", s)
+		}
+	}
+	golden(t, "plan.txt", text.String())
+}
+
+func TestUsers(t *testing.T) {
+	u := ParseUsers([]byte(passwd+"broken line\n#comment:x:1:1::/:\nroot:x:99:99::/evil:\n"), []byte(group))
+	for name, want := range map[string]string{"root": "0:0 /root", "demo": "1000:100 /home/demo", "1000": "1000:100 /home/demo", "4242": "4242:4242 "} {
+		got, err := u.user(name)
+		if err != nil || fmt.Sprintf("%d:%d %s", got.uid, got.gid, got.home) != want {
+			t.Errorf("%s: got %+v, %v", name, got, err)
+		}
+	}
+	if _, err := u.user("nosuch"); !errors.Is(err, ErrUnknownUser) {
+		t.Errorf("got %v", err)
+	}
+	for p, want := range map[string]string{"/home/demo/x/y": "demo", "/home/demo": "demo", "/home/demos": "", "/var/log/x": "", "/srv/other/x": "other", "/root/.ssh": "root"} {
+		if got, _ := u.homeAround(p); got != want {
+			t.Errorf("%s is in the home of %q, want %q", p, got, want)
+		}
+	}
+}
+
+func TestComparePaths(t *testing.T) {
+	sorted := []string{"/", "/a", "/a/b", "/a/b/c", "/a b", "/a-b", "/a.b", "/ab", "/b"}
+	for i, a := range sorted {
+		for j, b := range sorted {
+			if got := ComparePaths(a, b); (got < 0) != (i < j) || (got > 0) != (i > j) {
+				t.Errorf("%q, %q: got %d", a, b, got)
+			}
+		}
+	}
+}
+
+func TestNamesNeverGetTooLong(t *testing.T) {
+	long := strings.Repeat("x", 255)
+	for _, name := range []string{stagedName(long), asideName(long, 1), asideName(long, 1000), asideName(long[:240], 2)} {
+		if len(name) > 255 || !strings.HasPrefix(name, ".x") && !strings.HasPrefix(name, "x") {
+			t.Errorf("%d: %s", len(name), name)
+		}
+	}
+	if stagedName(long) == stagedName(long[:254]+"y") {
+		t.Error("two names share one")
+	}
+}
