@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +14,7 @@ import (
 // app is one run of the command line.
 type app struct {
 	args           []string
+	host           string // of another machine; "" for this one
 	env            getenv
 	name           string // of the command that runs, as typed: "impermanence prune"
 	stdout, stderr output
@@ -23,13 +25,16 @@ type app struct {
 // connect returns the connection to the daemon, and makes it when there is none yet. It outlives ctx, so that a job can
 // still be canceled.
 func (a *app) connect(ctx context.Context) (*dbus.Client, error) {
+	if a.host != "" {
+		return nil, fmt.Errorf("%w: %s is another machine", dbus.ErrUnreachable, a.host) // for completion
+	}
 	if a.client == nil {
 		client, err := dbus.NewClient(context.WithoutCancel(ctx), dbus.ClientOptions{
 			Address:     a.env("DBUS_SYSTEM_BUS_ADDRESS"),
 			Interactive: a.stderr.terminal,
 		})
 		if err != nil {
-			return nil, fmt.Errorf("connect to the bus: %w", err)
+			return nil, err
 		}
 		a.client = client
 	}
@@ -45,11 +50,11 @@ func (a *app) close() {
 
 // report prints the error that a command ended with, and what to type next.
 func (a *app) report(err error) {
-	if err == nil {
+	if err == nil || isRemote(err) {
 		return
 	}
 	o := a.stderr
-	if errors.Is(err, dbus.ErrUnreachable) {
+	if errors.Is(err, dbus.ErrUnreachable) && !strings.Contains(err.Error(), dbus.ErrUnreachable.Error()) {
 		err = fmt.Errorf("the daemon is out of reach: %w", err)
 	}
 	o.line("%s %s", o.paint(red, "error:"), o.text(err.Error()))

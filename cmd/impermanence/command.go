@@ -29,6 +29,8 @@ func (a *app) command() *cobra.Command {
 	root.SetArgs(a.args)
 	root.Flags().Bool("version", false, "show the version")
 	root.PersistentFlags().BoolP("help", "h", false, "show how a command is used")
+	root.PersistentFlags().StringVarP(&a.host, "host", "H", "", "do it on another machine, over ssh: `[USER@]HOST`")
+	root.PersistentPreRunE = a.elsewhere
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { a.stdout.help(cmd) })
 	root.SetUsageFunc(func(cmd *cobra.Command) error { a.stdout.usage(cmd); return nil })
@@ -47,6 +49,14 @@ func bare(cmd *cobra.Command, args []string) error {
 		return cmd.Help()
 	}
 	return unknownCommand(cmd, args[0])
+}
+
+// elsewhere runs before a command: with --host it runs on another machine instead. What needs no daemon runs here.
+func (a *app) elsewhere(cmd *cobra.Command, _ []string) error {
+	if a.host == "" || cmd.GroupID == groupShell || !cmd.HasParent() {
+		return nil
+	}
+	return a.remote(cmd.Context())
 }
 
 // arguments accepts from least to most arguments; most is -1 for any number.

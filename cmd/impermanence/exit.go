@@ -18,9 +18,12 @@ const (
 // exitCode returns the exit code for the error that a command ended with.
 func exitCode(err error) int {
 	var wrong *usageError
+	var there *remoteError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, errRemoteDone):
 		return exitDone
+	case errors.As(err, &there):
+		return there.code
 	case errors.As(err, &wrong):
 		return exitUsage
 	case errors.Is(err, errPartly):

@@ -176,8 +176,8 @@ func TestProgressLine(t *testing.T) {
 		job   dbus.Job
 		want  string
 	}{
-		{"all is known", 100, job, "prune  [#####------------------]   25%  25/100  5/s  15 s left  20261123T075400Z-257"},
-		{"narrow", 40, job, "prune  [##------]   25%  25/100  5/s  …"},
+		{"all is known", 100, job, "prune  [#####------------------]   25%  25/100  5.0/s  15 s left  20261123T075400Z-257"},
+		{"narrow", 40, job, "prune  [##------]   25%  25/100  5.0/s…"},
 		{"nothing is known", 40, dbus.Job{Operation: "prune"}, "prune"},
 		{"a name that draws", 40, dbus.Job{Operation: "prune", Stage: "\x1b[2J"}, `prune  \x1b[2J`},
 	} {

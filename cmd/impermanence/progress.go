@@ -54,16 +54,24 @@ func (o output) progressLine(job dbus.Job, elapsed time.Duration) string {
 		parts = append(parts, fmt.Sprintf("%d/%d", job.ItemsDone, job.ItemsTotal))
 	}
 	if job.ItemsDone > 0 {
-		parts = append(parts, fmt.Sprintf("%.3g/s", float64(job.ItemsDone)/elapsed.Seconds()))
+		parts = append(parts, rate(float64(job.ItemsDone)/elapsed.Seconds()))
 	}
 	if job.ProgressValid && job.Progress > 0 && job.Progress < 1 {
 		left := time.Duration(float64(elapsed) * (1 - job.Progress) / job.Progress)
-		parts = append(parts, span(left.Round(time.Second))+" left")
+		parts = append(parts, span(max(left.Round(time.Second), time.Second))+" left")
 	}
 	if job.Stage != "" {
 		parts = append(parts, o.text(job.Stage))
 	}
 	return displaywidth.TruncateString(strings.Join(parts, gap), max(o.width-1, 1), o.ellipsis())
+}
+
+// rate says how many items are done in a second, with a decimal while there are few.
+func rate(perSecond float64) string {
+	if perSecond < 10 {
+		return fmt.Sprintf("%.1f/s", perSecond)
+	}
+	return fmt.Sprintf("%.0f/s", perSecond)
 }
 
 // bar draws done, from 0 to 1, in so many columns.

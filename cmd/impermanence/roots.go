@@ -72,7 +72,7 @@ func (o output) roots(roots []dbus.Root, now time.Time) {
 			{text: fmt.Sprint(r.ID)},
 			{text: r.Kind},
 			{text: o.moment(r.RolledOver)},
-			{text: strings.TrimSuffix(ago(r.RolledOver, now), " ago")},
+			{text: age(r.RolledOver, now)},
 			{text: o.exclusive(r.Size)},
 			{text: strings.Join(r.ProtectReasons, ","), style: yellow},
 			{text: r.Label},

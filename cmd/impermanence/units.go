@@ -51,6 +51,25 @@ func ago(t, now time.Time) string {
 	}
 }
 
+// age is ago in as few columns as a table has for it.
+func age(t, now time.Time) string {
+	const day = 24 * time.Hour
+	switch d := now.Sub(t); {
+	case t.IsZero():
+		return ""
+	case d < 0:
+		return "future"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%d min", d/time.Minute)
+	case d < day:
+		return fmt.Sprintf("%d h", d/time.Hour)
+	default:
+		return fmt.Sprintf("%d d", d/day)
+	}
+}
+
 // count returns "1 root", "2 roots".
 func count(n int, noun string) string {
 	if n == 1 {

@@ -38,15 +38,20 @@ func TestSpan(t *testing.T) {
 func TestAgo(t *testing.T) {
 	now := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 	for _, test := range []struct {
-		at   time.Time
-		want string
+		at    time.Time
+		want  string
+		short string
 	}{
-		{time.Time{}, ""},
-		{now.Add(time.Minute), "in the future"},
-		{now, "just now"},
-		{now.Add(-90 * time.Second), "1 minute ago"},
-		{now.AddDate(0, 0, -31), "31 days ago"},
+		{time.Time{}, "", ""},
+		{now.Add(time.Minute), "in the future", "future"},
+		{now, "just now", "0 s"},
+		{now.Add(-90 * time.Second), "1 minute ago", "1 min"},
+		{now.Add(-5 * time.Hour), "5 hours ago", "5 h"},
+		{now.AddDate(0, 0, -31), "31 days ago", "31 d"},
 	} {
+		if got := age(test.at, now); got != test.short {
+			t.Errorf("age(%v) = %q, want %q", test.at, got, test.short)
+		}
 		if got := ago(test.at, now); got != test.want {
 			t.Errorf("ago(%v) = %q, want %q", test.at, got, test.want)
 		}
