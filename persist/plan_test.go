@@ -11,8 +11,8 @@ func dirObject(uid, gid, mode uint32) Object {
 	return Object{Kind: IsDirectory, Owner: Owner{uid, gid, mode}, ID: InodeID{0, 40, 7}}
 }
 
-func fileObject(uid, gid, mode uint32) Object {
-	return Object{Kind: IsFile, Owner: Owner{uid, gid, mode}, ID: InodeID{0, 40, 8}}
+func fileObject(mode uint32) Object {
+	return Object{Kind: IsFile, Owner: Owner{Mode: mode}, ID: InodeID{0, 40, 8}}
 }
 
 func with(o Object, change func(*Object)) Object {
@@ -67,15 +67,15 @@ func TestPlan(t *testing.T) {
 		{"no users yet, no source", Users{}, home, EntryFacts{}},
 		{"unknown group", users, unknown, EntryFacts{}},
 		{"machine-id, at first", users, fileEntry(machineID), EntryFacts{SourceParents: parents("/persist/etc")}},
-		{"machine-id, emptied", users, fileEntry(machineID), EntryFacts{Source: with(fileObject(0, 0, 0o444), empty)}},
+		{"machine-id, emptied", users, fileEntry(machineID), EntryFacts{Source: with(fileObject(0o444), empty)}},
 		{"file that may come later", users, fileEntry("/etc/adjtime"), EntryFacts{SourceParents: parents("/persist/etc")}},
-		{"file with data", users, fileEntry("/etc/adjtime"), EntryFacts{Target: fileObject(0, 0, 0o644)}},
-		{"empty file in the way", users, fileEntry("/etc/adjtime"), EntryFacts{Source: fileObject(0, 0, 0o644), Target: with(fileObject(0, 0, 0o600), empty)}},
-		{"copied at boot", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644)}},
-		{"copied over the template's", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644), Target: fileObject(0, 0, 0o644), Copy: CopyFacts{"a", "b", ""}, Difference: "/etc/passwd"}},
-		{"changed by its program", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644), Target: fileObject(0, 0, 0o644), Copy: CopyFacts{"a", "b", "a"}}},
-		{"changed on the volume", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644), Target: fileObject(0, 0, 0o644), Copy: CopyFacts{"a", "b", "b"}}},
-		{"changed on both sides", users, copied, EntryFacts{Source: fileObject(0, 0, 0o644), Target: fileObject(0, 0, 0o644), Copy: CopyFacts{"a", "b", "c"}}},
+		{"file with data", users, fileEntry("/etc/adjtime"), EntryFacts{Target: fileObject(0o644)}},
+		{"empty file in the way", users, fileEntry("/etc/adjtime"), EntryFacts{Source: fileObject(0o644), Target: with(fileObject(0o600), empty)}},
+		{"copied at boot", users, copied, EntryFacts{Source: fileObject(0o644)}},
+		{"copied over the template's", users, copied, EntryFacts{Source: fileObject(0o644), Target: fileObject(0o644), Copy: CopyFacts{"a", "b", ""}, Difference: "/etc/passwd"}},
+		{"changed by its program", users, copied, EntryFacts{Source: fileObject(0o644), Target: fileObject(0o644), Copy: CopyFacts{"a", "b", "a"}}},
+		{"changed on the volume", users, copied, EntryFacts{Source: fileObject(0o644), Target: fileObject(0o644), Copy: CopyFacts{"a", "b", "b"}}},
+		{"changed on both sides", users, copied, EntryFacts{Source: fileObject(0o644), Target: fileObject(0o644), Copy: CopyFacts{"a", "b", "c"}}},
 		{"volume not there", users, dirEntry("/var/log"), EntryFacts{Err: fmt.Errorf("/persist: %w", ErrNoVolume)}},
 	}
 	var text strings.Builder
