@@ -61,11 +61,11 @@ func TestExampleOfTheDesign(t *testing.T) {
 }
 
 func TestReferenceIsRight(t *testing.T) {
-	c, err := config.ParseBytes("reference.toml", read(t, "reference.toml"))
+	c, err := config.Load(config.LoadOptions{Root: withPresets(t), Path: "reference.toml"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(c.Ephemeral) != 2 || len(c.Volumes) != 1 || len(c.Volumes[0].Entries) != 11 {
+	if len(c.Ephemeral) != 2 || len(c.Volumes) != 1 || len(c.Volumes[0].Entries) != 17 {
 		t.Errorf("got %+v", c)
 	}
 }

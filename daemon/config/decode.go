@@ -11,6 +11,9 @@ import (
 type decoder struct {
 	files    []string // in the order of reading
 	problems Errors
+
+	presetFiles *presetFiles // nil: presets can't be read
+	weak        []weakEntry
 }
 
 // scope is a table that is being read, with its full key for messages.

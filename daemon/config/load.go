@@ -35,7 +35,8 @@ func Load(opts LoadOptions) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decoder{}
+	presets := presetFiles(opts.Root)
+	d := &decoder{presetFiles: &presets}
 	tree := newTable(position{})
 	for _, file := range files {
 		data, err := readFile(file)
@@ -47,7 +48,8 @@ func Load(opts LoadOptions) (*Config, error) {
 	return d.finish(tree)
 }
 
-// ParseBytes reads one configuration; name is the file's name for messages, and says JSON when it ends in .json.
+// ParseBytes reads one configuration; name is the file's name for messages, and says JSON when it ends in .json. It touches no
+// file: a configuration that names presets is refused.
 func ParseBytes(name string, data []byte) (*Config, error) {
 	d := &decoder{}
 	tree := newTable(position{file: name})

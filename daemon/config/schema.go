@@ -27,6 +27,7 @@ func (d *decoder) read(root *value) *Config {
 	if len(d.problems) == 0 {
 		d.checkEphemerals(c)
 	}
+	d.mergeWeak(c.Volumes)
 	d.checkEntries(c.Volumes)
 	return c
 }

@@ -43,7 +43,7 @@ func (d *decoder) volumes(key string, v *value) []persist.Volume {
 func (d *decoder) volume(key, name string, v *value) (persist.Volume, bool) {
 	vol := persist.Volume{Path: name}
 	enabled := true
-	s, ok := d.table(key, v, "enable", "persistentStoragePath", "hideMounts", "allowTrash", "directories", "files", "users")
+	s, ok := d.table(key, v, "enable", "persistentStoragePath", "hideMounts", "allowTrash", "presets", "directories", "files", "users")
 	if !ok {
 		return vol, false
 	}
@@ -53,6 +53,7 @@ func (d *decoder) volume(key, name string, v *value) (persist.Volume, bool) {
 	parsed(s, "persistentStoragePath", "write an absolute path", &vol.Path, absolute)
 	p := place{volume: vol.Path, hide: vol.HideMounts, trash: vol.AllowTrash}
 	vol.Entries = d.entries(s, p)
+	d.presets(s, p)
 	if f := v.get("users"); f != nil {
 		vol.Entries = append(vol.Entries, d.users(s.path("users"), f.value, p)...)
 	}
