@@ -77,9 +77,11 @@ func (s *Server) answer(h header, args []any) {
 	}()
 	b, err := a.run()
 	if err != nil {
+		level := zap.DebugLevel
 		if isInternal(err) {
-			s.config.Log.Error("answer", zap.String("method", h.iface+"."+h.member), zap.String("sender", h.sender), zap.Error(err))
+			level = zap.ErrorLevel
 		}
+		s.config.Log.Log(level, "refused", zap.String("method", h.iface+"."+h.member), zap.String("sender", h.sender), zap.Error(err))
 		s.refuse(&h, err)
 		return
 	}

@@ -87,6 +87,12 @@ func documented(t testing.TB) map[string]xmlInterface {
 	return found
 }
 
+func encoded(m *message) []byte {
+	var e encoder
+	m.encode(&e, 7)
+	return e.b
+}
+
 type memberSignature struct{ In, Out string }
 
 type propertySignature struct {
@@ -150,7 +156,7 @@ func TestSignalsAreAsDocumented(t *testing.T) {
 				t.Errorf("%s has types %q, documented are %q", m.member, m.body.signature, s.signature(""))
 			}
 		}
-		if d, err := decode(m.encode(7)); err != nil || len(d.Body) == 0 {
+		if d, err := decode(encoded(&m)); err != nil || len(d.Body) == 0 {
 			t.Errorf("%s doesn't decode: %v", m.member, err)
 		}
 	}
@@ -184,7 +190,7 @@ func TestPropertiesAreEncodedAsDeclared(t *testing.T) {
 		{"/", f.job, &Job{Objects: []ObjectPath{"/a", "/b"}, Progress: 0.5, Details: Details{"x": "y"}, Started: now}},
 	} {
 		m := message{kind: 4, path: "/x", iface: "a.b", member: "c", body: body{"a{sv}", func(e *encoder) { o.face.putProperties(e, o.value) }}}
-		d, err := decode(m.encode(1))
+		d, err := decode(encoded(&m))
 		if err != nil {
 			t.Fatalf("%s: %v", o.face.name, err)
 		}

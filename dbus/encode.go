@@ -10,13 +10,15 @@ import (
 	"time"
 )
 
-// encoder writes values in the wire format, little endian. Positions count from the
-// start of b, so a body is encoded on its own. It replaces the reflection of godbus
-// where the daemon answers: a listing of 1,000 roots is 15,000 variants.
-type encoder struct{ b []byte }
+// encoder writes values in the wire format, little endian. It replaces the reflection
+// of godbus where the daemon answers: a listing of 1,000 roots is 14,000 variants.
+type encoder struct {
+	b     []byte
+	start int // where the message starts, from which alignment counts
+}
 
 func (e *encoder) align(n int) {
-	for len(e.b)&(n-1) != 0 {
+	for (len(e.b)-e.start)&(n-1) != 0 {
 		e.b = append(e.b, 0)
 	}
 }

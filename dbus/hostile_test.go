@@ -215,9 +215,9 @@ func TestGiantArguments(t *testing.T) {
 	conn := bustest.DialAs(t, s.address, bustest.Nobody)
 	object := conn.Object(dbus.BusName, manager)
 	for name, args := range map[string][]any{
-		"string":   {strings.Repeat("x", 8<<20), map[string]godbus.Variant{}, uint64(0)},
-		"bytes":    {make([]byte, 8<<20)},
-		"variants": {[]godbus.Variant{godbus.MakeVariant(make([]byte, 8<<20))}},
+		"string":  {strings.Repeat("x", 8<<20), map[string]godbus.Variant{}, uint64(0)},
+		"list":    {[]string{strings.Repeat("x", 8<<20)}},
+		"variant": {map[string]godbus.Variant{"x": godbus.MakeVariant(strings.Repeat("x", 8<<20))}},
 	} {
 		err := object.Call(managerName+".CreateSnapshot", 0, args...).Err
 		if got := errorOf(err); got != "org.freedesktop.DBus.Error.LimitsExceeded" {

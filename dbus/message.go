@@ -1,6 +1,8 @@
 package dbus
 
 import (
+	"encoding/binary"
+
 	godbus "github.com/godbus/dbus/v5"
 )
 
@@ -41,22 +43,22 @@ func errorTo(h *header, err error) message {
 	}
 }
 
-// encode returns the bytes of m.
-func (m *message) encode(serial uint32) []byte {
-	content := encoder{}
-	if m.body.put != nil {
-		content.b = make([]byte, 0, 256)
-		m.body.put(&content)
-	}
-	e := encoder{b: make([]byte, 0, 256+len(content.b))}
+// encode appends the message to what e has. Its body starts at a multiple of eight,
+// so that it is written in place.
+func (m *message) encode(e *encoder, serial uint32) {
+	e.start = len(e.b)
 	// Nobody answers what the daemon sends, and nobody is started to read it.
 	flags := godbus.FlagNoReplyExpected | godbus.FlagNoAutoStart
 	e.b = append(e.b, 'l', byte(m.kind), byte(flags), protocolVersion)
-	e.uint32(uint32(len(content.b)))
+	e.uint32(0) // the size of the body, when it is known
 	e.uint32(serial)
-	e.array(8, func() { m.fields(&e) })
+	e.array(8, func() { m.fields(e) })
 	e.align(8)
-	return append(e.b, content.b...)
+	content := len(e.b)
+	if m.body.put != nil {
+		m.body.put(e)
+	}
+	binary.LittleEndian.PutUint32(e.b[e.start+4:], uint32(len(e.b)-content))
 }
 
 func (m *message) fields(e *encoder) {

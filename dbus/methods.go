@@ -110,19 +110,18 @@ func putRootList(e *encoder, roots []Root) {
 }
 
 func (r *Root) flags() RootFlags {
-	var f RootFlags
-	for flag, set := range map[RootFlags]bool{
-		RootSnapshot:  r.Kind == "snapshot",
-		RootReadOnly:  r.ReadOnly,
-		RootPinned:    r.Pinned,
-		RootProtected: len(r.ProtectReasons) > 0,
-		RootDeleting:  r.Deleting,
-	} {
-		if set {
-			f |= flag
-		}
+	return flagIf(RootSnapshot, r.Kind == "snapshot") |
+		flagIf(RootReadOnly, r.ReadOnly) |
+		flagIf(RootPinned, r.Pinned) |
+		flagIf(RootProtected, len(r.ProtectReasons) > 0) |
+		flagIf(RootDeleting, r.Deleting)
+}
+
+func flagIf(flag RootFlags, set bool) RootFlags {
+	if set {
+		return flag
 	}
-	return f
+	return 0
 }
 
 func planCreateSnapshot(s *Server, c *call) (deed, error) {

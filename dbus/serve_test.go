@@ -35,7 +35,7 @@ type served struct {
 func serve(t testing.TB, address string, b *backend, auth dbus.Authorizer) *served {
 	t.Helper()
 	s := dbus.NewServer(dbus.ServerConfig{
-		Address: address, Backend: b, Authorizer: auth, LogControl: b, Log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel)),
+		Address: address, Backend: b, Authorizer: auth, LogControl: b, Log: zaptest.NewLogger(t, zaptest.Level(zap.DebugLevel)),
 	})
 	b.changed = s.Changed
 	ctx, cancel := context.WithCancel(context.Background())

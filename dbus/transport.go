@@ -16,6 +16,12 @@ import (
 // paths is half of it. A longer one is skipped without being held in memory.
 const maxCallSize = 1 << 20
 
+// Buffers of messages: how long they usually are, and how long they may stay.
+const (
+	usualBuffer = 64 << 10
+	keptBuffer  = 1 << 20
+)
+
 // busSender is the sender of what the bus itself says.
 const busSender = "org.freedesktop.DBus"
 
@@ -41,6 +47,7 @@ type transport struct {
 	unread        []byte // what godbus has not read of it
 
 	writing sync.Mutex
+	out     encoder
 	serial  atomic.Uint32
 }
 
@@ -92,19 +99,37 @@ func (t *transport) GetSerial() uint32 {
 // RetireSerial implements godbus.SerialGenerator.
 func (t *transport) RetireSerial(uint32) {}
 
-// send writes messages in one go: nothing comes between them.
+// send encodes and writes messages in their order. One is encoded at a time, however
+// many callers want a long one: that bounds the memory that answers take.
 func (t *transport) send(messages ...message) error {
-	var out []byte
-	for i := range messages {
-		b := messages[i].encode(t.GetSerial())
-		if len(b) > maxReplySize {
-			return fmt.Errorf("send %d bytes: %w", len(b), ErrLimitsExceeded)
-		}
-		out = append(out, b...)
-	}
 	t.writing.Lock()
 	defer t.writing.Unlock()
-	_, err := t.conn.Write(out)
+	defer func() {
+		if cap(t.out.b) > keptBuffer {
+			t.out.b = nil
+		}
+	}()
+	t.out.b = t.out.b[:0]
+	for i := range messages {
+		messages[i].encode(&t.out, t.GetSerial())
+		if size := len(t.out.b) - t.out.start; size > maxReplySize {
+			t.out.b = t.out.b[:t.out.start]
+			return errors.Join(fmt.Errorf("send %d bytes: %w", size, ErrLimitsExceeded), t.flush())
+		}
+		if len(t.out.b) < usualBuffer && i < len(messages)-1 {
+			continue
+		}
+		if err := t.flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// flush writes what was encoded. It needs writing.
+func (t *transport) flush() error {
+	_, err := t.conn.Write(t.out.b)
+	t.out.b = t.out.b[:0]
 	return err
 }
 
@@ -168,8 +193,7 @@ func (t *transport) sort(h *header, frame []byte) []byte {
 // hold reads n bytes into the buffer, which stays for the next message unless it
 // was a long one.
 func (t *transport) hold(n uint64) ([]byte, error) {
-	const usual = 64 << 10
-	if uint64(cap(t.buffer)) < n || cap(t.buffer) > usual {
+	if uint64(cap(t.buffer)) < n || cap(t.buffer) > usualBuffer {
 		t.buffer = make([]byte, max(n, 1<<10))
 	}
 	frame := t.buffer[:n]

@@ -191,3 +191,32 @@ func FuzzEntryPath(f *testing.F) {
 		}
 	})
 }
+
+func TestTransportSendsInOrder(t *testing.T) {
+	out := &stream{Reader: strings.NewReader("")}
+	tr := newTransport(out, nil)
+	text := func(n int) message {
+		return signal("/x", "a.b", "C", "s", func(e *encoder) { e.string(strings.Repeat("x", n)) })
+	}
+	if err := tr.send(text(1), text(100_000), text(3)); err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.send(text(4), text(maxReplySize), text(5)); !errors.Is(err, ErrLimitsExceeded) {
+		t.Errorf("a message that is too long: %v", err)
+	}
+	if cap(tr.out.b) > keptBuffer {
+		t.Errorf("%d bytes are kept", cap(tr.out.b))
+	}
+	if err := tr.send(text(6)); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{1, 100_000, 3, 4, 6} {
+		m, err := godbus.DecodeMessage(&out.written)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(m.Body[0].(string)); got != want {
+			t.Errorf("%d bytes, want %d", got, want)
+		}
+	}
+}
