@@ -3,6 +3,7 @@ package btrfsops
 import (
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,11 +13,14 @@ import (
 // attributePrefix starts the name of every extended attribute of ours. Only root sees or sets the trusted namespace.
 const attributePrefix = "trusted.impermanence."
 
-// What is known of a subvolume stands on the subvolume itself, so that it can't diverge from it.
+// What is known of a subvolume stands on the subvolume itself, so that it can't diverge from it. A snapshot, by us or by
+// hand, inherits all of it from its source: so attributes count only where attrOwner, or attrStaged itself, has the
+// subvolume's own id.
 const (
+	attrOwner      = "owner"       // id of the subvolume that the attributes are about
 	attrKind       = "kind"        // a Kind; on an old root or snapshot
 	attrBootID     = "boot_id"     // the boot that the root was made for; of a snapshot: during which it was taken
-	attrStaged     = "staged"      // "1": a fresh root that has not become the root yet
+	attrStaged     = "staged"      // its own id: a fresh root that has not become the root yet
 	attrReplaces   = "replaces"    // id of the root that a fresh root was made to replace, "0" for none
 	attrRolledOver = "rolled_over" // when it stopped being the root, or when the snapshot was taken: timeFormat
 	attrPinned     = "pinned"      // "1"
@@ -31,7 +35,7 @@ const timeFormat = "2006-01-02T15:04:05.000000Z"
 // attributes is what stands on one subvolume, by name without the prefix.
 type attributes map[string]string
 
-// attributesOf reads the attributes of a subvolume by its id, with one search in its own tree: nothing is opened, no path
+// attributesOf reads the attributes that are about a subvolume by its id, with one search in its own tree: nothing is opened, no path
 // is walked, so ten thousand cost as many system calls.
 func (fs *Filesystem) attributesOf(id SubvolumeID) (attributes, error) {
 	a := attributes{}
@@ -49,8 +53,25 @@ func (fs *Filesystem) attributesOf(id SubvolumeID) (attributes, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read attributes of subvolume %d: %w", id, err)
 	}
-	return a, nil
+	return a.of(id), nil
 }
+
+// of leaves out what a subvolume inherited from another.
+func (a attributes) of(id SubvolumeID) attributes {
+	self := formatID(id)
+	if a[attrStaged] != self {
+		delete(a, attrStaged)
+	}
+	if a[attrOwner] == self {
+		return a
+	}
+	if _, staged := a[attrStaged]; staged {
+		return attributes{attrStaged: self}
+	}
+	return attributes{}
+}
+
+func formatID(id SubvolumeID) string { return strconv.FormatUint(uint64(id), 10) }
 
 // time returns a time attribute, zero when it is missing or not one.
 func (a attributes) time(name string) time.Time {
@@ -71,8 +92,11 @@ func (a attributes) replaces() (SubvolumeID, bool) {
 // pair is one attribute to set; an empty value removes it.
 type pair struct{ name, value string }
 
-// setAttributes sets several attributes of the subvolume that f is open on, in order.
-func (k *kernel) setAttributes(f *os.File, pairs ...pair) error {
+// setAttributes sets several attributes of the subvolume with an id, which f is open on, in order.
+func (k *kernel) setAttributes(f *os.File, id SubvolumeID, pairs ...pair) error {
+	if err := k.own(f, id); err != nil {
+		return err
+	}
 	for _, p := range pairs {
 		set := func() error { return k.setAttribute(f, p.name, p.value) }
 		if p.value == "" {
@@ -85,21 +109,24 @@ func (k *kernel) setAttributes(f *os.File, pairs ...pair) error {
 	return nil
 }
 
-// clearAttributes removes every attribute of ours but keep: a snapshot inherits those of its source.
-func (k *kernel) clearAttributes(f *os.File, keep string) error {
+// own makes the attributes of the subvolume that f is open on its own: what it inherited goes, but for attrStaged.
+func (k *kernel) own(f *os.File, id SubvolumeID) error {
 	buffer := make([]byte, 64<<10) // XATTR_LIST_MAX
-	n, err := unix.Flistxattr(int(f.Fd()), buffer)
-	if err != nil {
+	n, err := unix.Fgetxattr(int(f.Fd()), attributePrefix+attrOwner, buffer)
+	if err == nil && string(buffer[:n]) == formatID(id) {
+		return nil
+	}
+	if n, err = unix.Flistxattr(int(f.Fd()), buffer); err != nil {
 		return wrap("list attributes of", f.Name(), err)
 	}
 	for _, name := range strings.Split(string(buffer[:n]), "\x00") {
-		if short, ours := strings.CutPrefix(name, attributePrefix); ours && short != keep {
+		if short, ours := strings.CutPrefix(name, attributePrefix); ours && short != attrStaged {
 			if err := k.removeAttribute(f, short); err != nil {
 				return err
 			}
 		}
 	}
-	return nil
+	return k.setAttribute(f, attrOwner, formatID(id))
 }
 
 // writable calls f while the subvolume that dir is open on is writable, and makes it read-only again when it was. A crash

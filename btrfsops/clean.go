@@ -17,7 +17,7 @@ const (
 // takes until the next periodic commit (about 30 s), and it says "clean" too early for a large root. The tree of tree
 // roots says it right: a deleted subvolume has an orphan item there until it is wholly gone.
 func (fs *Filesystem) WaitCleaned(ctx context.Context, ids []SubvolumeID) error {
-	if err := fs.Commit(); err != nil {
+	if err := fs.Sync(); err != nil {
 		return err
 	}
 	for pause := cleanPollFirst; ; pause = min(2*pause, cleanPollLast) {
@@ -27,7 +27,7 @@ func (fs *Filesystem) WaitCleaned(ctx context.Context, ids []SubvolumeID) error 
 		}
 		left := slices.DeleteFunc(slices.Clone(ids), func(id SubvolumeID) bool { return !slices.Contains(pending, id) })
 		if len(left) == 0 {
-			return fs.Commit() // what the cleaner freed becomes usable
+			return fs.Sync() // what the cleaner freed becomes usable
 		}
 		select {
 		case <-ctx.Done():

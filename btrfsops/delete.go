@@ -44,9 +44,19 @@ func (fs *Filesystem) Delete(ctx context.Context, g Guards, ids []SubvolumeID, p
 	defer d.watch.close()
 	err = d.run(ctx)
 	if len(d.report.Subvolumes) > 0 {
-		err = errors.Join(err, fs.Commit())
+		err = errors.Join(err, d.commit())
 	}
 	return d.report, err
+}
+
+// commit makes the deletions durable.
+func (d *deletion) commit() error {
+	oldRoots, err := d.openOldRoots(d.guards.Layout, false)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = oldRoots.Close() }()
+	return d.kernel.commit(oldRoots)
 }
 
 // deletion is one under way.
@@ -195,7 +205,7 @@ func (d *deletion) markDeleting(id SubvolumeID) error {
 	if err := d.kernel.setReadOnly(f, false); err != nil {
 		return err
 	}
-	return d.kernel.setAttributes(f, pair{attrDeleting, "1"})
+	return d.kernel.setAttributes(f, id, pair{attrDeleting, "1"})
 }
 
 // maxSpaceTries bounds how often a deletion that found no space is tried again.
@@ -215,7 +225,7 @@ func (d *deletion) destroy(id SubvolumeID) error {
 		if !errors.Is(err, ErrNoSpace) {
 			return err
 		}
-		if err := d.Commit(); err != nil {
+		if err := d.Sync(); err != nil {
 			return err
 		}
 	}

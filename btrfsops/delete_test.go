@@ -274,8 +274,7 @@ func TestExclusiveBytes(t *testing.T) {
 	snapshot, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Now: time.Now()})
 	must(t, err)
 	f.write(t, "root/own", string(make([]byte, 2<<20)))
-	must(t, f.Commit())
-	btrfstest.Run(t, "sync")
+	must(t, f.Sync())
 	size, err := f.ExclusiveBytes(snapshot.ID)
 	if err != nil || size >= 1<<20 {
 		t.Errorf("a snapshot that wrote nothing has %d exclusive bytes (%v)", size, err)

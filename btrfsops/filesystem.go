@@ -134,8 +134,9 @@ func (fs *Filesystem) Close() error {
 // UUID is the file system's UUID in lower case, 8-4-4-4-12.
 func (fs *Filesystem) UUID() string { return fs.uuid }
 
-// Commit makes everything done so far durable and wakes the cleaner, which frees what was deleted.
-func (fs *Filesystem) Commit() error { return fs.kernel.commit(fs.top) }
+// Sync flushes all files of the file system, commits, and wakes the cleaner, which frees what was deleted. The operations
+// of this package are durable without it.
+func (fs *Filesystem) Sync() error { return fs.kernel.sync(fs.top) }
 
 // lock excludes every other writer of ours, in this process and in others; the kernel drops it with the process. It
 // returns ErrBusy at once when somebody holds it.

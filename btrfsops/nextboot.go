@@ -61,10 +61,14 @@ func (fs *Filesystem) SetNextBoot(l Layout, next string) error {
 
 // request writes the request durably.
 func (fs *Filesystem) request(root *os.File, value string) error {
-	if err := fs.kernel.setAttributes(root, pair{attrNext, value}); err != nil {
+	info, err := subvolumeInfo(root)
+	if err != nil {
 		return err
 	}
-	return fs.Commit()
+	if err := fs.kernel.setAttributes(root, info.ID, pair{attrNext, value}); err != nil {
+		return err
+	}
+	return fs.kernel.commit(root)
 }
 
 // bootable says whether an old root can be booted again.

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -145,10 +146,11 @@ func (s scenario) run(t *testing.T) int {
 	s.makeBase(t, base)
 	recorded := filepath.Join(dir, "recorded")
 	copySparse(t, base, recorded)
-	log := writelog.Record(t, recorded, func(device string) {
+	log := writelog.Record(t, recorded, func(device string, done func()) {
 		fs, err := OpenDevice(device)
 		must(t, err)
 		must(t, s.work(fs))
+		done()
 		must(t, fs.Close())
 	})
 	samples := defaultSamples
@@ -168,6 +170,10 @@ func (s scenario) run(t *testing.T) int {
 		}
 		must(t, os.Remove(image))
 	}
+	durable := filepath.Join(dir, "durable")
+	copySparse(t, base, durable)
+	must(t, log.Durable().Apply(durable))
+	t.Run("durable", func(t *testing.T) { s.isDone(t, durable) })
 	t.Logf("%d requests, %d cuts", len(log), len(cuts))
 	return len(cuts)
 }
@@ -235,6 +241,34 @@ func (s scenario) boot(t *testing.T, image string) {
 	must(t, f.Close())
 	if out, err := exec.Command("btrfs", "check", "--readonly", image).CombinedOutput(); err != nil {
 		t.Errorf("btrfs check: %v\n%s", err, out)
+	}
+}
+
+// isDone fails the test unless the work took effect on the image.
+func (s scenario) isDone(t *testing.T, image string) {
+	t.Helper()
+	f := &fixture{device: btrfstest.Attach(t, image)}
+	f.open(t)
+	f.dir = procPath(f.top)
+	for _, root := range f.list(t) {
+		if root.Deleting || root.Kind == KindDiscarded && strings.HasPrefix(root.Name, unfinishedPrefix) {
+			t.Errorf("half done: %+v", root)
+		}
+		marker, _ := os.ReadFile(f.path(root.Path + "/marker"))
+		if slices.Contains(s.doomed, string(marker)) {
+			t.Errorf("not deleted: %+v", root)
+		}
+	}
+	if !strings.HasPrefix(s.name, "rollover") {
+		return
+	}
+	for _, l := range s.layouts {
+		a, err := f.attributesOf(f.id(t, l.Root))
+		must(t, err)
+		if a[attrBootID] != workBoot {
+			t.Errorf("%s was not rolled over", l.Root)
+		}
+		f.lacks(t, l.Root+stagedSuffix)
 	}
 }
 

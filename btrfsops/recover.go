@@ -71,7 +71,7 @@ func (r *rollover) putAway(kind Kind, at time.Time) (string, error) {
 	var name string
 	// A read-only subvolume does not move between directories (EROFS).
 	err = r.kernel.writable(f, func() error {
-		err := r.kernel.setAttributes(f,
+		err := r.kernel.setAttributes(f, info.ID,
 			pair{attrKind, string(kind)}, pair{attrRolledOver, at.Format(timeFormat)}, pair{attrNext, ""}, pair{attrStaged, ""})
 		if err != nil {
 			return err

@@ -7,7 +7,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -139,7 +138,7 @@ func (r *rollover) run(ctx context.Context, report *RolloverReport) error {
 		report.OldRoot, err = r.putAway(KindOld, report.RolledOver) // steps 4 and 5
 	}
 	err = errors.Join(err, r.unmark())
-	return errors.Join(err, r.Commit()) // step 6
+	return errors.Join(err, r.kernel.commit(r.parent)) // step 6
 }
 
 // inspect looks at the root, if there is one.
@@ -207,11 +206,11 @@ func (r *rollover) stage() (source string, id SubvolumeID, err error) {
 		return source, 0, err
 	}
 	defer func() { _ = f.Close() }()
-	if err := r.mark(f, source == ""); err != nil {
+	info, err := subvolumeInfo(f)
+	if err != nil {
 		return source, 0, err
 	}
-	info, err := subvolumeInfo(f)
-	return source, info.ID, err
+	return source, info.ID, r.mark(f, info.ID, source == "")
 }
 
 // make creates the subvolume of the fresh root.
@@ -237,12 +236,12 @@ func (r *rollover) make() (source string, err error) {
 }
 
 // mark says on the staged root that it is one, what it is to replace, and for which boot it was made.
-func (r *rollover) mark(f *os.File, empty bool) error {
+func (r *rollover) mark(f *os.File, id SubvolumeID, empty bool) error {
 	replaces := SubvolumeID(0)
 	if r.former != nil {
 		replaces = r.former.ID
 	}
-	if err := r.kernel.setAttributes(f, pair{attrStaged, "1"}); err != nil { // first: recovery goes by it
+	if err := r.kernel.setAttribute(f, attrStaged, formatID(id)); err != nil { // first: recovery goes by it
 		return err
 	}
 	if empty {
@@ -250,11 +249,8 @@ func (r *rollover) mark(f *os.File, empty bool) error {
 		if err := r.kernel.changeMode(f, 0o755); err != nil {
 			return err
 		}
-	} else if err := r.kernel.clearAttributes(f, attrStaged); err != nil {
-		return err
 	}
-	return r.kernel.setAttributes(f,
-		pair{attrReplaces, strconv.FormatUint(uint64(replaces), 10)}, pair{attrBootID, r.BootID})
+	return r.kernel.setAttributes(f, id, pair{attrReplaces, formatID(replaces)}, pair{attrBootID, r.BootID})
 }
 
 // unmark takes the mark as staged from what is the root now.
@@ -264,7 +260,7 @@ func (r *rollover) unmark() error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	return r.kernel.setAttributes(f, pair{attrStaged, ""})
+	return r.kernel.removeAttribute(f, attrStaged)
 }
 
 // swap puts the staged root in the root's place: exchanged with the former root, or moved where there is none.

@@ -53,7 +53,7 @@ func TestRolloverTwiceIsOnce(t *testing.T) {
 func TestFreshRootFromTemplate(t *testing.T) {
 	f := newFixture(t)
 	f.write(t, "root/etc/os-release", "debian")
-	btrfstest.Run(t, "setfattr", "-n", "trusted.impermanence.next", "-v", "keep", f.path("root"))
+	must(t, f.SetNextBoot(layout, NextKeep))
 	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", "-r", f.path("root"), f.path("template"))
 	f.write(t, "root/stray", "stray")
 	l := Layout{Root: "root", OldRoots: "old_roots", Template: "template"}

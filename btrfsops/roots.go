@@ -206,9 +206,9 @@ func (fs *Filesystem) annotate(l Layout, id SubvolumeID, p pair) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	err = fs.kernel.writable(f, func() error { return fs.kernel.setAttributes(f, p) })
+	err = fs.kernel.writable(f, func() error { return fs.kernel.setAttributes(f, id, p) })
 	if err != nil {
 		return err
 	}
-	return fs.Commit()
+	return fs.kernel.commit(f)
 }

@@ -156,6 +156,23 @@ func TestOldRootsOfScriptsAreAdopted(t *testing.T) {
 	}
 }
 
+// A copy made by hand has the attributes of its source, which say nothing about it.
+func TestAttributesOfAnotherSubvolumeDoNotCount(t *testing.T) {
+	f := newFixture(t)
+	snapshot, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Label: "label", Now: now})
+	must(t, err)
+	must(t, f.SetPinned(layout, snapshot.ID, true))
+	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", f.path(snapshot.Path), f.path("old_roots/by-hand"))
+	copied := f.list(t)[0]
+	if copied.ID == snapshot.ID || copied.Kind != KindOld || !copied.Adopted || copied.Pinned || copied.Label != "" {
+		t.Errorf("the copy is %+v", copied)
+	}
+	must(t, f.SetLabel(layout, copied.ID, "mine"))
+	if copied = f.list(t)[0]; copied.Label != "mine" || copied.Pinned || copied.Kind != KindOld {
+		t.Errorf("with a label of its own the copy is %+v", copied)
+	}
+}
+
 // Without a clock of its own a machine boots in 1970, and learns the time later.
 func TestClocks(t *testing.T) {
 	f := newFixture(t)

@@ -71,10 +71,11 @@ func (fs *Filesystem) snapshot(l Layout, o SnapshotOptions) (SubvolumeID, error)
 // finishSnapshot gives a snapshot its attributes, its flag and its name.
 func (fs *Filesystem) finishSnapshot(oldRoots, made *os.File, o SnapshotOptions) (SubvolumeID, error) {
 	k := &fs.kernel
-	if err := k.clearAttributes(made, ""); err != nil {
+	info, err := subvolumeInfo(made)
+	if err != nil {
 		return 0, err
 	}
-	err := k.setAttributes(made, pair{attrKind, string(KindSnapshot)}, pair{attrBootID, o.BootID},
+	err = k.setAttributes(made, info.ID, pair{attrKind, string(KindSnapshot)}, pair{attrBootID, o.BootID},
 		pair{attrRolledOver, clampYear(o.Now.UTC()).Format(timeFormat)}, pair{attrLabel, o.Label})
 	if err != nil {
 		return 0, err
@@ -82,14 +83,10 @@ func (fs *Filesystem) finishSnapshot(oldRoots, made *os.File, o SnapshotOptions)
 	if err := k.setReadOnly(made, true); err != nil {
 		return 0, err
 	}
-	info, err := subvolumeInfo(made)
-	if err != nil {
-		return 0, err
-	}
 	if err := k.rename(oldRoots, path.Base(made.Name()), oldRoots, rootName(o.Now, info.ID), unix.RENAME_NOREPLACE); err != nil {
 		return 0, err
 	}
-	return info.ID, fs.Commit()
+	return info.ID, k.commit(oldRoots)
 }
 
 // findRoot returns one old root or snapshot by id. Errors: ErrNoSuchRoot.

@@ -14,8 +14,7 @@ const (
 
 	iocInoLookup     = iocRead | iocWrite | 4096<<16 | iocMagic | 18 // BTRFS_IOC_INO_LOOKUP
 	iocTreeSearchV2  = iocRead | iocWrite | 112<<16 | iocMagic | 17  // BTRFS_IOC_TREE_SEARCH_V2
-	iocStartSync     = iocRead | 8<<16 | iocMagic | 24               // BTRFS_IOC_START_SYNC
-	iocWaitSync      = iocWrite | 8<<16 | iocMagic | 22              // BTRFS_IOC_WAIT_SYNC
+	iocSync          = iocMagic | 8                                  // BTRFS_IOC_SYNC
 	iocSnapCreateV2  = iocWrite | 4096<<16 | iocMagic | 23           // BTRFS_IOC_SNAP_CREATE_V2
 	iocSubvolCreate  = iocWrite | 4096<<16 | iocMagic | 24           // BTRFS_IOC_SUBVOL_CREATE_V2
 	iocGetSubvolInfo = iocRead | 504<<16 | iocMagic | 60             // BTRFS_IOC_GET_SUBVOL_INFO

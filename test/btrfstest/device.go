@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,8 +43,29 @@ func NewImage(t testing.TB, size int64) string {
 func Attach(t testing.TB, image string) string {
 	t.Helper()
 	device := strings.TrimSpace(Run(t, "losetup", "--find", "--show", image))
-	t.Cleanup(func() { Run(t, "losetup", "--detach", device) })
+	t.Cleanup(func() { detach(t, device) })
 	return device
+}
+
+// detachTimeout is how long a file system on a loop device may take to let go of it.
+const detachTimeout = 30 * time.Second
+
+// detach detaches a loop device and waits until it is gone, and with it the last write to its image: a process that is
+// being forked can hold a file of a mount, and so the mount, a little longer than its owner. sysfs tells nobody, so it is
+// asked again and again.
+func detach(t testing.TB, device string) {
+	t.Helper()
+	Run(t, "losetup", "--detach", device)
+	backing := filepath.Join("/sys/block", filepath.Base(device), "loop")
+	for deadline := time.Now().Add(detachTimeout); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(backing); err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("%s is still in use", device)
+			return
+		}
+	}
 }
 
 // Mount mounts the btrfs file system on device at dir with options ("" for none), makes dir when it is missing, and

@@ -28,6 +28,9 @@ func (l Log) Cuts(samples int, random *rand.Rand) []Cut {
 	}
 	cuts = append(cuts, Cut{"before the first write", nil})
 	for i, e := range l {
+		if e.Done {
+			continue
+		}
 		if e.Flush {
 			sample()
 			done, open = append(clip(done), open...), nil
@@ -38,6 +41,22 @@ func (l Log) Cuts(samples int, random *rand.Rand) []Cut {
 	}
 	sample()
 	return cuts
+}
+
+// Durable returns the cut at the moment at which the work said that it was done: with what had been flushed, no more.
+func (l Log) Durable() Cut {
+	var done, open []Entry
+	for _, e := range l {
+		switch {
+		case e.Done:
+			return Cut{"when the work was done", done}
+		case e.Flush:
+			done, open = append(done, open...), nil
+		default:
+			open = append(open, e)
+		}
+	}
+	return Cut{"the work was never done", nil}
 }
 
 // clip makes appending copy.

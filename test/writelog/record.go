@@ -14,9 +14,11 @@ import (
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
-// Entry is one request to the device: a write of Data at Offset, or a flush.
+// Entry is one request to the device: a write of Data at Offset, or a flush; or the moment at which the work said that
+// what it had done was durable.
 type Entry struct {
 	Flush  bool
+	Done   bool
 	Offset int64
 	Data   []byte
 }
@@ -24,8 +26,9 @@ type Entry struct {
 // Log is the requests of one recording, in the order in which the device got them.
 type Log []Entry
 
-// Record calls work with a loop device of image, and returns what was written to it meanwhile.
-func Record(t *testing.T, image string, work func(device string)) Log {
+// Record calls work with a loop device of image, and returns what was written to it meanwhile. The work calls done when what
+// it did has to survive a power cut.
+func Record(t *testing.T, image string, work func(device string, done func())) Log {
 	t.Helper()
 	file, err := os.OpenFile(image, os.O_RDWR, 0)
 	if err != nil {
@@ -46,7 +49,7 @@ func Record(t *testing.T, image string, work func(device string)) Log {
 		}
 	}()
 	t.Run("record", func(t *testing.T) { // the loop device is gone at the end of this
-		work(btrfstest.Attach(t, filepath.Join(mountPoint, fileName)))
+		work(btrfstest.Attach(t, filepath.Join(mountPoint, fileName)), recorder.done)
 	})
 	return recorder.log
 }
@@ -115,8 +118,14 @@ func (r *recorder) Write(_ context.Context, _ fs.FileHandle, data []byte, offset
 
 // Fsync is a flush of the device.
 func (r *recorder) Fsync(context.Context, fs.FileHandle, uint32) syscall.Errno {
+	r.add(Entry{Flush: true})
+	return 0
+}
+
+func (r *recorder) done() { r.add(Entry{Done: true}) }
+
+func (r *recorder) add(e Entry) {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
-	r.log = append(r.log, Entry{Flush: true})
-	return 0
+	r.log = append(r.log, e)
 }

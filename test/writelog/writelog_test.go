@@ -19,13 +19,14 @@ func TestTheLastCutIsTheWholeImage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log := writelog.Record(t, image, func(device string) {
+	log := writelog.Record(t, image, func(device string, done func()) {
 		dir := t.TempDir()
 		btrfstest.Mount(t, device, dir, "")
 		if err := os.WriteFile(filepath.Join(dir, "file"), []byte("content"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		btrfstest.Run(t, "umount", dir)
+		done()
 	})
 	cuts := log.Cuts(1, rand.New(rand.NewPCG(1, 1)))
 	var flushes int
@@ -43,9 +44,12 @@ func TestTheLastCutIsTheWholeImage(t *testing.T) {
 	}
 	whole := writelog.Cut{}
 	for _, e := range log {
-		if !e.Flush {
+		if !e.Flush && !e.Done {
 			whole.Writes = append(whole.Writes, e)
 		}
+	}
+	if got := log.Durable(); len(got.Writes) != len(whole.Writes) {
+		t.Errorf("after the unmount %d of %d writes are durable", len(got.Writes), len(whole.Writes))
 	}
 	if err := whole.Apply(replayed); err != nil {
 		t.Fatal(err)
