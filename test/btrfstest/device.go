@@ -40,24 +40,34 @@ func NewImage(t testing.TB, size int64) string {
 }
 
 // Attach makes a loop device of image, and detaches it when the test ends.
+//
+// The device is detached as soon as it is held open, which makes the kernel do so at its last close: it does not outlive
+// the test process, however that ends.
 func Attach(t testing.TB, image string) string {
 	t.Helper()
 	device := strings.TrimSpace(Run(t, "losetup", "--find", "--show", image))
-	t.Cleanup(func() { detach(t, device) })
+	held, err := os.Open(device)
+	Run(t, "losetup", "--detach", device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = held.Close()
+		awaitDetached(t, device)
+	})
 	return device
 }
 
 // detachTimeout is how long a file system on a loop device may take to let go of it.
 const detachTimeout = 30 * time.Second
 
-// detach detaches a loop device and waits until it is gone, and with it the last write to its image: a process that is
-// being forked can hold a file of a mount, and so the mount, a little longer than its owner. sysfs tells nobody, so it is
-// asked again and again.
-func detach(t testing.TB, device string) {
+// awaitDetached waits until a loop device is gone, and with it the last write to its image: a process that is being forked
+// can hold a file of a mount, and so the mount, a little longer than its owner. sysfs tells nobody, so it is asked again
+// and again.
+func awaitDetached(t testing.TB, device string) {
 	t.Helper()
-	Run(t, "losetup", "--detach", device)
 	backing := filepath.Join("/sys/block", filepath.Base(device), "loop")
-	for deadline := time.Now().Add(detachTimeout); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(detachTimeout); ; time.Sleep(time.Millisecond) { //nolint:forbidigo // there is no event to wait for
 		if _, err := os.Stat(backing); err != nil {
 			return
 		}
