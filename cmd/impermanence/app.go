@@ -54,6 +54,9 @@ func (a *app) report(err error) {
 		return
 	}
 	o := a.stderr
+	if errors.Is(err, context.Canceled) {
+		err = fmt.Errorf("interrupted before the daemon answered: %w", err)
+	}
 	if errors.Is(err, dbus.ErrUnreachable) && !strings.Contains(err.Error(), dbus.ErrUnreachable.Error()) {
 		err = fmt.Errorf("the daemon is out of reach: %w", err)
 	}

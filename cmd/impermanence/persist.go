@@ -23,7 +23,8 @@ func (a *app) persistCommand() *cobra.Command {
 		Short:      "Put entries in their place, and list them",
 		Long: `Put the entries of the configuration in their place, as a boot does, and list
 how they are: all, or those at PATH. What stands in a place and not yet on the
-persistent volume is copied there first; a conflict is reported and left alone.`,
+persistent volume is copied there first. Where both hold something and differ,
+that is reported, and what is kept is what counts.`,
 		Example: `  impermanence persist
   impermanence persist /etc/machine-id /var/log`,
 		ValidArgsFunction: a.completeEntries,

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/impermanence/impermanence/dbus"
 )
@@ -50,14 +51,19 @@ func (b boot) problems() []problem {
 	return found
 }
 
-// entryProblem says what is wrong with an entry that is not in place.
+// entryProblem says what is wrong with an entry that is not in place. What is in the way of one is moved, not deleted.
 func entryProblem(e dbus.Entry) problem {
-	what := fmt.Sprintf("%s is %s", e.Target, e.State)
-	if e.LastError.Message != "" {
-		what += ": " + e.LastError.Message
+	target, what := quote(e.Target), e.LastError.Message
+	switch {
+	case what == "" && e.State == "missing":
+		what = e.Target + " is not in place yet"
+	case what == "":
+		what = e.Target + " is not in place: " + e.State
+	case !strings.Contains(what, e.Target):
+		what = e.Target + ": " + what
 	}
 	if e.State == "conflict" {
-		return problem{what, "sudo diff -r " + quote(e.Source) + " " + quote(e.Target)}
+		return problem{what, fmt.Sprintf("sudo mv %s %s && sudo impermanence persist %s", target, quote(e.Target+".before"), target)}
 	}
-	return problem{what, "sudo impermanence persist " + quote(e.Target)}
+	return problem{what, "sudo impermanence persist " + target}
 }

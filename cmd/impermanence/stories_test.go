@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/impermanence/impermanence/test/bustest"
 )
 
 // TestStories runs the stories in testdata, each on a machine of its own.
@@ -19,7 +21,11 @@ func TestStories(t *testing.T) {
 	}
 	for _, story := range stories {
 		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) {
-			w := newWorld(t, programs)
+			start := bustest.Start
+			if filepath.Base(story) == "authorization.txtar" {
+				start = func(t testing.TB) string { return bustest.StartWithPolkit(t) }
+			}
+			w := newWorld(t, programs, start(t))
 			testscript.Run(t, testscript.Params{
 				Files: []string{story}, Setup: w.setup, Cmds: w.commands(), RequireExplicitExec: true, RequireUniqueNames: true,
 			})

@@ -48,9 +48,9 @@ func build(t *testing.T) string {
 }
 
 // newWorld makes the file system, with a root that has something on it, and the bus.
-func newWorld(t *testing.T, programs string) *world {
+func newWorld(t *testing.T, programs, bus string) *world {
 	t.Helper()
-	w := &world{t: t, programs: programs, dir: t.TempDir(), device: btrfstest.NewDevice(t, 0), bus: bustest.Start(t)}
+	w := &world{t: t, programs: programs, dir: t.TempDir(), device: btrfstest.NewDevice(t, 0), bus: bus}
 	btrfstest.Mount(t, w.device, w.top(), "subvolid=5")
 	btrfstest.Subvolume(t, w.top()+"/root")
 	btrfstest.Subvolume(t, w.top()+"/persist")
@@ -85,6 +85,7 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 		"boot":     w.cmdBoot,
 		"daemon":   w.cmdDaemon,
 		"exits":    cmdExits,
+		"nobody":   w.cmdNobody,
 		"rescan":   w.cmdRescan,
 		"schema":   w.cmdSchema,
 		"set-time": w.cmdSetTime,
@@ -215,6 +216,14 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
 	}
+}
+
+// cmdNobody runs the command line as a user who may do nothing, and checks its exit code: nobody CODE [ARG...].
+func (w *world) cmdNobody(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(refuseNeg("nobody", neg))
+	user := fmt.Sprintf("--reuid=%d", bustest.Nobody)
+	group := fmt.Sprintf("--regid=%d", bustest.Nobody)
+	cmdExits(ts, false, append([]string{args[0], "setpriv", user, group, "--clear-groups", "impermanence"}, args[1:]...))
 }
 
 // cmdSchema holds the JSON of the last command against a schema: schema NAME.
