@@ -26,12 +26,15 @@ const (
 	restart = "sudo systemctl restart impermanenced.service"
 )
 
-// adviceFor returns what to type next after an error: the first line of the table that the error is.
-func adviceFor(err error) string {
-	for _, line := range []struct {
-		is  error
-		try string
-	}{
+// advice is what to type next after an error.
+type advice struct {
+	is  error
+	try string
+}
+
+// adviceTable is what to type next after the errors of the daemon; the first line that fits counts.
+func adviceTable() []advice {
+	return []advice{
 		{context.Canceled, "impermanence status"}, // interrupted before the daemon answered: it may have begun
 		{dbus.ErrUnreachable, "systemctl status impermanenced.service"},
 		{dbus.ErrInteractiveAuthorizationRequired, "sudo " + again},
@@ -64,7 +67,12 @@ func adviceFor(err error) string {
 		{dbus.ErrUnknownProperty, restart},
 		{dbus.ErrPropertyReadOnly, restart},
 		{dbus.ErrInternal, journal},
-	} {
+	}
+}
+
+// adviceFor returns what to type next after an error, by the table; "" when no line fits.
+func adviceFor(err error) string {
+	for _, line := range adviceTable() {
 		if errors.Is(err, line.is) {
 			return line.try
 		}

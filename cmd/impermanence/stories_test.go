@@ -21,11 +21,13 @@ func TestStories(t *testing.T) {
 	}
 	for _, story := range stories {
 		t.Run(strings.TrimSuffix(filepath.Base(story), ".txtar"), func(t *testing.T) {
-			start := bustest.Start
+			var bus string
 			if filepath.Base(story) == "authorization.txtar" {
-				start = func(t testing.TB) string { return bustest.StartWithPolkit(t) }
+				bus = bustest.StartWithPolkit(t)
+			} else {
+				bus = bustest.Start(t)
 			}
-			w := newWorld(t, programs, start(t))
+			w := newWorld(t, programs, bus)
 			testscript.Run(t, testscript.Params{
 				Files: []string{story}, Setup: w.setup, Cmds: w.commands(), RequireExplicitExec: true, RequireUniqueNames: true,
 			})
