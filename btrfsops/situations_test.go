@@ -195,16 +195,7 @@ func TestClocks(t *testing.T) {
 
 func TestAFullDiskKeepsARoot(t *testing.T) {
 	f := newFixture(t)
-	file, err := os.Create(f.path("persist/filler"))
-	must(t, err)
-	_, err = io.Copy(file, endless{})
-	if !errors.Is(err, unix.ENOSPC) {
-		t.Fatalf("filling: %v", err)
-	}
-	must(t, file.Close())
-	for i := 0; err == nil || i == 0; i++ { // metadata too
-		err = os.WriteFile(f.path(fmt.Sprint("persist/small", i)), make([]byte, 1500), 0o600)
-	}
+	f.fill(t)
 	for n := range 20 {
 		before := f.id(t, "root")
 		report, err := f.tryBoot(n%9+1, RolloverOptions{})
@@ -218,6 +209,45 @@ func TestAFullDiskKeepsARoot(t *testing.T) {
 		}
 	}
 	f.has(t, "persist/of", "persist")
+}
+
+func TestDeletingMakesRoomOnAFullDisk(t *testing.T) {
+	f := newFixture(t)
+	f.withNested(t)
+	for n := range 4 {
+		f.write(t, "root/big", strings.Repeat("x", 4<<20))
+		f.boot(t, n+1, RolloverOptions{})
+	}
+	f.fill(t)
+	var ids []SubvolumeID
+	for _, root := range f.list(t)[:3] {
+		ids = append(ids, root.ID)
+	}
+	report := f.delete(t, ids...)
+	if len(report.Failed) > 0 || len(report.Deleted) != 3 {
+		t.Fatalf("report: %+v", report)
+	}
+	must(t, f.WaitCleaned(context.Background(), report.Subvolumes))
+	f.write(t, "persist/there-is-room-again", strings.Repeat("x", 4<<20))
+}
+
+// fill writes until neither data nor metadata have room.
+func (f *fixture) fill(t *testing.T) {
+	t.Helper()
+	file, err := os.Create(f.path("persist/filler"))
+	must(t, err)
+	_, err = io.Copy(file, endless{})
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("filling: %v", err)
+	}
+	must(t, file.Close())
+	err = nil
+	for i := 0; err == nil; i++ {
+		err = os.WriteFile(f.path(fmt.Sprint("persist/small", i)), make([]byte, 1500), 0o600)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("filling: %v", err)
+	}
 }
 
 // endless is zeroes.

@@ -1,0 +1,63 @@
+package btrfsops
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// BenchmarkListRoots lists old roots that are there already: what each status, plan and D-Bus listing begins with.
+func BenchmarkListRoots(b *testing.B) {
+	for _, count := range []int{100, 1000, 10_000} {
+		b.Run(fmt.Sprint("roots=", count), func(b *testing.B) {
+			fs := withOldRoots(b, count)
+			for b.Loop() {
+				roots, err := fs.ListRoots(layout)
+				if err != nil || len(roots) != count {
+					b.Fatalf("%d old roots (%v)", len(roots), err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkProtected judges them by every guard.
+func BenchmarkProtected(b *testing.B) {
+	fs := withOldRoots(b, 1000)
+	for b.Loop() {
+		if _, err := fs.Protected(Guards{Layout: layout}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func withOldRoots(b *testing.B, count int) *Filesystem {
+	b.Helper()
+	device := btrfstest.NewDevice(b, 1<<30)
+	dir := filepath.Join(b.TempDir(), "top")
+	btrfstest.Mount(b, device, dir, "subvolid=5")
+	if err := unix.Mkdir(filepath.Join(dir, "old_roots"), 0o700); err != nil {
+		b.Fatal(err)
+	}
+	fs, err := OpenDevice(device)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = fs.Close() })
+	oldRoots, err := fs.openOldRoots(layout, false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = oldRoots.Close() }()
+	for i := range count {
+		if err := fs.kernel.createSubvolume(oldRoots, rootName(time.Unix(int64(i), 0), SubvolumeID(i))); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return fs
+}
