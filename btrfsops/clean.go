@@ -17,17 +17,19 @@ const (
 // takes until the next periodic commit (about 30 s), and it says "clean" too early for a large root. The tree of tree
 // roots says it right: a deleted subvolume has an orphan item there until it is wholly gone.
 func (fs *Filesystem) WaitCleaned(ctx context.Context, ids []SubvolumeID) error {
-	if err := fs.Sync(); err != nil {
-		return err
-	}
 	for pause := cleanPollFirst; ; pause = min(2*pause, cleanPollLast) {
+		// Each time: the sync wakes the cleaner through the transaction thread, and a wake-up can be lost (see commit). When
+		// it has freed something, the sync makes that usable.
+		if err := fs.Sync(); err != nil {
+			return err
+		}
 		pending, err := fs.Uncleaned()
 		if err != nil {
 			return err
 		}
 		left := slices.DeleteFunc(slices.Clone(ids), func(id SubvolumeID) bool { return !slices.Contains(pending, id) })
 		if len(left) == 0 {
-			return fs.Sync() // what the cleaner freed becomes usable
+			return fs.Sync()
 		}
 		select {
 		case <-ctx.Done():

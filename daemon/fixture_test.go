@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -93,9 +94,11 @@ func (m *machine) oldRoot(t testing.TB, age time.Duration, nested ...string) str
 	rolledOver := now.Add(-age)
 	unnamed := filepath.Join(m.top, "old_roots", "new")
 	btrfstest.Subvolume(t, unnamed)
-	name := fmt.Sprintf("%s-%d", rolledOver.Format("20060102T150405Z"), subvolumeID(t, unnamed))
+	id := subvolumeID(t, unnamed)
+	name := fmt.Sprintf("%s-%d", rolledOver.Format("20060102T150405Z"), id)
 	path := filepath.Join(m.top, "old_roots", name)
 	must(t, os.Rename(unnamed, path))
+	setAttribute(t, path, "owner", strconv.FormatUint(id, 10))
 	setAttribute(t, path, "kind", "old")
 	setAttribute(t, path, "rolled_over", rolledOver.Format(time.RFC3339Nano))
 	for _, n := range nested {
