@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -95,6 +94,9 @@ func (s *session) apply(ctx context.Context, entries []Entry) (Report, error) {
 		report.Results[i] = Result{Target: e.Target, Source: e.Source, Kind: e.Kind, Method: e.Method, State: Missing, Origin: e.Origin.String()}
 	}
 	var problems []error
+	if err := s.beginTable(entries); err != nil {
+		problems = append(problems, err)
+	}
 	for _, wave := range waves(entries) {
 		if err := ctx.Err(); err != nil {
 			return report, errors.Join(append(problems, err)...)
@@ -107,7 +109,7 @@ func (s *session) apply(ctx context.Context, entries []Entry) (Report, error) {
 		}
 		s.paths.forget() // what was mounted hides what paths led to
 	}
-	if err := s.writeTable(entries, report); err != nil {
+	if err := s.table.write(s.k); err != nil {
 		problems = append(problems, fmt.Errorf("tell file managers which mounts to hide: %w", err))
 	}
 	return report, errors.Join(problems...)
@@ -137,6 +139,9 @@ func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Res
 		var done []string
 		done, err = s.execute(p, facts)
 		r.Actions = strings.Join(slices.Compact(done), ", ")
+	}
+	if facts.Target.Mount && facts.Target.ID == facts.Source.ID {
+		s.noteMount(p.Entry, facts.Target.MountID, facts.Source.MountID)
 	}
 	switch {
 	case err != nil:
@@ -172,59 +177,4 @@ func waves(entries []Entry) [][]int {
 		around = append(around, target)
 	}
 	return result
-}
-
-// writeTable tells libmount of the options that the kernel does not keep.
-func (s *session) writeTable(entries []Entry, report Report) error {
-	table := mountTable{remove: map[string]bool{}}
-	ids := map[uint64]bool{}
-	for i, e := range entries {
-		options := tableOptions(e)
-		if report.Results[i].Method != Bind || len(options) == 0 {
-			continue
-		}
-		if id, ok := s.mountID(e.Target); ok {
-			ids[id] = true
-			table.add = append(table.add, tableEntry{id: id, target: s.tableTarget(e), options: options})
-		}
-	}
-	if len(table.add) == 0 {
-		return nil
-	}
-	sources, err := readMountSources(ids)
-	if err != nil {
-		return err
-	}
-	known := table.add[:0]
-	for _, t := range table.add {
-		if from, ok := sources[t.id]; ok {
-			t.source, t.root = from.device, from.root
-			known = append(known, t)
-		}
-	}
-	table.add = known
-	sort.SliceStable(table.add, func(a, b int) bool { return table.add[a].target < table.add[b].target })
-	return table.write(s.k, s.opts.MountTable)
-}
-
-// tableTarget gives the path under which libmount is to find the mount of an entry.
-func (s *session) tableTarget(e Entry) string {
-	if laterRoot(s.opts.Sysroot) {
-		return e.Target
-	}
-	return path.Join(s.opts.Sysroot, e.Target)
-}
-
-// mountID gives the number of the mount whose root a path is.
-func (s *session) mountID(p string) (uint64, bool) {
-	dir, name, err := s.paths.parent(p)
-	if err != nil {
-		return 0, false
-	}
-	st, err := s.k.stat(dir, name)
-	if err != nil {
-		return 0, false
-	}
-	o := objectOf(st)
-	return o.MountID, o.Mount
 }

@@ -32,6 +32,7 @@ func benchEntries(n int) []Entry {
 	entries := make([]Entry, n)
 	for i := range entries {
 		entries[i] = dirEntry(fmt.Sprintf("/srv/%02d/%04d", i/50, i))
+		entries[i].Hide = true
 	}
 	return entries
 }

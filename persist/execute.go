@@ -170,12 +170,7 @@ func (x *run) makePlace(dir int, name, from string) error {
 
 // copyAttributes gives a place the extended attributes of the source, ACLs among them.
 func (x *run) copyAttributes(sourceDir int, source string, place int, name string) error {
-	fd, err := x.k.open(sourceDir, source, openFlags)
-	if err != nil {
-		return err
-	}
-	defer x.k.close(fd)
-	attrs, err := x.k.readXattrs(fd, source)
+	attrs, err := x.k.readXattrsAt(sourceDir, source)
 	if err != nil || len(attrs) == 0 {
 		return err
 	}
@@ -248,7 +243,11 @@ func (x *run) bind(dir int, name, from string) error {
 			return err
 		}
 	}
-	return x.k.attach(tree, x.place, x.entry.Target)
+	if err := x.k.attach(tree, x.place, x.entry.Target); err != nil {
+		return err
+	}
+	x.noteMount(x.entry, st.Mnt_id, x.facts.Source.MountID)
+	return nil
 }
 
 // openPlace opens what is to be mounted on.

@@ -18,6 +18,7 @@ type session struct {
 	device  InodeID          // of the root itself
 	volumes map[string]error // path of a volume -> why nothing can be kept there
 	id      string           // see rootID
+	table   mountTable
 }
 
 func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {

@@ -62,13 +62,15 @@ func TestTableKeepsWhatOthersWrote(t *testing.T) {
 		t.Fatal(err)
 	}
 	table := mountTable{
-		add:    []tableEntry{{id: 7, source: "/dev/sdb", target: "/var/log", root: "/persist/var/log", options: []string{"x-gvfs-hide"}}},
+		file:   file,
+		add:    []tableEntry{{id: 7, from: 3, source: "/persist/var/log", target: "/var/log", options: []string{"x-gvfs-hide"}}},
+		mounts: map[uint64]mountSource{3: {device: "/dev/sdb", root: "/vol", point: "/persist"}},
 		remove: map[string]bool{"/gone": true},
 	}
-	if err := table.write(&kernel{}, dir); err != nil {
+	if err := table.write(&kernel{}); err != nil {
 		t.Fatal(err)
 	}
-	want := "SRC=/dev/sda1 TARGET=/mnt/a\\040b ROOT=/ OPTS=uhelper=udisks2\nID=7 SRC=/dev/sdb TARGET=/var/log ROOT=/persist/var/log OPTS=x-gvfs-hide\n"
+	want := "SRC=/dev/sda1 TARGET=/mnt/a\\040b ROOT=/ OPTS=uhelper=udisks2\nID=7 SRC=/dev/sdb TARGET=/var/log ROOT=/vol/var/log OPTS=x-gvfs-hide\n"
 	if got, err := os.ReadFile(file); err != nil || string(got) != want {
 		t.Errorf("got %q, %v", got, err)
 	}

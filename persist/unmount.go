@@ -22,7 +22,10 @@ func Unmount(ctx context.Context, opts Options, entries []Entry) error {
 
 func (s *session) unmount(ctx context.Context, entries []Entry) error {
 	sort.SliceStable(entries, func(a, b int) bool { return ComparePaths(entries[a].Target, entries[b].Target) > 0 })
-	table := mountTable{remove: map[string]bool{}}
+	if err := s.beginTable(nil); err != nil {
+		return err
+	}
+	s.table.remove = map[string]bool{}
 	var problems []error
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
@@ -34,10 +37,10 @@ func (s *session) unmount(ctx context.Context, entries []Entry) error {
 			problems = append(problems, fmt.Errorf("unmount %s: %w", e.Target, err))
 		}
 		if gone && len(tableOptions(e)) > 0 {
-			table.remove[s.tableTarget(e)] = true
+			s.table.remove[s.tableTarget(e)] = true
 		}
 	}
-	if err := table.write(s.k, s.opts.MountTable); err != nil {
+	if err := s.table.write(s.k); err != nil {
 		problems = append(problems, err)
 	}
 	return errors.Join(problems...)

@@ -2,8 +2,8 @@ package persist
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
-	"fmt"
 	"os"
 	"path"
 	"strconv"
@@ -24,15 +24,24 @@ const defaultTableDir = "/run/mount"
 
 // tableEntry is what is to stand in the table for one mount.
 type tableEntry struct {
-	id                   uint64
-	source, target, root string
-	options              []string
+	id             uint64 // of the mount
+	from           uint64 // the mount that the source is in
+	target, source string // as the table has the one, as this process sees the other
+	options        []string
 }
 
 // mountTable collects changes of the table, to be written all at once.
 type mountTable struct {
+	file   string
 	add    []tableEntry
-	remove map[string]bool // by target
+	remove map[string]bool        // by target
+	mounts map[uint64]mountSource // those that were there before
+	later  bool                   // see laterRoot
+}
+
+// mountSource is where a mount comes from, as mountinfo tells: device and root.
+type mountSource struct {
+	device, root, point string
 }
 
 // tableOptions gives the options of an entry that are none of the kernel's.
@@ -52,75 +61,123 @@ func tableOptions(e Entry) []string {
 	return options
 }
 
-// line gives the line of the table, without its end.
-func (t tableEntry) line() string {
-	return fmt.Sprintf("ID=%d SRC=%s TARGET=%s ROOT=%s OPTS=%s", t.id, mangle(t.source), mangle(t.target), mangle(t.root), mangle(strings.Join(t.options, ",")))
-}
-
-// mangle writes blanks and backslashes in octal, as libmount and mountinfo do.
-func mangle(s string) string {
-	if !strings.ContainsAny(s, "\\ \t\n") {
-		return s
+// beginTable reads the kernel's table while it is short: with a thousand mounts more, that takes as long as a third of
+// making them. It is not read at all when libmount's already says what entries want.
+func (s *session) beginTable(entries []Entry) error {
+	s.table = mountTable{later: laterRoot(s.opts.Sysroot), file: path.Join(cmp.Or(s.opts.MountTable, defaultTableDir), "utab")}
+	now, err := os.ReadFile(s.table.file)
+	if err != nil && !os.IsNotExist(err) {
+		return wrap("read", s.table.file, err)
 	}
-	var b strings.Builder
-	for _, c := range []byte(s) {
-		if strings.IndexByte("\\ \t\n", c) >= 0 {
-			fmt.Fprintf(&b, `\%03o`, c)
-		} else {
-			b.WriteByte(c)
+	said := linesByTarget(now)
+	for _, e := range entries {
+		options := strings.Join(tableOptions(e), ",")
+		if options != "" && field(said[s.tableTarget(e)], "OPTS=") != options {
+			return s.table.readMounts()
 		}
 	}
-	return b.String()
+	return nil
 }
 
-// unmangle reads what mangle wrote.
-func unmangle(s string) string {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) {
-			if c, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
-				b.WriteByte(byte(c))
-				i += 3
-				continue
+func (t *mountTable) readMounts() error {
+	data, err := os.ReadFile("/proc/self/mountinfo")
+	t.mounts = parseMounts(data)
+	return wrap("read", "mount table", err)
+}
+
+// tableTarget gives the path under which libmount is to find the mount of an entry.
+func (s *session) tableTarget(e Entry) string {
+	if s.table.later {
+		return e.Target
+	}
+	return path.Join("/", s.opts.Sysroot, e.Target)
+}
+
+// noteMount has the table say the options of an entry's mount.
+func (s *session) noteMount(e Entry, id, from uint64) {
+	options := tableOptions(e)
+	if len(options) == 0 {
+		return
+	}
+	if from == 0 { // made by now
+		if dir, name, err := s.paths.parent(e.Source); err == nil {
+			if st, err := s.k.stat(dir, name); err == nil {
+				from = st.Mnt_id
 			}
 		}
-		b.WriteByte(s[i])
 	}
-	return b.String()
+	s.table.add = append(s.table.add, tableEntry{
+		id: id, from: from, target: s.tableTarget(e), source: path.Join("/", s.opts.Sysroot, e.Source), options: options,
+	})
+}
+
+// line gives the line of the table, without its end. It is empty when it is not known where the mount comes from.
+func (t *mountTable) line(e tableEntry) string {
+	from, ok := t.mounts[e.from]
+	below, inside := strings.CutPrefix(e.source, strings.TrimSuffix(from.point, "/"))
+	if !ok || !inside {
+		return ""
+	}
+	return "ID=" + strconv.FormatUint(e.id, 10) + " SRC=" + mangle(from.device) + " TARGET=" + mangle(e.target) +
+		" ROOT=" + mangle(path.Join(from.root, below)) + " OPTS=" + mangle(strings.Join(e.options, ","))
 }
 
 // write brings the table up to date, and leaves it alone when it is.
-func (t *mountTable) write(k *kernel, dir string) error {
-	if len(t.add) == 0 && len(t.remove) == 0 {
+func (t *mountTable) write(k *kernel) error {
+	now, err := os.ReadFile(t.file)
+	if err != nil && !os.IsNotExist(err) {
+		return wrap("read", t.file, err)
+	}
+	if t.upToDate(now) {
 		return nil
 	}
-	if dir == "" {
-		dir = defaultTableDir
+	if t.mounts == nil {
+		if err := t.readMounts(); err != nil {
+			return err
+		}
 	}
-	file := path.Join(dir, "utab")
-	if now, err := os.ReadFile(file); (err == nil || os.IsNotExist(err)) && bytes.Equal(now, t.apply(now)) {
-		return nil
-	}
+	dir := path.Dir(t.file)
 	if err := k.change("mkdir", dir, func() error { return os.MkdirAll(dir, 0o755) }); err != nil {
 		return err
 	}
-	lock, err := lockTable(k, file+".lock")
+	lock, err := lockTable(k, t.file+".lock")
 	if err != nil {
 		return err
 	}
 	defer k.close(lock)
-	now, err := os.ReadFile(file)
-	if err != nil && !os.IsNotExist(err) {
-		return wrap("read", file, err)
+	if now, err = os.ReadFile(t.file); err != nil && !os.IsNotExist(err) {
+		return wrap("read", t.file, err)
 	}
-	return replaceTable(k, file, t.apply(now))
+	return replaceTable(k, t.file, t.apply(now))
+}
+
+// upToDate tells whether libmount's table already says all that is to be said.
+func (t *mountTable) upToDate(now []byte) bool {
+	if len(t.add)+len(t.remove) == 0 {
+		return true
+	}
+	said := linesByTarget(now)
+	for target := range t.remove {
+		if said[target] != "" {
+			return false
+		}
+	}
+	for _, e := range t.add {
+		line := said[e.target]
+		if field(line, "ID=") != strconv.FormatUint(e.id, 10) || field(line, "OPTS=") != strings.Join(e.options, ",") {
+			return false
+		}
+	}
+	return true
 }
 
 // apply gives the table's text after the changes. Lines that are already right stay where they are.
 func (t *mountTable) apply(now []byte) []byte {
 	wanted := map[string]string{}
 	for _, e := range t.add {
-		wanted[e.target] = e.line()
+		if line := t.line(e); line != "" {
+			wanted[e.target] = line
+		}
 	}
 	var out bytes.Buffer
 	for line := range strings.Lines(string(now)) {
@@ -143,16 +200,6 @@ func (t *mountTable) apply(now []byte) []byte {
 		}
 	}
 	return out.Bytes()
-}
-
-// field gives the value of a variable in a line of the table.
-func field(line, name string) string {
-	for part := range strings.SplitSeq(line, " ") {
-		if value, ok := strings.CutPrefix(part, name); ok {
-			return unmangle(value)
-		}
-	}
-	return ""
 }
 
 // lockTable takes libmount's lock; closing the descriptor gives it back.
@@ -186,33 +233,6 @@ func replaceTable(k *kernel, file string, text []byte) error {
 	}
 	k.close(fd)
 	return nil
-}
-
-// mountSource is where a mount comes from, as mountinfo tells: device and root.
-type mountSource struct {
-	device, root string
-}
-
-// readMountSources reads, for some mounts, where they come from.
-func readMountSources(ids map[uint64]bool) (map[uint64]mountSource, error) {
-	data, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return nil, wrap("read", "mount table", err)
-	}
-	sources := map[uint64]mountSource{}
-	for line := range strings.Lines(string(data)) {
-		before, after, ok := strings.Cut(line, " - ")
-		fields := strings.Fields(before)
-		kind := strings.Fields(after)
-		if !ok || len(fields) < 5 || len(kind) < 2 {
-			continue
-		}
-		id, err := strconv.ParseUint(fields[0], 10, 64)
-		if err == nil && ids[id] {
-			sources[id] = mountSource{device: unmangle(kind[1]), root: unmangle(fields[3])}
-		}
-	}
-	return sources, nil
 }
 
 // laterRoot tells whether the root that is being booted becomes "/" later: whether this is an initrd. Then the table is
