@@ -28,6 +28,7 @@ type scripted struct {
 	canceled chan struct{} // closed by CancelJob
 	ended    chan struct{}
 	server   *dbus.Server
+	leave    context.CancelFunc // has the daemon leave the bus
 }
 
 // permissive allows everything: who may do what is not what is tested here.
@@ -44,6 +45,7 @@ func serve(t *testing.T, s *scripted) string {
 	s.canceled, s.ended = make(chan struct{}), make(chan struct{})
 	s.server = dbus.NewServer(dbus.ServerConfig{Address: address, Backend: s, Authorizer: permissive{}})
 	ctx, cancel := context.WithCancel(context.Background())
+	s.leave = cancel
 	done := make(chan error, 1)
 	go func() { done <- s.server.Run(ctx) }()
 	t.Cleanup(func() {

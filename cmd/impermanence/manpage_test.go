@@ -122,6 +122,40 @@ func TestManPageHasEveryExitCode(t *testing.T) {
 	}
 }
 
+// TestExamplesAreAccepted holds the examples of the help and the man page against the commands and options there are.
+func TestExamplesAreAccepted(t *testing.T) {
+	page, err := os.ReadFile("impermanence.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(roffEscape.Replace(string(page)), "\n.SH EXAMPLES\n")
+	for _, cmd := range append((&app{}).command().Commands(), (&app{}).command()) {
+		text += cmd.Example + "\n"
+	}
+	examples := regexp.MustCompile(`(?m)(?:^ *|[(]|sudo )impermanence ((?:"[^"]*"|[^"|)\n])*)`).FindAllStringSubmatch(text, -1)
+	if len(examples) < 15 {
+		t.Fatalf("found only %d examples", len(examples))
+	}
+	for _, example := range examples {
+		line, _, _ := strings.Cut(example[1], "  ") // what follows explains it
+		var words []string
+		for _, word := range regexp.MustCompile(`"[^"]*"|\S+`).FindAllString(line, -1) {
+			words = append(words, strings.Trim(word, `"`))
+		}
+		cmd, rest, err := (&app{}).command().Find(words)
+		if err != nil || !cmd.HasParent() {
+			t.Errorf("impermanence %s: no such command", line)
+			continue
+		}
+		if err := cmd.ParseFlags(rest); err != nil {
+			t.Errorf("impermanence %s: %v", line, err)
+		}
+		if err := cmd.ValidateArgs(cmd.Flags().Args()); err != nil {
+			t.Errorf("impermanence %s: %v", line, err)
+		}
+	}
+}
+
 func TestHelpFitsATerminal(t *testing.T) {
 	for _, cmd := range (&app{}).command().Commands() {
 		for line := range strings.SplitSeq(cmd.Long+"\n"+cmd.Example, "\n") {

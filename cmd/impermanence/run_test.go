@@ -148,6 +148,15 @@ it can no longer be canceled: waiting for its end
 `}, interrupted(t, s))
 }
 
+func TestADaemonThatLeavesIsOutOfReach(t *testing.T) {
+	s := twoRoots()
+	s.run = func(s *scripted) { s.leave() }
+	got := execute(t, serve(t, s), "prune")
+	if got.Code != exitUnreachable || got.Stdout != "" || !strings.HasSuffix(got.Stderr, "\ntry:   systemctl status impermanenced.service\n") {
+		t.Errorf("got %+v, want exit code %d and what to look at", got, exitUnreachable)
+	}
+}
+
 func TestPartlyDone(t *testing.T) {
 	s := twoRoots()
 	s.run = func(s *scripted) {
