@@ -64,6 +64,14 @@ type checked struct {
 	err error
 }
 
+// beneath returns the stream itself, for a program that looks whether it is a terminal.
+func (o output) beneath() io.Writer {
+	if c, ok := o.w.(*checked); ok {
+		return c.w
+	}
+	return o.w
+}
+
 func (c *checked) Write(p []byte) (int, error) {
 	n, err := c.w.Write(p)
 	if err != nil && c.err == nil {

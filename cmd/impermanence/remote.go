@@ -20,7 +20,7 @@ func (a *app) remote(ctx context.Context) error {
 	}
 	cmd := exec.CommandContext(ctx, "ssh", append(options, "--", a.host, commandLine(withoutHost(a.args)))...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
-	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, a.stdout.w, a.stderr.w
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, a.stdout.beneath(), a.stderr.beneath()
 	err := cmd.Run()
 	var exit *exec.ExitError
 	switch {
@@ -32,6 +32,8 @@ func (a *app) remote(ctx context.Context) error {
 		return &advised{fmt.Errorf("ssh %s: %w", a.host, dbus.ErrUnreachable), "ssh " + quote(a.host)}
 	case exit.ExitCode() == notFound:
 		return &advised{fmt.Errorf("ssh %s: %w: impermanence is not installed there", a.host, dbus.ErrUnreachable), "ssh " + quote(a.host)}
+	case exit.ExitCode() < 0:
+		return fmt.Errorf("ssh %s: %w", a.host, exit)
 	default:
 		return &remoteError{exit.ExitCode()}
 	}
