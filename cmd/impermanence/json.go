@@ -8,8 +8,8 @@ import (
 	"github.com/impermanence/impermanence/dbus"
 )
 
-// What --json prints. Each type below is described by a schema of the same name in schema/, and a test holds real output
-// against it. Fields are added, never renamed or removed; a reader ignores those that it does not know.
+// What --json prints. impermanence.schema.json, which is installed, describes each document under its name, and tests hold
+// real output against it. Fields are added, never renamed or removed; a reader ignores those that it does not know.
 //
 // Times are in RFC 3339 and UTC, sizes in bytes, both null when they aren't known. Text that is not UTF-8 has U+FFFD in
 // place of what JSON cannot hold.
