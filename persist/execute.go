@@ -24,6 +24,7 @@ func (s *session) execute(p Planned, facts EntryFacts) (done []string, err error
 		if err := x.step(step); err != nil {
 			return done, err
 		}
+		s.paths.made(step.Path)
 		if word := step.done(); word != "" {
 			done = append(done, word)
 		}
@@ -38,7 +39,7 @@ func (x *run) step(s Step) error {
 	}
 	switch s.Op {
 	case MakeParent:
-		return x.makeParent(dir, name, s.Owner)
+		return x.makeParent(dir, name, s)
 	case MakeDirectory:
 		fd, err := x.make.directory(dir, name, s.Owner)
 		x.k.close(fd)
@@ -73,14 +74,18 @@ func (x *run) step(s Step) error {
 	return fmt.Errorf("step %d: %w", s.Op, ErrNotSupported)
 }
 
-// makeParent makes a directory on the way. One that is there by now, made for another entry, is left as it is.
-func (x *run) makeParent(dir int, name string, owner Owner) error {
-	fd, err := x.make.directory(dir, name, owner)
-	x.k.close(fd)
-	if errors.Is(err, unix.EEXIST) {
-		return nil
+// makeParent makes a directory on the way. One that is there by now is left as it is.
+func (x *run) makeParent(dir int, name string, s Step) error {
+	if x.parents[s.Path] {
+		return nil // made for an entry before
 	}
-	return err
+	fd, err := x.make.directory(dir, name, s.Owner)
+	x.k.close(fd)
+	if err != nil && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	x.parents[s.Path] = true
+	return nil
 }
 
 // makeFile makes a source. With content it is staged, synced and renamed, so that a crash leaves all of it or nothing.

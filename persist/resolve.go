@@ -11,11 +11,12 @@ import (
 
 // resolver opens directories of the root being booted. What it hands out are file descriptors of real directories: no
 // symlink is followed, except one that only root can have put there (/var/run, a /home that is a link). It keeps what it
-// opened, since entries come in the order of their paths.
+// opened, and what was missing, since entries come in the order of their paths.
 type resolver struct {
 	k             *kernel
 	root          int            // the root being booted
 	recent, older map[string]int // what is open: used lately, and before that
+	missing       map[string]error
 }
 
 // maxOpen bounds the directories that are kept open: twice as many.
@@ -29,7 +30,7 @@ func newResolver(k *kernel, sysroot string) (*resolver, error) {
 	if err != nil {
 		return nil, wrap("open root", sysroot, err)
 	}
-	return &resolver{k: k, root: fd, recent: map[string]int{}, older: map[string]int{}}, nil
+	return &resolver{k: k, root: fd, recent: map[string]int{}, older: map[string]int{}, missing: map[string]error{}}, nil
 }
 
 func (r *resolver) close() {
@@ -45,7 +46,11 @@ func (r *resolver) forget() {
 		}
 		clear(kept)
 	}
+	clear(r.missing)
 }
+
+// made tells that a directory is there now that may have been missing.
+func (r *resolver) made(p string) { delete(r.missing, p) }
 
 // keep remembers a directory. When there are many, those are closed that were not used for long.
 func (r *resolver) keep(p string, fd int) {
@@ -80,10 +85,16 @@ func (r *resolver) dir(p string) (int, error) {
 		r.keep(p, fd)
 		return fd, nil
 	}
+	if err := r.missing[p]; err != nil {
+		return -1, err
+	}
 	const flags = unix.O_PATH | unix.O_DIRECTORY
 	fd, err := r.k.open(r.root, p[1:], flags)
 	if errors.Is(err, unix.ELOOP) {
 		fd, err = r.walk(p)
+	}
+	if errors.Is(err, unix.ENOENT) {
+		r.missing[p] = err
 	}
 	if err != nil {
 		return -1, err

@@ -18,6 +18,7 @@ type session struct {
 	device  InodeID          // of the root itself
 	volumes map[string]error // path of a volume -> why nothing can be kept there
 	id      string           // see rootID
+	parents map[string]bool  // those that were made
 	table   mountTable
 }
 
@@ -29,7 +30,7 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{k: k, opts: opts, paths: paths, volumes: map[string]error{}}
+	s := &session{k: k, opts: opts, paths: paths, volumes: map[string]error{}, parents: map[string]bool{}}
 	st, err := k.stat(paths.root, "")
 	if err != nil {
 		paths.close()
