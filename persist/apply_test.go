@@ -121,6 +121,7 @@ func TestConflictIsReportedAndKept(t *testing.T) {
 		t.Errorf("got %v, %+v", err, report)
 	}
 	m.wantText("/var/lib/app/data", "kept")
+	m.wantStates(Conflict, e) // as long as something is hidden
 	if err := Unmount(context.Background(), m.options(), []Entry{e}); err != nil {
 		t.Fatal(err)
 	}

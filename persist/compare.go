@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"errors"
 	"path"
 
 	"golang.org/x/sys/unix"
@@ -11,10 +12,13 @@ import (
 func (s *session) compare(e Entry, f *EntryFacts) error {
 	target := &f.Target
 	if target.Mount {
-		if len(e.MountOptions) > 0 && target.ID == f.Source.ID {
-			return s.compareOptions(e, f)
+		if target.ID != f.Source.ID || f.Source.Kind == Absent {
+			return nil
 		}
-		return nil
+		if err := s.compareHidden(e, f); err != nil || len(e.MountOptions) == 0 {
+			return err
+		}
+		return s.compareOptions(e, f)
 	}
 	if target.Kind != IsDirectory && target.Kind != IsFile {
 		return nil
@@ -46,16 +50,80 @@ func (s *session) compareContent(e Entry, f *EntryFacts, dir int, name string) e
 			return err
 		}
 	}
+	f.Difference, err = s.difference(e, dir, name, sourceDir, source)
+	return err
+}
+
+// difference names something in a place that the source lacks, unless it is what the source was made from.
+func (s *session) difference(e Entry, dir int, name string, sourceDir int, source string) (string, error) {
 	if seed := s.k.readXattr(sourceDir, source, attrSeed); seed != nil {
 		if now, err := s.k.fingerprint(dir, name); err == nil && string(now) == string(seed) {
-			return nil // it is what the source was made from
+			return "", nil
 		}
 	}
-	f.Difference, err = s.k.missingFrom(dir, name, sourceDir, source)
-	if f.Difference != "" {
-		f.Difference = path.Join(path.Dir(e.Target), f.Difference)
+	missing, err := s.k.missingFrom(dir, name, sourceDir, source)
+	if missing != "" {
+		missing = path.Join(path.Dir(e.Target), missing)
 	}
+	return missing, err
+}
+
+// compareHidden looks beneath a mount that is in place: a conflict stays one as long as something is hidden. It looks through
+// a copy of the parent's mount that has no mounts on it. Who may not make one (a sandbox) sees no conflict.
+func (s *session) compareHidden(e Entry, f *EntryFacts) error {
+	beneath, err := s.withoutMounts(path.Dir(e.Target))
+	if err != nil {
+		return nil //nolint:nilerr // see above
+	}
+	name := path.Base(e.Target)
+	st, err := s.k.stat(beneath, name)
+	if errors.Is(err, unix.ENOENT) {
+		return nil // the place is a mount's own, on another mount than its parent
+	}
+	if err != nil {
+		return err
+	}
+	hidden := objectOf(st)
+	if hidden.Kind == IsDirectory {
+		if hidden.Empty, err = s.k.emptyDir(beneath, name); err != nil {
+			return err
+		}
+	}
+	if hidden.Empty || hidden.Kind != f.Source.Kind {
+		return nil
+	}
+	sourceDir, source, err := s.paths.parent(e.Source)
+	if err != nil {
+		return err
+	}
+	f.Difference, err = s.difference(e, beneath, name, sourceDir, source)
 	return err
+}
+
+// withoutMounts gives a directory as it is beneath all mounts in it. The session keeps it.
+func (s *session) withoutMounts(p string) (int, error) {
+	if fd, ok := s.beneath[p]; ok {
+		return fd, nil
+	}
+	dir, err := s.paths.dir(p)
+	if err != nil {
+		return -1, err
+	}
+	if len(s.beneath) >= maxOpen {
+		s.closeBeneath()
+	}
+	fd, err := s.k.cloneTree(dir, "")
+	if err == nil {
+		s.beneath[p] = fd
+	}
+	return fd, err
+}
+
+func (s *session) closeBeneath() {
+	for _, fd := range s.beneath {
+		s.k.close(fd)
+	}
+	clear(s.beneath)
 }
 
 // compareOptions looks whether the mount in place has the options that are configured.

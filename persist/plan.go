@@ -99,7 +99,8 @@ func (p *planner) chooseMethod() Method {
 	return Symlink
 }
 
-// planMounted is for an entry that is bound already: only what was configured and has changed is put right.
+// planMounted is for an entry that is bound already: only what was configured and has changed is put right. What the mount
+// hides is still reported.
 func (p *planner) planMounted() {
 	p.State = InPlace
 	p.enforceOwner()
@@ -109,6 +110,7 @@ func (p *planner) planMounted() {
 	if len(p.Steps) > 0 {
 		p.State, p.Err = Drifted, fmt.Errorf("%s: %w", p.Entry.Target, ErrDrifted)
 	}
+	p.noteDifference()
 }
 
 // enforceOwner sets what was configured of an existing source's owner and mode.

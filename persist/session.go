@@ -19,6 +19,7 @@ type session struct {
 	volumes map[string]error // path of a volume -> why nothing can be kept there
 	id      string           // see rootID
 	parents map[string]bool  // those that were made
+	beneath map[string]int   // see withoutMounts
 	table   mountTable
 }
 
@@ -30,7 +31,7 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{k: k, opts: opts, paths: paths, volumes: map[string]error{}, parents: map[string]bool{}}
+	s := &session{k: k, opts: opts, paths: paths, volumes: map[string]error{}, parents: map[string]bool{}, beneath: map[string]int{}}
 	st, err := k.stat(paths.root, "")
 	if err != nil {
 		paths.close()
@@ -41,7 +42,10 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 	return s, nil
 }
 
-func (s *session) close() { s.paths.close() }
+func (s *session) close() {
+	s.closeBeneath()
+	s.paths.close()
+}
 
 // account reads a file of users or groups: from where it is kept, when it is itself an entry or in one, else from the root.
 func (s *session) account(file string, entries []Entry) []byte {

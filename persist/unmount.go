@@ -49,6 +49,7 @@ func (s *session) unmount(ctx context.Context, entries []Entry) error {
 // unmountEntry takes away the mount of an entry, if what is mounted there is its source. It tells whether none is left.
 func (s *session) unmountEntry(e Entry) (bool, error) {
 	defer s.paths.forget()
+	defer s.closeBeneath()
 	f := s.entryFacts(e)
 	if f.Err != nil {
 		return false, f.Err

@@ -204,7 +204,9 @@ func (k *kernel) sumUp(sum io.Writer, dir int, name, as string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(sum, "%q %o %d %d %d:%d", as, st.Mode, st.Uid, st.Gid, st.Rdev_major, st.Rdev_minor)
+	if as != "" { // owner and mode of the place itself follow the source
+		fmt.Fprintf(sum, "%q %o %d %d %d:%d", as, st.Mode, st.Uid, st.Gid, st.Rdev_major, st.Rdev_minor)
+	}
 	switch st.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
 		fmt.Fprintf(sum, " %d %d.%d\n", st.Size, st.Mtime.Sec, st.Mtime.Nsec)
