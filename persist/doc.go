@@ -5,6 +5,9 @@
 // changes nothing the second time. Nothing that existed before is lost: what stands in the place of an entry whose source
 // does not exist yet becomes the source; what differs from an existing source is reported as a conflict.
 //
+// In the running system Adopt begins to keep what is there and Forget ends it, CopyBack copies files back whose programs
+// replace them by rename, and Orphans lists what lies on a volume undeclared.
+//
 // Words: an entry has a target, which is its place in the root, and a source, which is where it is kept on its volume.
 // Paths in an entry are as the booted system sees them; Options.Sysroot says where that system's root is mounted now.
 //

@@ -41,9 +41,7 @@ func (x *run) step(s Step) error {
 	case MakeParent:
 		return x.makeParent(dir, name, s)
 	case MakeDirectory:
-		fd, err := x.make.directory(dir, name, s.Owner)
-		x.k.close(fd)
-		return err
+		return x.makeDirectory(dir, name, s.Owner)
 	case MakeFile:
 		return x.makeFile(dir, name, s)
 	case Seed:
@@ -79,13 +77,17 @@ func (x *run) makeParent(dir int, name string, s Step) error {
 	if x.parents[s.Path] {
 		return nil // made for an entry before
 	}
-	fd, err := x.make.directory(dir, name, s.Owner)
-	x.k.close(fd)
-	if err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := x.makeDirectory(dir, name, s.Owner); err != nil && !errors.Is(err, unix.EEXIST) {
 		return err
 	}
 	x.parents[s.Path] = true
 	return nil
+}
+
+func (x *run) makeDirectory(dir int, name string, owner Owner) error {
+	fd, err := x.make.directory(dir, name, owner)
+	x.k.close(fd)
+	return err
 }
 
 // makeFile makes a source. With content it is staged, synced and renamed, so that a crash leaves all of it or nothing.

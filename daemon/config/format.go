@@ -59,21 +59,32 @@ func formatEntry(volume persist.Volume, e persist.Entry) (list, item string) {
 	if e.Home != "" && e.BelowHome != "" {
 		at = e.BelowHome
 	}
-	fields := []string{name + " = " + tomlString(at)}
-	add := func(key, value string) { fields = append(fields, key+" = "+value) }
-	addOwner := func(add func(key, value string), o persist.Ownership) {
-		for _, f := range [][2]string{{"user", o.User}, {"group", o.Group}, {"mode", o.Mode.String()}} {
-			if f[1] != "" {
-				add(f[0], tomlString(f[1]))
-			}
+	fields := append([]string{name + " = " + tomlString(at)}, formatOwner(persist.Ownership{User: e.User, Group: e.Group, Mode: e.Mode})...)
+	if parent := formatOwner(e.Parent); len(parent) > 0 {
+		fields = append(fields, "parentDirectory = { "+strings.Join(parent, ", ")+" }")
+	}
+	fields = append(fields, formatMount(volume, e)...)
+	if len(fields) == 1 {
+		return list, tomlString(at)
+	}
+	return list, "{ " + strings.Join(fields, ", ") + " }"
+}
+
+// formatOwner gives what was configured of owner and mode.
+func formatOwner(o persist.Ownership) []string {
+	var fields []string
+	for _, f := range [][2]string{{"user", o.User}, {"group", o.Group}, {"mode", o.Mode.String()}} {
+		if f[1] != "" {
+			fields = append(fields, f[0]+" = "+tomlString(f[1]))
 		}
 	}
-	addOwner(add, persist.Ownership{User: e.User, Group: e.Group, Mode: e.Mode})
-	var parent []string
-	addOwner(func(key, value string) { parent = append(parent, key+" = "+value) }, e.Parent)
-	if len(parent) > 0 {
-		add("parentDirectory", "{ "+strings.Join(parent, ", ")+" }")
-	}
+	return fields
+}
+
+// formatMount gives how the entry is put in its place, as far as it differs from its volume's.
+func formatMount(volume persist.Volume, e persist.Entry) []string {
+	var fields []string
+	add := func(key, value string) { fields = append(fields, key+" = "+value) }
 	if e.Method != persist.Auto {
 		add("method", tomlString(e.Method.String()))
 	}
@@ -93,10 +104,7 @@ func formatEntry(volume persist.Volume, e persist.Entry) (list, item string) {
 		}
 		add("mountOptions", "["+strings.Join(options, ", ")+"]")
 	}
-	if len(fields) == 1 {
-		return list, tomlString(at)
-	}
-	return list, "{ " + strings.Join(fields, ", ") + " }"
+	return fields
 }
 
 // tomlKey writes one part of a key.
