@@ -288,3 +288,40 @@ func TestManager(t *testing.T) {
 		t.Errorf("manager (-want +got):\n%s", diff)
 	}
 }
+
+// What others do in old_roots is noticed and told, and listed at once; what is listed twice is read once.
+func TestOthersChangesAreTold(t *testing.T) {
+	m := newMachine(t)
+	name := m.oldRoot(t, day)
+	d := m.start(t, func(o *daemon.Options) { o.Top = m.top })
+	told := make(chan struct{}, 1000)
+	d.OnChange(func(what dbus.Change) {
+		if what&dbus.RootsChanged != 0 {
+			told <- struct{}{}
+		}
+	})
+	path := filepath.Join(m.top, "old_roots", name)
+	for _, c := range []struct {
+		what   string
+		change func()
+		want   func(map[string]dbus.Root) bool
+	}{
+		{"made", func() { m.oldRoot(t, 0) }, func(l map[string]dbus.Root) bool { return len(l) == 2 }},
+		{"pinned", func() { setAttribute(t, path, "pinned", "1") }, func(l map[string]dbus.Root) bool { return l[name].Pinned }},
+		{"renamed", func() { must(t, os.Rename(path, path+"x")) }, func(l map[string]dbus.Root) bool { return l[name+"x"].Pinned }},
+		{"deleted", func() { btrfstest.Run(t, "btrfs", "subvolume", "delete", path+"x") }, func(l map[string]dbus.Root) bool { return len(l) == 1 }},
+	} {
+		roots(t, d) // from now on it is watched
+		c.change()
+		<-told
+		for !c.want(roots(t, d)) { // a change may be several events
+			<-told
+		}
+	}
+	mounted := filepath.Join(t.TempDir(), "mounted")
+	before := roots(t, d)
+	btrfstest.Mount(t, m.device, mounted, "subvol=root")
+	if diff := cmp.Diff(before, roots(t, d)); diff != "" {
+		t.Errorf("another mount of the root changes the list: %s", diff)
+	}
+}

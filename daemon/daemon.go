@@ -38,6 +38,7 @@ type Daemon struct {
 	log     *zap.Logger
 	jobs    *jobs.Engine
 	files   *filesystems
+	cache   *rootCache
 	status  *status
 	changed atomic.Pointer[func(dbus.Change)]
 	lastUse atomic.Int64 // nanoseconds since 1970
@@ -69,6 +70,7 @@ func New(opts Options) *Daemon {
 		opts.Notify = func(string) {}
 	}
 	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log)}
+	d.cache = newRootCache(func() { d.tell(dbus.RootsChanged) }, opts.Log)
 	d.jobs = jobs.New(jobs.Options{Journal: filepath.Join(opts.RunDir, "jobs"), Changed: d.jobsChanged, Log: opts.Log})
 	d.config, d.wrong = load(opts.Config)
 	if d.wrong != nil {
@@ -78,11 +80,20 @@ func New(opts Options) *Daemon {
 	return d
 }
 
+// Close lets go of the file systems. Nobody may be using the daemon any more.
+func (d *Daemon) Close() {
+	d.cache.close()
+	d.files.close()
+}
+
 // OnChange sets who is told that something may have changed. There is one listener.
 func (d *Daemon) OnChange(listener func(dbus.Change)) { d.changed.Store(&listener) }
 
 // tell says that something may have changed.
 func (d *Daemon) tell(what dbus.Change) {
+	if what&dbus.RootsChanged != 0 {
+		d.cache.forget()
+	}
 	if listener := d.changed.Load(); listener != nil {
 		(*listener)(what)
 	}

@@ -84,7 +84,9 @@ func (m *machine) start(t testing.TB, change ...func(*daemon.Options)) *daemon.D
 	for _, c := range change {
 		c(&options)
 	}
-	return daemon.New(options)
+	d := daemon.New(options)
+	t.Cleanup(d.Close)
+	return d
 }
 
 // oldRoot makes an old root that was rolled over so long ago, with nested subvolumes at these paths, and returns its

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"hash/fnv"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,25 +12,36 @@ import (
 	"github.com/impermanence/impermanence/btrfsops"
 )
 
-// mountTable is what is mounted, by mount point; of mounts on top of each other, the topmost.
-type mountTable map[string]*mountinfo.Info
+// mountTable is what is mounted.
+type mountTable struct {
+	byPoint map[string]*mountinfo.Info // of mounts on top of each other, the topmost
+	print   uint64                     // differs when any btrfs mount does
+}
+
+// btrfs is the name of the file system type.
+const btrfs = "btrfs"
 
 // readMounts reads the mount table of this process.
 func readMounts() (mountTable, error) {
 	mounts, err := mountinfo.GetMounts(nil)
 	if err != nil {
-		return nil, fmt.Errorf("read mounts: %w", err)
+		return mountTable{}, fmt.Errorf("read mounts: %w", err)
 	}
-	table := make(mountTable, len(mounts))
+	table := mountTable{byPoint: make(map[string]*mountinfo.Info, len(mounts))}
+	print := fnv.New64a()
 	for _, m := range mounts {
-		table[m.Mountpoint] = m
+		table.byPoint[m.Mountpoint] = m
+		if m.FSType == btrfs {
+			fmt.Fprintln(print, m.ID, m.Mountpoint, m.VFSOptions)
+		}
 	}
+	table.print = print.Sum64()
 	return table, nil
 }
 
 // at returns the btrfs mount at dir, nil when there is none.
 func (t mountTable) at(dir string) *mountinfo.Info {
-	if m := t[dir]; m != nil && m.FSType == "btrfs" {
+	if m := t.byPoint[dir]; m != nil && m.FSType == btrfs {
 		return m
 	}
 	return nil
@@ -37,7 +49,7 @@ func (t mountTable) at(dir string) *mountinfo.Info {
 
 // holding returns the btrfs mount that path is on, nil when it is on another file system.
 func (t mountTable) holding(path string) *mountinfo.Info {
-	for t[path] == nil && path != "/" {
+	for t.byPoint[path] == nil && path != "/" {
 		path = filepath.Dir(path)
 	}
 	return t.at(path)

@@ -16,6 +16,7 @@ type place struct {
 	number     int    // of the file system, in the order of the configuration
 	top        string // where its top level is mounted; empty: nowhere
 	guards     btrfsops.Guards
+	mounts     uint64 // differs when any btrfs mount does
 }
 
 // places returns the configured ephemeral mount points, "/" first.
@@ -45,7 +46,7 @@ func (d *Daemon) places() ([]place, error) {
 		if _, known := numbers[device]; !known {
 			numbers[device] = len(numbers)
 		}
-		places[i] = place{mountPoint: e.MountPoint, device: device, number: numbers[device], guards: d.guardsOf(mounts, cfg, e)}
+		places[i] = place{mountPoint: e.MountPoint, device: device, number: numbers[device], guards: d.guardsOf(mounts, cfg, e), mounts: mounts.print}
 		if places[i].number == 0 {
 			places[i].top = d.topLevel(mounts)
 		}

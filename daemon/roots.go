@@ -40,13 +40,9 @@ func (d *Daemon) rootsOf(p place) ([]guardedRoot, error) {
 	return list, err
 }
 
-// allRoots lists the roots of all places, oldest first.
-func (d *Daemon) allRoots() ([]guardedRoot, error) {
-	places, err := d.places()
-	if err != nil {
-		return nil, err
-	}
-	var all []guardedRoot
+// allRoots reads the roots of places, oldest first.
+func (d *Daemon) allRoots(places []place) ([]guardedRoot, error) {
+	all := []guardedRoot{}
 	for _, p := range places {
 		list, err := d.rootsOf(p)
 		if err != nil {
@@ -62,7 +58,11 @@ func (d *Daemon) allRoots() ([]guardedRoot, error) {
 
 // find returns the roots with these ids, each once, in the order of the ids.
 func (d *Daemon) find(ids ...uint64) ([]guardedRoot, error) {
-	all, err := d.allRoots()
+	places, err := d.places()
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.allRoots(places)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +88,11 @@ func (d *Daemon) Roots(ctx context.Context, f dbus.RootFilter) ([]dbus.Root, err
 	if err := ctx.Err(); err != nil {
 		return nil, toBus(err)
 	}
-	all, err := d.allRoots()
+	places, err := d.places()
+	if err != nil {
+		return nil, toBus(err)
+	}
+	all, err := d.cache.list(places, func() ([]guardedRoot, error) { return d.allRoots(places) })
 	if err != nil {
 		return nil, toBus(err)
 	}

@@ -26,7 +26,7 @@ type manager struct {
 }
 
 // listen makes a notify socket and says where it is, as a service manager does.
-func listen(t *testing.T) *manager {
+func listen(t testing.TB) *manager {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -37,7 +37,7 @@ func listen(t *testing.T) *manager {
 }
 
 // until reads what the daemon says up to a line that starts with prefix, and returns that line.
-func (m *manager) until(t *testing.T, prefix string) string {
+func (m *manager) until(t testing.TB, prefix string) string {
 	t.Helper()
 	buffer := make([]byte, 4096)
 	must(t, m.conn.SetReadDeadline(time.Now().Add(30*time.Second)))

@@ -54,7 +54,7 @@ func (d *Daemon) Supervise(ctx context.Context, reload <-chan os.Signal, tasks .
 	stop()
 	d.jobs.Stop() // meanwhile the tasks end: who waits for a job gets its result
 	err := group.Wait()
-	d.files.close()
+	d.Close()
 	if errors.Is(err, errIdle) {
 		return nil
 	}

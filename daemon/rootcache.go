@@ -1,0 +1,137 @@
+package daemon
+
+import (
+	"path/filepath"
+	"reflect"
+	"sync"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"go.uber.org/zap"
+)
+
+// cacheTime bounds how long a list is shown that nothing has spoken against: what changes unnoticed (mounts in other
+// namespaces, the default subvolume) only bears on the reasons that are shown. What is deleted is judged afresh.
+const cacheTime = 30 * time.Second
+
+// rootCache keeps the list of roots as long as nothing has changed: a thousand old roots take ten milliseconds to read.
+// Directories of old roots are watched, so that what others make, delete, rename or mark there is noticed, and told.
+// Without a directory that can be watched, because the top level is mounted nowhere, nothing is kept.
+type rootCache struct {
+	log     *zap.Logger
+	changed func() // called when a watched directory has changed
+
+	mu      sync.Mutex
+	watcher *fsnotify.Watcher // nil: not yet, or it can't be had
+	watched map[string]bool
+	changes uint64 // counts what may have made a list old
+	places  []place
+	roots   []guardedRoot
+	until   time.Time
+}
+
+func newRootCache(changed func(), log *zap.Logger) *rootCache {
+	return &rootCache{log: log, changed: changed, watched: map[string]bool{}}
+}
+
+// list returns the roots of places: the list that is kept, or what read reads.
+func (c *rootCache) list(places []place, read func() ([]guardedRoot, error)) ([]guardedRoot, error) {
+	c.mu.Lock()
+	if c.roots != nil && time.Now().Before(c.until) && reflect.DeepEqual(places, c.places) {
+		defer c.mu.Unlock()
+		return c.roots, nil
+	}
+	kept := c.watch(places)
+	before := c.changes
+	c.mu.Unlock()
+
+	roots, err := read()
+	if err != nil || !kept {
+		return roots, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.changes == before {
+		c.places, c.roots, c.until = places, roots, time.Now().Add(cacheTime)
+	}
+	return roots, nil
+}
+
+// forget drops the list that is kept.
+func (c *rootCache) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.changes++
+	c.roots = nil
+}
+
+// watch watches the directories of old roots of places, and tells whether all are. It needs mu.
+func (c *rootCache) watch(places []place) bool {
+	for _, p := range places {
+		if p.top == "" {
+			return false
+		}
+	}
+	if c.watcher == nil {
+		watcher, err := fsnotify.NewWatcher()
+		if err != nil {
+			c.log.Warn("watch old roots", zap.Error(err))
+			return false
+		}
+		c.watcher = watcher
+		go c.follow(watcher)
+	}
+	for _, p := range places {
+		dir := filepath.Join(p.top, p.guards.Layout.OldRoots)
+		if c.watched[dir] {
+			continue
+		}
+		if err := c.watcher.Add(dir); err != nil {
+			return false // there is none yet
+		}
+		c.watched[dir] = true
+	}
+	return true
+}
+
+// follow tells of changes until the watcher is closed.
+func (c *rootCache) follow(watcher *fsnotify.Watcher) {
+	for {
+		select {
+		case event, ok := <-watcher.Events:
+			if !ok {
+				return
+			}
+			c.noticed(event)
+		case err, ok := <-watcher.Errors: // events were lost
+			if !ok {
+				return
+			}
+			c.log.Warn("watch old roots", zap.Error(err))
+			c.noticed(fsnotify.Event{})
+		}
+	}
+}
+
+// noticed deals with one change. A watch ends with its directory.
+func (c *rootCache) noticed(event fsnotify.Event) {
+	c.mu.Lock()
+	if c.watched[event.Name] && event.Has(fsnotify.Remove|fsnotify.Rename) {
+		delete(c.watched, event.Name)
+	}
+	c.mu.Unlock()
+	c.changed()
+}
+
+// close ends the watch.
+func (c *rootCache) close() {
+	c.mu.Lock()
+	watcher := c.watcher
+	c.mu.Unlock()
+	if watcher == nil {
+		return
+	}
+	if err := watcher.Close(); err != nil {
+		c.log.Warn("end the watch of old roots", zap.Error(err))
+	}
+}
