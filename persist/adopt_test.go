@@ -35,6 +35,11 @@ func TestAdoptAndForget(t *testing.T) {
 				if got := describe(t, m.path("/persist"+p)); got != want {
 					t.Errorf("adopted\n%s\nwant\n%s", got, want)
 				}
+				steps, err := PlanForget(m.options(), e)
+				if want := "put a copy of " + e.Source + " back at " + p; err != nil || len(steps) != 1 || steps[0].String() != want {
+					t.Errorf("got %v, %v", steps, err)
+				}
+				m.wantUnchanged(e)
 				for range 2 { // twice is once
 					if _, err := Forget(context.Background(), m.options(), e); err != nil {
 						t.Fatal(err)
@@ -121,6 +126,19 @@ func TestForgetMayCrash(t *testing.T) {
 			m.wantMounted(e.Target, false)
 		}
 	}
+}
+
+func TestForgetWhatIsCopied(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/state")
+	m.write("/persist/etc/state", "kept")
+	m.apply(e)
+	m.write("/etc/state", "changed by its program")
+	if _, err := Forget(context.Background(), m.options(), e); err != nil {
+		t.Error(err)
+	}
+	m.wantText("/etc/state", "changed by its program")
+	m.wantText("/persist/etc/state", "kept")
 }
 
 func TestEntryFor(t *testing.T) {

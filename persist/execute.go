@@ -66,6 +66,8 @@ func (x *run) step(s Step) error {
 		return x.copyIn(dir, name, s.From)
 	case CopyOut:
 		return x.copyOut(dir, name, s.From)
+	case PutBack:
+		return x.putBack(dir, name, s.From)
 	case NoteCopy:
 		return x.noteCopy(dir, name)
 	}

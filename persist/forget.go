@@ -40,29 +40,55 @@ func forget(ctx context.Context, k *kernel, opts Options, e Entry) (Result, erro
 	return result, err
 }
 
+// PlanForget gives what Forget would do. It changes nothing.
+func PlanForget(opts Options, e Entry) ([]Step, error) {
+	s, err := newSession(&kernel{}, opts, []Entry{e})
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	e = s.resolveHomes([]Entry{e})[0]
+	x := &run{session: s, entry: e, facts: s.entryFacts(e), place: -1}
+	return x.planForget()
+}
+
 func (s *session) forget(ctx context.Context, e Entry) (done string, err error) {
-	f := s.entryFacts(e)
-	if err := errors.Join(f.Err, ctx.Err()); err != nil {
+	x := &run{session: s, entry: e, facts: s.entryFacts(e), place: -1}
+	steps, err := x.planForget()
+	if err := errors.Join(err, ctx.Err()); err != nil {
 		return "", err
 	}
-	x := &run{session: s, entry: e, facts: f, place: -1}
-	mounted := f.Target.Mount && f.Target.ID == f.Source.ID
-	linked := f.Target.Kind == IsSymlink && f.Target.Link == e.Source
-	switch {
-	case f.Source.Kind == Absent && linked:
-		dir, name, err := s.paths.parent(e.Target)
-		if err != nil {
+	for _, step := range steps {
+		done = step.done()
+		if err := x.step(step); err != nil {
 			return "", err
 		}
-		return "unlinked", s.k.unlink(dir, name)
-	case f.Source.Kind == Absent:
-		return "", nil
-	case f.Target.Mount && !mounted:
-		return "", ErrMountPoint
-	case mounted, linked, f.Target.Kind == Absent, f.Target.Empty:
-		return "put back", x.putBack(mounted)
 	}
-	return "", x.wantSame()
+	return done, nil
+}
+
+// planForget decides what ends an entry. Nothing is to be done when its place has all that its source has.
+func (x *run) planForget() ([]Step, error) {
+	e, source, target := x.entry, x.facts.Source, x.facts.Target
+	mounted := target.Mount && target.ID == source.ID
+	linked := target.Kind == IsSymlink && target.Link == e.Source
+	switch {
+	case x.facts.Err != nil:
+		return nil, x.facts.Err
+	case source.Kind == Absent && linked:
+		return []Step{{Op: RemoveLink, Path: e.Target}}, nil
+	case source.Kind == Absent, e.Method == Copy && target.Kind == IsFile:
+		return nil, nil
+	case target.Mount && !mounted:
+		return nil, fmt.Errorf("%s: %w", e.Target, ErrMountPoint)
+	case mounted, linked, target.Kind == Absent, target.Empty:
+		var steps []Step
+		for _, parent := range x.facts.TargetParents {
+			steps = append(steps, Step{Op: MakeParent, Path: parent.Path, Owner: x.users.parentOwner(e, parent.Target, source)})
+		}
+		return append(steps, Step{Op: PutBack, Path: e.Target, From: e.Source}), nil
+	}
+	return nil, x.wantSame()
 }
 
 // wantSame is for an entry that is not in place: it is forgotten already when its place has what its source has.
@@ -84,22 +110,13 @@ func (x *run) wantSame() error {
 
 // putBack puts a copy of the source in its place. What the mount hid comes to light and is exchanged for the copy: if that is
 // more than an empty directory or file, it is kept aside.
-func (x *run) putBack(mounted bool) error {
-	sourceDir, source, err := x.paths.parent(x.entry.Source)
+func (x *run) putBack(dir int, name, from string) error {
+	sourceDir, source, err := x.paths.parent(from)
 	if err != nil {
 		return err
-	}
-	dir, name, err := x.paths.parent(x.entry.Target)
-	if err != nil {
-		return err
-	}
-	for _, parent := range x.facts.TargetParents {
-		if err := x.step(Step{Op: MakeParent, Path: parent.Path, Owner: x.users.parentOwner(x.entry, parent.Target, x.facts.Source)}); err != nil {
-			return err
-		}
 	}
 	place := func(staged string) error {
-		if mounted {
+		if x.facts.Target.Mount {
 			if err := x.k.unmount(dir, name); err != nil {
 				return errors.Join(err, x.k.removeTree(dir, staged))
 			}

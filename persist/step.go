@@ -21,6 +21,7 @@ const (
 	MakeLink                // Path, a symlink to From, in place of what is there
 	CopyIn                  // Path, the place, from From, the source: staged, synced, renamed
 	CopyOut                 // Path, the source, from From, the place: staged, synced, renamed
+	PutBack                 // a copy of From, the source, at Path, the place, in place of the mount or symlink
 	NoteCopy                // that Path, the source, and its place hold the same in this root
 )
 
@@ -62,6 +63,8 @@ func (s Step) String() string {
 		return fmt.Sprintf("link %s to %s", s.Path, s.From)
 	case CopyIn, CopyOut:
 		return fmt.Sprintf("copy %s to %s", s.From, s.Path)
+	case PutBack:
+		return fmt.Sprintf("put a copy of %s back at %s", s.From, s.Path)
 	case NoteCopy:
 		return fmt.Sprintf("note that %s was copied", s.Path)
 	}
@@ -89,6 +92,8 @@ func (s Step) done() string {
 		return "copied"
 	case CopyOut:
 		return "copied back"
+	case PutBack:
+		return "put back"
 	case MakeParent, RemoveLink, MakePlace, NoteCopy:
 	}
 	return ""
