@@ -116,6 +116,11 @@ func setAttribute(t testing.TB, path, name, value string) {
 	must(t, unix.Setxattr(path, "trusted.impermanence."+name, []byte(value), 0))
 }
 
+func hasAttribute(path, name string) bool {
+	_, err := unix.Getxattr(path, "trusted.impermanence."+name, nil)
+	return err == nil
+}
+
 func subvolumeID(t testing.TB, path string) uint64 {
 	t.Helper()
 	var id uint64

@@ -8,6 +8,8 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
+
+	"github.com/impermanence/impermanence/dbus"
 )
 
 // cacheTime bounds how long a list is shown that nothing has spoken against: what changes unnoticed (mounts in other
@@ -26,7 +28,7 @@ type rootCache struct {
 	watched map[string]bool
 	changes uint64 // counts what may have made a list old
 	places  []place
-	roots   []guardedRoot
+	roots   []dbus.Root
 	until   time.Time
 }
 
@@ -34,8 +36,8 @@ func newRootCache(changed func(), log *zap.Logger) *rootCache {
 	return &rootCache{log: log, changed: changed, watched: map[string]bool{}}
 }
 
-// list returns the roots of places: the list that is kept, or what read reads.
-func (c *rootCache) list(places []place, read func() ([]guardedRoot, error)) ([]guardedRoot, error) {
+// list returns the roots of places: the list that is kept, or what read reads. Nobody may change it.
+func (c *rootCache) list(places []place, read func() ([]dbus.Root, error)) ([]dbus.Root, error) {
 	c.mu.Lock()
 	if c.roots != nil && time.Now().Before(c.until) && reflect.DeepEqual(places, c.places) {
 		defer c.mu.Unlock()

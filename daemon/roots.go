@@ -83,7 +83,7 @@ func (d *Daemon) find(ids ...uint64) ([]guardedRoot, error) {
 	return found, nil
 }
 
-// Roots lists the old roots and snapshots that f selects, oldest first.
+// Roots lists the old roots and snapshots that f selects, oldest first. The list is not to be changed.
 func (d *Daemon) Roots(ctx context.Context, f dbus.RootFilter) ([]dbus.Root, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, toBus(err)
@@ -92,15 +92,28 @@ func (d *Daemon) Roots(ctx context.Context, f dbus.RootFilter) ([]dbus.Root, err
 	if err != nil {
 		return nil, toBus(err)
 	}
-	all, err := d.cache.list(places, func() ([]guardedRoot, error) { return d.allRoots(places) })
-	if err != nil {
-		return nil, toBus(err)
+	all, err := d.cache.list(places, func() ([]dbus.Root, error) { return d.showRoots(places) })
+	if err != nil || f == (dbus.RootFilter{}) {
+		return all, toBus(err)
 	}
-	shown := make([]dbus.Root, 0, len(all))
+	selected := make([]dbus.Root, 0, len(all))
 	for _, r := range all {
-		if (f.Kind == "" || f.Kind == string(r.Kind)) && (f.Pinned == nil || *f.Pinned == r.Pinned) {
-			shown = append(shown, r.show())
+		if (f.Kind == "" || f.Kind == r.Kind) && (f.Pinned == nil || *f.Pinned == r.Pinned) {
+			selected = append(selected, r)
 		}
+	}
+	return selected, nil
+}
+
+// showRoots reads the roots of places as the bus shows them.
+func (d *Daemon) showRoots(places []place) ([]dbus.Root, error) {
+	all, err := d.allRoots(places)
+	if err != nil {
+		return nil, err
+	}
+	shown := make([]dbus.Root, len(all))
+	for i, r := range all {
+		shown[i] = r.show()
 	}
 	return shown, nil
 }
