@@ -1,6 +1,7 @@
 package btrfsops
 
 import (
+	"context"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -60,4 +61,28 @@ func withOldRoots(b *testing.B, count int) *Filesystem {
 		}
 	}
 	return fs
+}
+
+// BenchmarkDelete deletes old roots on a file system that was just mounted.
+func BenchmarkDelete(b *testing.B) {
+	for _, count := range []int{1, 10, 100, 1000} {
+		b.Run(fmt.Sprint("roots=", count), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				fs := withOldRoots(b, count+1)
+				must(b, fs.Sync())
+				roots, err := fs.ListRoots(layout)
+				must(b, err)
+				var ids []SubvolumeID
+				for _, root := range roots[:count] {
+					ids = append(ids, root.ID)
+				}
+				b.StartTimer()
+				report, err := fs.Delete(context.Background(), Guards{Layout: layout}, ids, nil)
+				if err != nil || len(report.Deleted) != count {
+					b.Fatalf("%+v, %v", report, err)
+				}
+			}
+		})
+	}
 }

@@ -215,7 +215,7 @@ func TestTwoEphemeralMountPoints(t *testing.T) {
 	f.lacks(t, "home/demo")
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)

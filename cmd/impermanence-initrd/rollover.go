@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,7 +22,7 @@ const bootIDFile = "/proc/sys/kernel/random/boot_id"
 func rollover(ctx context.Context, o options, c cmdline, log *logger) int {
 	b := boot{options: o, cmdline: c, log: log}
 	records, emergency := b.rollover(ctx)
-	if err := btrfsops.WriteBootRecords(o.runDir, records); err != nil {
+	if err := btrfsops.WriteBootRecords(o.runDir, b.withEarlier(records)); err != nil {
 		log.error("%v; status will not know of this boot", err)
 	}
 	code := exitDone
@@ -34,6 +36,23 @@ func rollover(ctx context.Context, o options, c cmdline, log *logger) int {
 		return exitEmergency
 	}
 	return code
+}
+
+// withEarlier puts back what a run earlier in this boot recorded where this one only found it done.
+func (b *boot) withEarlier(records []btrfsops.BootRecord) []btrfsops.BootRecord {
+	earlier, err := btrfsops.ReadBootRecords(filepath.Join(b.runDir, btrfsops.BootRecordName))
+	if err != nil {
+		return records // the first run
+	}
+	kept := slices.Clone(records)
+	for i, record := range kept {
+		for _, first := range earlier {
+			if record.Report.Already && first.MountPoint == record.MountPoint && first.BootID == b.id {
+				kept[i] = first
+			}
+		}
+	}
+	return kept
 }
 
 // boot is one run of rollover.
