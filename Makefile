@@ -83,6 +83,7 @@ define payload
 755 bin/impermanence-initrd                           lib/impermanence
 $(foreach f,$(wildcard $(units)/system/*.service $(units)/system/*.timer $(units)/initrd/*.service),
 644 $(f) lib/systemd/system)
+644 $(units)/system/systemd-machine-id-commit.service.d/impermanence.conf lib/systemd/system/systemd-machine-id-commit.service.d
 644 $(units)/system/90-impermanence.preset            lib/systemd/system-preset
 644 $(units)/system/impermanence.conf                 lib/tmpfiles.d
 644 $(units)/dbus/org.impermanence1.service           share/dbus-1/system-services
@@ -97,6 +98,9 @@ $(foreach f,$(wildcard dbus/org.impermanence1.*.xml),
 644 $(units)/mkinitcpio/install/impermanence          lib/initcpio/install
 644 $(units)/mkinitcpio/install/sd-impermanence       lib/initcpio/install
 644 $(units)/mkinitcpio/hooks/impermanence            lib/initcpio/hooks
+$(foreach f,$(wildcard $(units)/presets/*.toml),
+644 $(f) lib/impermanence/presets)
+644 cmd/impermanence/impermanence.schema.json         share/impermanence
 $(foreach f,$(manpages),
 644 $(f) share/man/man$(patsubst .%,%,$(suffix $(f))))
 644 daemon/config/reference.toml                      share/doc/impermanence
@@ -105,6 +109,8 @@ $(foreach f,$(manpages),
 644 LICENSE                                           share/doc/impermanence
 endef
 export payload
+
+completion_folders := share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d
 
 .PHONY: install
 install: build ## Into $(DESTDIR)$(PREFIX); see systemd-units/README.md
@@ -116,12 +122,20 @@ install: build ## Into $(DESTDIR)$(PREFIX); see systemd-units/README.md
 		*) sed -i 's,/usr/\(s\?bin\|lib\)/impermanence,$(PREFIX)/\1/impermanence,g' '$(DESTDIR)$(PREFIX)'/"$$folder/$${file##*/}" ;; \
 		esac; \
 	done <<<"$$payload"
+	@install -d $(foreach folder,$(completion_folders),'$(DESTDIR)$(PREFIX)'/$(folder))
+	@bin/impermanence completion bash >'$(DESTDIR)$(PREFIX)'/$(word 1,$(completion_folders))/impermanence
+	@bin/impermanence completion zsh >'$(DESTDIR)$(PREFIX)'/$(word 2,$(completion_folders))/_impermanence
+	@bin/impermanence completion fish >'$(DESTDIR)$(PREFIX)'/$(word 3,$(completion_folders))/impermanence.fish
 
 .PHONY: uninstall
 uninstall: ## Take out of $(DESTDIR)$(PREFIX) what install puts there
 	@while read -r mode file folder; do \
 		[ -z "$$mode" ] || rm -f '$(DESTDIR)$(PREFIX)'/"$$folder/$${file##*/}"; \
 	done <<<"$$payload"
+	@install -d $(foreach folder,$(completion_folders),'$(DESTDIR)$(PREFIX)'/$(folder))
+	@bin/impermanence completion bash >'$(DESTDIR)$(PREFIX)'/$(word 1,$(completion_folders))/impermanence
+	@bin/impermanence completion zsh >'$(DESTDIR)$(PREFIX)'/$(word 2,$(completion_folders))/_impermanence
+	@bin/impermanence completion fish >'$(DESTDIR)$(PREFIX)'/$(word 3,$(completion_folders))/impermanence.fish
 
 .PHONY: clean
 clean: ## Remove bin/

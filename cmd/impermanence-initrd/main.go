@@ -40,6 +40,7 @@ func main() {
 // options are what the flags say.
 type options struct {
 	config, device, sysroot, cmdline, runDir string
+	keepGoing                                bool
 }
 
 // run is the whole command. A panic in it is a failure like any other: the boot goes on.
@@ -86,6 +87,7 @@ func parse(args []string, w io.Writer) (options, string, error) {
 	flags.StringVar(&o.sysroot, "sysroot", "/sysroot", "`directory` where the root is mounted")
 	flags.StringVar(&o.cmdline, "cmdline", "@/proc/cmdline", "kernel command line, or @`file` that holds it")
 	flags.StringVar(&o.runDir, "run-dir", "/run/impermanence", "runtime `directory`")
+	flags.BoolVar(&o.keepGoing, "keep-going", false, "persist: put the right entries in place although others are invalid; at boot, one typing error must not cost all")
 	if err := flags.Parse(args); err != nil {
 		return o, "", err
 	}

@@ -23,7 +23,10 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 		log.error("%v", err)
 		return exitFailed
 	}
-	report, err := persist.Apply(ctx, persist.Options{Sysroot: o.sysroot}, c.Entries())
+	if err := config.AddRecorded(o.sysroot, c); err != nil {
+		log.error("%v; what is configured goes on", err)
+	}
+	report, err := persist.Apply(ctx, persist.Options{Sysroot: o.sysroot, KeepGoing: o.keepGoing}, c.Entries())
 	if errWrite := writeReport(o.runDir, report); errWrite != nil {
 		log.error("%v; status will not know of this boot", errWrite)
 	}

@@ -19,7 +19,7 @@ depends() {
 # The files that `impermanence-initrd` reads, one a line.
 configuration() {
 	local file
-	for file in /usr/lib/impermanence/conf.d/*.toml /etc/impermanence/impermanence.toml /etc/impermanence/conf.d/*.toml; do
+	for file in /usr/lib/impermanence/{conf.d,presets}/*.toml /etc/impermanence/impermanence.toml /etc/impermanence/conf.d/*.toml; do
 		if [[ -e ${dracutsysrootdir-}$file ]]; then
 			echo "$file"
 		fi
