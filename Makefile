@@ -101,6 +101,9 @@ $(foreach f,$(wildcard dbus/org.impermanence1.*.xml),
 $(foreach f,$(wildcard $(units)/presets/*.toml),
 644 $(f) lib/impermanence/presets)
 644 cmd/impermanence/impermanence.schema.json         share/impermanence
+644 bin/completion/impermanence                       share/bash-completion/completions
+644 bin/completion/_impermanence                      share/zsh/site-functions
+644 bin/completion/impermanence.fish                  share/fish/vendor_completions.d
 $(foreach f,$(manpages),
 644 $(f) share/man/man$(patsubst .%,%,$(suffix $(f))))
 644 daemon/config/reference.toml                      share/doc/impermanence
@@ -110,10 +113,14 @@ $(foreach f,$(manpages),
 endef
 export payload
 
-completion_folders := share/bash-completion/completions share/zsh/site-functions share/fish/vendor_completions.d
+# The shell that a completion is for is known by the name that it looks for.
+completions := bin/completion/impermanence bin/completion/_impermanence bin/completion/impermanence.fish
+$(completions): bin/impermanence
+	@mkdir -p bin/completion
+	bin/impermanence completion $(or $(if $(filter %.fish,$@),fish),$(if $(filter %/_impermanence,$@),zsh),bash) >$@
 
 .PHONY: install
-install: build ## Into $(DESTDIR)$(PREFIX); see systemd-units/README.md
+install: build $(completions) ## Into $(DESTDIR)$(PREFIX); see systemd-units/README.md
 	@while read -r mode file folder; do \
 		[ -n "$$mode" ] || continue; \
 		install -D -m "$$mode" -t '$(DESTDIR)$(PREFIX)'/"$$folder" "$$file"; \
@@ -122,20 +129,12 @@ install: build ## Into $(DESTDIR)$(PREFIX); see systemd-units/README.md
 		*) sed -i 's,/usr/\(s\?bin\|lib\)/impermanence,$(PREFIX)/\1/impermanence,g' '$(DESTDIR)$(PREFIX)'/"$$folder/$${file##*/}" ;; \
 		esac; \
 	done <<<"$$payload"
-	@install -d $(foreach folder,$(completion_folders),'$(DESTDIR)$(PREFIX)'/$(folder))
-	@bin/impermanence completion bash >'$(DESTDIR)$(PREFIX)'/$(word 1,$(completion_folders))/impermanence
-	@bin/impermanence completion zsh >'$(DESTDIR)$(PREFIX)'/$(word 2,$(completion_folders))/_impermanence
-	@bin/impermanence completion fish >'$(DESTDIR)$(PREFIX)'/$(word 3,$(completion_folders))/impermanence.fish
 
 .PHONY: uninstall
 uninstall: ## Take out of $(DESTDIR)$(PREFIX) what install puts there
 	@while read -r mode file folder; do \
 		[ -z "$$mode" ] || rm -f '$(DESTDIR)$(PREFIX)'/"$$folder/$${file##*/}"; \
 	done <<<"$$payload"
-	@install -d $(foreach folder,$(completion_folders),'$(DESTDIR)$(PREFIX)'/$(folder))
-	@bin/impermanence completion bash >'$(DESTDIR)$(PREFIX)'/$(word 1,$(completion_folders))/impermanence
-	@bin/impermanence completion zsh >'$(DESTDIR)$(PREFIX)'/$(word 2,$(completion_folders))/_impermanence
-	@bin/impermanence completion fish >'$(DESTDIR)$(PREFIX)'/$(word 3,$(completion_folders))/impermanence.fish
 
 .PHONY: clean
 clean: ## Remove bin/

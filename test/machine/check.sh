@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Sourced by the checks of a boot, inside the machine.
+
+# check WHAT COMMAND…: a line for the test that reads it.
+check() {
+	local what=$1 output
+	shift
+	if output=$("$@" 2>&1); then
+		echo "ok $what"
+	else
+		echo "FAIL $what: $* ended with $?: ${output//$'\n'/ | }"
+	fi
+}
+
+not() { ! "$@"; }
+
+# says WORD COMMAND…: the command's output has it, however the command ends.
+says() {
+	local word=$1 output
+	shift
+	output=$("$@" 2>&1) || true
+	[[ $output == *"$word"* ]] || { echo "$output"; return 1; }
+}
+
+show() { says "$2" systemctl show --property="$1" "$3"; }
+manager() { busctl call org.impermanence1 /org/impermanence1 org.impermanence1.Manager "$@"; }
+nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }

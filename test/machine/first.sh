@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The first boot: the daemon in its sandbox, its units, and who may do what.
+# shellcheck disable=SC1091 # it is there in the machine
+. /persist/check.sh
+check 'every unit that boots is well' says running systemctl is-system-running --wait
+check 'the daemon is ready' show ActiveState ActiveState=active impermanenced.service
+check 'the top level is mounted for it' findmnt --types btrfs /run/impermanence/top
+check 'and for root alone' test "$(stat --format=%a /run/impermanence)" = 700
+check 'status knows that the root is fresh' says 'fresh root, a copy of root-template' impermanence status
+check 'busctl lists old roots' says '/org/impermanence1/root/' manager ListRoots 'a{sv}t' 0 0
+check 'the journal is on the persistent volume' test -d /persist/var/log/journal/4c0ffee0d15c4cafa0ddba11deadbeef
+
+check 'a snapshot is taken in the sandbox' impermanence snapshot --label sandbox
+check 'and listed' says sandbox impermanence roots
+check 'whoever is nobody may read' nobody impermanence roots
+check 'but not take a snapshot' not nobody impermanence snapshot --label nobody
+check 'nor prune' not nobody busctl call org.impermanence1 /org/impermanence1 org.impermanence1.Manager Prune 'a{sv}t' 0 0
+
+mkdir -p /etc/impermanence/conf.d
+printf '[persistence."/persist"]\ndirectories = ["/srv/data"]\n' >/etc/impermanence/conf.d/more.toml
+check 'a reload reads what is new' systemctl reload impermanenced.service
+check 'PID 1 puts the new entry in place' impermanence persist /srv/data
+check 'where the whole machine sees it' findmnt /srv/data
+check 'which the daemon sees in its sandbox' says in-place impermanence persist /srv/data
+printf 'nonsense = 1\n' >/etc/impermanence/conf.d/wrong.toml
+check 'a wrong configuration fails the reload' not systemctl reload impermanenced.service
+check 'with its file and line' says 'wrong.toml:1' journalctl --boot --unit=impermanenced.service
+rm /etc/impermanence/conf.d/wrong.toml
+check 'the former one stays in force' says in-place impermanence persist /srv/data
+
+check 'it is stopped' systemctl stop impermanenced.service
+check 'a call starts it' impermanence status
+check 'it is running again' show ActiveState ActiveState=active impermanenced.service
+
+touch /opt/stray
+echo first >/srv/data/boot
+printf 'replaced\n' >/etc/replaced.new
+check 'a copied file can be replaced by rename' mv /etc/replaced.new /etc/replaced

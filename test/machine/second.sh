@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# The second boot: what stayed, what went, and pruning by the timer's service.
+# shellcheck disable=SC1091 # it is there in the machine
+. /persist/check.sh
+check 'every unit that boots is well' says running systemctl is-system-running --wait
+check 'a stray file is gone' not test -e /opt/stray
+check 'and in the old root' says /opt/stray find /run/impermanence/top/old_roots -name stray
+check 'the machine id stays' grep -q 4c0ffee0d15c4cafa0ddba11deadbeef /etc/machine-id
+check 'the journal of the boot before stays' says '-- Boot' journalctl --directory=/var/log/journal --unit=check.service
+check 'a file replaced by rename was copied back at shutdown' grep -q replaced /etc/replaced
+check 'data of an entry added while running stays on its volume' grep -q first /persist/srv/data/boot
+
+# The oldest: the newest is never deleted.
+# The oldest, not the former root: the newest is kept whatever its date says.
+expired=$(find /run/impermanence/top/old_roots -mindepth 1 -maxdepth 1 | sort | head -n 1)
+check 'an old root has a subvolume inside' btrfs subvolume create "$expired/web"
+setfattr --name=trusted.impermanence.rolled_over --value="$(date --utc --date='31 days ago' +%Y-%m-%dT%H:%M:%S.000000Z)" "$expired"
+check 'an old root of 31 days is planned to go' says "delete	${expired##*/}" impermanence prune --dry-run
+check 'the timer waits' show ActiveState ActiveState=active impermanence-prune.timer
+check 'its service prunes and waits' systemctl start impermanence-prune.service
+check 'and it is gone' not test -e "$expired"
+check 'a younger one is kept' says old impermanence roots
+check 'persist is untouched' grep -q first /persist/srv/data/boot
+touch /opt/kept
+check 'the next boot can be asked to keep the root' impermanence next keep

@@ -1,0 +1,132 @@
+package test
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// machineSuite and machinePackages are what the machine is made of.
+const (
+	machineSuite    = "bookworm"
+	machinePackages = "systemd,systemd-sysv,udev,dbus,polkitd,btrfs-progs,attr,kmod"
+)
+
+// TestMachine boots a Debian with a real systemd, with what `make install` puts there, three times from one disk: the daemon
+// in its sandbox, its units, PID 1, polkit, reboots. What a boot is to show stands in the scripts in machine/.
+func TestMachine(t *testing.T) {
+	m := newMachine(t)
+	for n, name := range []string{"first", "second", "third"} {
+		for _, line := range m.boot(t, name) {
+			if what, ok := strings.CutPrefix(line, "ok "); ok {
+				t.Logf("boot %d: %s", n+1, what)
+			} else {
+				t.Errorf("boot %d: %s", n+1, line)
+			}
+		}
+	}
+}
+
+// machine is a disk with a template, a persistent volume, and where its root gets mounted.
+type machine struct {
+	dir, device, top, root string
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	m := &machine{dir: t.TempDir(), device: btrfstest.NewDevice(t, 3<<30)}
+	m.top, m.root = filepath.Join(m.dir, "top"), filepath.Join(m.dir, "root")
+	btrfstest.Mount(t, m.device, m.top, "subvolid=5")
+	for _, name := range []string{"root", "persist", "root-template"} {
+		btrfstest.Subvolume(t, filepath.Join(m.top, name))
+	}
+	for _, dir := range []string{m.root, filepath.Join(m.dir, "run")} {
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.install(t)
+	return m
+}
+
+// install unpacks Debian into the template, installs the project there, and gives the machine its id.
+func (m *machine) install(t *testing.T) {
+	t.Helper()
+	template, persist := filepath.Join(m.top, "root-template"), filepath.Join(m.top, "persist")
+	btrfstest.Run(t, "tar", "--extract", "--numeric-owner", "--xattrs", "--exclude=./dev/*", "--directory="+template, "--file="+machineRoot(t))
+	makeTarget(t, "install", template)
+	for path, text := range map[string]string{
+		filepath.Join(template, "etc/impermanence/impermanence.toml"): readFile(t, "machine/config.toml"),
+		filepath.Join(template, "etc/systemd/system/check.service"):   readFile(t, "machine/check.service"),
+		filepath.Join(template, "etc/machine-id"):                     "",
+		filepath.Join(persist, "etc/machine-id"):                      "4c0ffee0d15c4cafa0ddba11deadbeef\n",
+		filepath.Join(persist, "etc/replaced"):                        "as it was\n",
+		filepath.Join(template, "var/log/journal/.keep"):              "",
+		filepath.Join(persist, "check.sh"):                            readFile(t, "machine/check.sh"),
+	} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, path, text)
+	}
+	// The preset says what a package enables. A container has no first-boot questions to answer.
+	btrfstest.Run(t, "chroot", template, "systemctl", "preset", "impermanenced.service", "impermanence-persist.service",
+		"impermanence-copy-back.service", "impermanence-prune.timer")
+	btrfstest.Run(t, "chroot", template, "systemctl", "enable", "check.service")
+	btrfstest.Run(t, "chroot", template, "systemctl", "mask", "systemd-firstboot.service", "getty.target", "console-getty.service")
+}
+
+// boot runs the machine until it powers off, and returns what its script checked.
+func (m *machine) boot(t *testing.T, name string) []string {
+	t.Helper()
+	result := filepath.Join(m.top, "persist/result")
+	writeFile(t, filepath.Join(m.top, "persist/boot.sh"), readFile(t, "machine/"+name+".sh")+"\n# "+name+".sh\n")
+	writeFile(t, result, "")
+	id := filepath.Join(m.dir, "boot_id")
+	writeFile(t, id, btrfstest.Run(t, "cat", "/proc/sys/kernel/random/uuid"))
+	bin, err := filepath.Abs("../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its own process namespace ends with it, whatever it started.
+	cmd := exec.CommandContext(t.Context(), "timeout", "--kill-after=5", "120",
+		"unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"machine/boot.sh", bin, m.device, "machine/config.toml", m.root, filepath.Join(m.dir, "run"), id)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("boot %s: %v\n%s", name, err, out)
+	}
+	lines := strings.Split(strings.TrimSpace(readFile(t, result)), "\n")
+	if len(lines) < 4 {
+		t.Errorf("boot %s checked only %q", name, lines)
+	}
+	return lines
+}
+
+// machineRoot is Debian as an archive. It is made once for each list of packages and kept in the user's cache.
+func machineRoot(t *testing.T) string {
+	t.Helper()
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = "/var/cache"
+	}
+	key := sha256.Sum256([]byte(machineSuite + " " + machinePackages))
+	path := filepath.Join(cache, "impermanence-test", fmt.Sprintf("%s-%x.tar", machineSuite, key[:6]))
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	part := path + ".part"
+	btrfstest.Run(t, "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include="+machinePackages, "--format=tar", machineSuite, part)
+	if err := os.Rename(part, path); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
