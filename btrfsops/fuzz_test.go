@@ -30,7 +30,7 @@ func FuzzDecodeItems(f *testing.F) {
 	everything := searchKey{MaxObjectid: ^uint64(0), MaxOffset: ^uint64(0), MaxType: ^uint32(0)}
 	f.Fuzz(func(t *testing.T, buf []byte, count uint32) {
 		tree := &tree{byID: map[SubvolumeID]Subvolume{}, children: map[SubvolumeID][]SubvolumeID{}}
-		_, err := decodeItems(buf, count%1024, everything, func(i item) error {
+		_, _, err := decodeItems(buf, count%1024, everything, func(i item) error {
 			_ = decodeXattrs(i.data, func(name, value string) {
 				if len(name)+len(value) > len(i.data) {
 					t.Error("an attribute is longer than its item")

@@ -27,6 +27,9 @@ var errTruncated = errors.New("truncated item")
 // itemHeaderSize is sizeof(struct btrfs_ioctl_search_header).
 const itemHeaderSize = 32
 
+// maxItemSize is more than any item has with its header: items fit into a node, which has 64 KiB at most.
+const maxItemSize = 64<<10 + itemHeaderSize
+
 // searchBuffers keeps the large arguments of searches: 256 KiB each is too much to make anew for each of 10,000 roots.
 var searchBuffers = sync.Pool{New: func() any { return new(searchArgsV2) }}
 
@@ -53,8 +56,9 @@ func search(dir *os.File, key searchKey, each func(item) error) error {
 		if err != nil {
 			return wrap("search tree", fmt.Sprint(key.TreeID), err)
 		}
-		last, err := decodeItems(args.Buf[:], args.Key.NrItems, bounds, each)
-		if err != nil || args.Key.NrItems == 0 || !advance(&key, last) {
+		last, rest, err := decodeItems(args.Buf[:], args.Key.NrItems, bounds, each)
+		// The kernel stops where the range ends or the next item has no room: with room for any item left, it was the end.
+		if err != nil || args.Key.NrItems == 0 || len(rest) > maxItemSize || !advance(&key, last) {
 			return err
 		}
 	}
@@ -76,16 +80,16 @@ func advance(key *searchKey, last item) bool {
 	return key.MinObjectid <= key.MaxObjectid
 }
 
-// decodeItems calls each for the items in buf that lie within bounds, and returns the last one, in bounds or not.
-func decodeItems(buf []byte, count uint32, bounds searchKey, each func(item) error) (item, error) {
-	var i item
+// decodeItems calls each for the items in buf that lie within bounds, and returns the last one, in bounds or not, and what
+// of buf comes after it.
+func decodeItems(buf []byte, count uint32, bounds searchKey, each func(item) error) (i item, rest []byte, err error) {
 	for range count {
 		if len(buf) < itemHeaderSize {
-			return i, errTruncated
+			return i, buf, errTruncated
 		}
 		size := binary.NativeEndian.Uint32(buf[28:])
 		if uint64(len(buf)-itemHeaderSize) < uint64(size) {
-			return i, errTruncated
+			return i, buf, errTruncated
 		}
 		i = item{
 			transid:  binary.NativeEndian.Uint64(buf),
@@ -99,10 +103,10 @@ func decodeItems(buf []byte, count uint32, bounds searchKey, each func(item) err
 			continue
 		}
 		if err := each(i); err != nil {
-			return i, err
+			return i, buf, err
 		}
 	}
-	return i, nil
+	return i, buf, nil
 }
 
 func (k searchKey) contains(i item) bool {

@@ -17,7 +17,11 @@ func onThread(f func() error) error {
 			return
 		}
 		unix.Umask(0)
-		result <- f()
+		err := f()
+		// A working directory holds a mount. The thread ends soon, but the process's first one never does: when the goroutine
+		// happens to be on it, the runtime puts it to sleep for good.
+		_ = unix.Chdir("/")
+		result <- err
 	}()
 	return <-result
 }

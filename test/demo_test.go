@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -40,6 +41,10 @@ func TestDemoTellsTheStory(t *testing.T) {
 
 // TestDemoInterruptedLeavesNothing ends it at different points, as a person at a keyboard, a supervisor and the kernel would.
 func TestDemoInterruptedLeavesNothing(t *testing.T) {
+	// What ignores the hangup from its start on can't be interrupted by it, and a test under nohup would pass that on.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
 	build(t)
 	tests := []struct {
 		at     string
