@@ -14,8 +14,11 @@ const (
 	// progressInterval is the least time between two progress signals of a job.
 	progressInterval = 250 * time.Millisecond
 	// publishInterval is the least time between two looks at the backend that nobody
-	// waits for; a look that took long is followed by ten times as long a rest.
-	publishInterval = 20 * time.Millisecond
+	// waits for.
+	publishInterval = 3 * time.Millisecond
+	// rootsInterval is the same for its list of roots, which is the dearest; a list that
+	// took long is followed by ten times as long a rest.
+	rootsInterval = 20 * time.Millisecond
 )
 
 // publisher keeps the tree that is on the bus in step with the backend.
@@ -159,35 +162,44 @@ func (p *publisher) paceJob(job *Job, now time.Time) time.Time {
 	return last
 }
 
-// run flushes whenever something changed, until ctx ends.
+// run flushes whenever something changed, until ctx ends. Listing roots can take long: it rests ten times as long as it
+// took, and keeps nothing else from being told meanwhile, the end of a job above all.
 func (p *publisher) run(ctx context.Context) {
 	rest := time.NewTimer(0) // the first look needs no word
 	defer rest.Stop()
+	var rootsDue time.Time
 	for {
 		select {
 		case <-rest.C:
 		case <-ctx.Done():
 			return
 		}
-		began := time.Now()
-		p.flush(ctx, EverythingChanged)
-		rest.Reset(max(publishInterval, 10*time.Since(began)))
-		if !p.await(ctx) {
+		p.flush(ctx, EverythingChanged&^RootsChanged)
+		if began := time.Now(); !began.Before(rootsDue) {
+			p.flush(ctx, RootsChanged)
+			rootsDue = time.Now().Add(max(rootsInterval, 10*time.Since(began)))
+		}
+		rest.Reset(publishInterval)
+		if !p.await(ctx, rootsDue) {
 			return
 		}
 	}
 }
 
-// await waits for a change, or until progress that was held back is due.
-func (p *publisher) await(ctx context.Context) bool {
-	var due <-chan time.Time
+// await waits for a change, or until progress or roots that were held back are due.
+func (p *publisher) await(ctx context.Context, rootsDue time.Time) bool {
 	p.mu.Lock()
-	if !p.due.IsZero() {
-		timer := time.NewTimer(time.Until(p.due))
+	next := p.due
+	p.mu.Unlock()
+	if roots := p.dirty.Load()&uint32(RootsChanged) != 0; roots && (next.IsZero() || rootsDue.Before(next)) {
+		next = rootsDue
+	}
+	var due <-chan time.Time
+	if !next.IsZero() {
+		timer := time.NewTimer(time.Until(next))
 		defer timer.Stop()
 		due = timer.C
 	}
-	p.mu.Unlock()
 	select {
 	case <-ctx.Done():
 		return false
