@@ -56,25 +56,22 @@ func (fs *Filesystem) Uncleaned() ([]SubvolumeID, error) {
 // ExclusiveBytes estimates what deleting a subvolume would free: the data that was written in it since it was made. It
 // needs no quotas; data that was shared with other subvolumes later is counted all the same, nested ones are not.
 func (fs *Filesystem) ExclusiveBytes(id SubvolumeID) (uint64, error) {
-	t := &tree{byID: map[SubvolumeID]Subvolume{}}
-	rootItem := searchKey{
-		TreeID: rootTreeID, MinObjectid: uint64(id), MaxObjectid: uint64(id), MinType: keyRootItem, MaxType: keyRootItem,
-	}
-	if err := search(fs.top, rootItem, t.add); err != nil {
+	subvolume, _, err := fs.one(id, keyRootItem)
+	if err != nil {
 		return 0, err
 	}
 	var total uint64
 	// min_transid leaves out, leaf by leaf, what was not touched since. The making of a snapshot flushes its source into
 	// the same transaction and then commits it: what is the snapshot's own is newer.
-	since := t.byID[id].CreatedIn
-	if t.byID[id].ParentUUID != "" {
+	since := subvolume.CreatedIn
+	if subvolume.ParentUUID != "" {
 		since++
 	}
 	key := searchKey{
 		TreeID: uint64(id), MinObjectid: firstFreeID, MaxObjectid: lastFreeID,
 		MinType: keyExtentData, MaxType: keyExtentData, MinTransid: since,
 	}
-	err := search(fs.top, key, func(i item) error {
+	err = search(fs.top, key, func(i item) error {
 		transid, size, err := decodeExtent(i.data)
 		if transid >= since {
 			total += size

@@ -29,7 +29,7 @@ func FuzzDecodeItems(f *testing.F) {
 	f.Add(searchAnswer(item{7, 256, 1, keyExtentData, make([]byte, 53)})[:40], uint32(9))
 	everything := searchKey{MaxObjectid: ^uint64(0), MaxOffset: ^uint64(0), MaxType: ^uint32(0)}
 	f.Fuzz(func(t *testing.T, buf []byte, count uint32) {
-		tree := &tree{byID: map[SubvolumeID]Subvolume{}, children: map[SubvolumeID][]SubvolumeID{}}
+		tree := newTree()
 		_, _, err := decodeItems(buf, count%1024, everything, func(i item) error {
 			_ = decodeXattrs(i.data, func(name, value string) {
 				if len(name)+len(value) > len(i.data) {

@@ -162,15 +162,10 @@ func (fs *Filesystem) openRoot(l Layout, id SubvolumeID) (*os.File, error) {
 
 // backref asks where one subvolume stands. Errors: ErrNoSuchRoot when it stands nowhere.
 func (fs *Filesystem) backref(id SubvolumeID) (Subvolume, error) {
-	t := &tree{byID: map[SubvolumeID]Subvolume{}}
-	key := searchKey{
-		TreeID: rootTreeID, MinObjectid: uint64(id), MaxObjectid: uint64(id),
-		MinType: keyRootBackref, MaxType: keyRootBackref,
+	s, found, err := fs.one(id, keyRootBackref)
+	if err != nil {
+		return Subvolume{}, err
 	}
-	if err := search(fs.top, key, t.add); err != nil {
-		return Subvolume{}, fmt.Errorf("find subvolume %d: %w", id, err)
-	}
-	s, found := t.byID[id]
 	if !found {
 		return Subvolume{}, fmt.Errorf("%w: subvolume %d", ErrNoSuchRoot, id)
 	}

@@ -74,10 +74,27 @@ type tree struct {
 	children map[SubvolumeID][]SubvolumeID // in ascending order
 }
 
+func newTree() *tree {
+	return &tree{byID: map[SubvolumeID]Subvolume{}, children: map[SubvolumeID][]SubvolumeID{}}
+}
+
+// one reads what the items of one type say of one subvolume; false when there is none.
+func (fs *Filesystem) one(id SubvolumeID, itemType uint32) (Subvolume, bool, error) {
+	t := newTree()
+	key := searchKey{
+		TreeID: rootTreeID, MinObjectid: uint64(id), MaxObjectid: uint64(id), MinType: itemType, MaxType: itemType,
+	}
+	if err := search(fs.top, key, t.add); err != nil {
+		return Subvolume{}, false, fmt.Errorf("find subvolume %d: %w", id, err)
+	}
+	s, found := t.byID[id]
+	return s, found, nil
+}
+
 // subvolumes reads all subvolumes in one search of the tree of tree roots: their items and the references back to where
 // they stand. A subvolume that is being deleted has no reference left and is not in the result.
 func (fs *Filesystem) subvolumes() (*tree, error) {
-	t := &tree{byID: map[SubvolumeID]Subvolume{}, children: map[SubvolumeID][]SubvolumeID{}}
+	t := newTree()
 	key := searchKey{
 		TreeID: rootTreeID, MinObjectid: firstFreeID, MaxObjectid: lastFreeID,
 		MinType: keyRootItem, MaxType: keyRootBackref,

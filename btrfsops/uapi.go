@@ -23,12 +23,11 @@ const (
 
 // Object ids, key types and flags.
 const (
-	rootTreeID        = 1            // BTRFS_ROOT_TREE_OBJECTID
-	rootTreeDirID     = 6            // BTRFS_ROOT_TREE_DIR_OBJECTID
-	firstFreeID       = 256          // BTRFS_FIRST_FREE_OBJECTID: also the inode number of a subvolume's directory
-	lastFreeID        = ^uint64(255) // BTRFS_LAST_FREE_OBJECTID
-	orphanObjectID    = ^uint64(4)   // BTRFS_ORPHAN_OBJECTID
-	emptySubvolumeIno = 2            // BTRFS_EMPTY_SUBVOL_DIR_OBJECTID: where a snapshot left a nested subvolume out
+	rootTreeID     = 1            // BTRFS_ROOT_TREE_OBJECTID
+	rootTreeDirID  = 6            // BTRFS_ROOT_TREE_DIR_OBJECTID
+	firstFreeID    = 256          // BTRFS_FIRST_FREE_OBJECTID: also the inode number of a subvolume's directory
+	lastFreeID     = ^uint64(255) // BTRFS_LAST_FREE_OBJECTID
+	orphanObjectID = ^uint64(4)   // BTRFS_ORPHAN_OBJECTID
 
 	keyXattrItem   = 24  // BTRFS_XATTR_ITEM_KEY
 	keyOrphanItem  = 48  // BTRFS_ORPHAN_ITEM_KEY
@@ -37,7 +36,6 @@ const (
 	keyRootItem    = 132 // BTRFS_ROOT_ITEM_KEY
 	keyRootBackref = 144 // BTRFS_ROOT_BACKREF_KEY
 
-	subvolReadOnly   = 1 << 1 // BTRFS_SUBVOL_RDONLY, of SNAP_CREATE_V2
 	subvolSpecByID   = 1 << 4 // BTRFS_SUBVOL_SPEC_BY_ID, of SNAP_DESTROY_V2
 	rootFlagReadOnly = 1 << 0 // BTRFS_ROOT_SUBVOL_RDONLY, of a root item
 
