@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"time"
 
 	godbus "github.com/godbus/dbus/v5"
 )
@@ -21,7 +22,8 @@ const systemBusAddress = "unix:path=/var/run/dbus/system_bus_socket"
 
 // Dial connects to the system bus, or to DBUS_SYSTEM_BUS_ADDRESS when that is set.
 // The connection never negotiates the passing of file descriptors, and answers no
-// calls. When ctx ends the connection is closed.
+// calls. When ctx ends the connection is closed. A bus that does not answer within
+// 25 seconds is [ErrUnreachable].
 func Dial(ctx context.Context) (*Conn, error) { return DialAddress(ctx, "") }
 
 // DialAddress is [Dial] for the bus at address, a list of addresses of Unix sockets
@@ -58,14 +60,30 @@ func authenticate(ctx context.Context, t *transport) (*Conn, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("greet bus: %w: %w", ErrUnreachable, err), t.Close())
 	}
-	err = conn.Auth(nil)
-	if err == nil {
-		err = conn.Hello()
-	}
-	if err != nil {
+	if err := greet(conn, t); err != nil {
 		return nil, errors.Join(fmt.Errorf("greet bus: %w: %w", ErrUnreachable, err), conn.Close())
 	}
 	return conn, nil
+}
+
+// answerTime is how long a bus may take to answer: as long as libdbus and sd-bus wait for an answer of anybody. Where
+// systemd listens for a bus that hangs, the connection is made and nothing ever comes.
+const answerTime = 25 * time.Second
+
+// errNoAnswer is about a bus that does not answer in answerTime.
+var errNoAnswer = fmt.Errorf("no answer within %s", answerTime)
+
+// greet says who we are. A bus that does not answer in time is hung up on.
+func greet(conn *Conn, t *transport) error {
+	limit := time.AfterFunc(answerTime, func() { _ = t.Close() })
+	err := conn.Auth(nil)
+	if err == nil {
+		err = conn.Hello()
+	}
+	if !limit.Stop() {
+		return errNoAnswer
+	}
+	return err
 }
 
 // dialSocket tries the addresses of a list in their order.

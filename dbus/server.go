@@ -118,8 +118,13 @@ func (s *Server) connect(work context.Context) error {
 // own takes the name, which nobody else may have.
 func (s *Server) own(ctx context.Context) error {
 	var reply uint32
-	err := s.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.RequestName", 0,
+	limited, cancel := context.WithTimeoutCause(ctx, answerTime, errNoAnswer)
+	defer cancel()
+	err := s.conn.BusObject().CallWithContext(limited, "org.freedesktop.DBus.RequestName", 0,
 		BusName, uint32(godbus.NameFlagDoNotQueue)).Store(&reply)
+	if cause := context.Cause(limited); err != nil && cause != nil {
+		return fmt.Errorf("own %s: %w: %w", BusName, ErrUnreachable, cause)
+	}
 	if err != nil {
 		return fmt.Errorf("own %s: %w", BusName, received(err))
 	}
