@@ -39,13 +39,11 @@ type Engine struct {
 	journal journal
 	idle    sync.WaitGroup // jobs that run
 
-	mu       sync.Mutex
-	released *sync.Cond // a claim was released
-	jobs     map[uint64]*job
-	writers  map[string]*job
-	claimed  map[string]bool
-	next     uint64
-	stopping bool
+	mu        sync.Mutex
+	resources resources
+	jobs      map[uint64]*job
+	next      uint64
+	stopping  bool
 }
 
 // job is a Job with what makes it run. Everything but done is guarded by Engine.mu.
@@ -82,21 +80,9 @@ func New(opts Options) *Engine {
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
 	}
-	e := &Engine{
-		opts: opts, journal: journal{opts.Journal, opts.Log},
-		jobs: map[uint64]*job{}, writers: map[string]*job{}, claimed: map[string]bool{},
-	}
-	e.released = sync.NewCond(&e.mu)
-	var interrupted []Job
-	e.next, interrupted = e.journal.load()
-	for _, i := range interrupted {
-		e.opts.Log.Warn("job was interrupted", zap.Uint64("job", i.ID), zap.String("operation", i.Operation))
-		j := &job{Job: i, cancel: func() {}, done: make(chan struct{})}
-		close(j.done)
-		e.jobs[i.ID] = j
-		e.journal.end(i.ID)
-		time.AfterFunc(opts.Keep, func() { e.forget(i.ID) })
-	}
+	e := &Engine{opts: opts, journal: journal{opts.Journal, opts.Log}, jobs: map[uint64]*job{}}
+	e.resources = newResources(&e.mu)
+	e.tellInterrupted()
 	return e
 }
 
@@ -122,10 +108,8 @@ func (e *Engine) add(r Request, cancel context.CancelFunc) (*job, error) {
 	if e.stopping {
 		return nil, ErrStopping
 	}
-	for _, resource := range r.Writes {
-		if w := e.writers[resource]; w != nil {
-			return nil, &BusyError{Job: w.ID, Operation: w.Operation}
-		}
+	if err := e.resources.busy(r.Writes...); err != nil {
+		return nil, err
 	}
 	active, own := 0, 0
 	for _, j := range e.jobs {
@@ -149,9 +133,7 @@ func (e *Engine) add(r Request, cancel context.CancelFunc) (*job, error) {
 	}
 	e.next++
 	e.jobs[j.ID] = j
-	for _, resource := range r.Writes {
-		e.writers[resource] = j
-	}
+	e.resources.take(j)
 	e.idle.Add(1)
 	return j, nil
 }
@@ -160,18 +142,11 @@ func (e *Engine) add(r Request, cancel context.CancelFunc) (*job, error) {
 func (e *Engine) run(ctx context.Context, j *job, work func(context.Context, *Progress) error) {
 	defer e.idle.Done()
 	defer j.cancel()
-	e.awaitClaims(j)
-	e.change(j, func(j *Job) { j.State = Running })
+	e.change(j, func(shown *Job) {
+		e.resources.awaitClaims(j)
+		shown.State = Running
+	})
 	e.end(j, e.guarded(ctx, j, work))
-}
-
-// awaitClaims waits until nobody claims what a job writes to. New claims are refused since the job is there.
-func (e *Engine) awaitClaims(j *job) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for slices.ContainsFunc(j.Writes, func(resource string) bool { return e.claimed[resource] }) {
-		e.released.Wait()
-	}
 }
 
 // Claim takes a resource for a change that takes no longer than a blink. It waits for other claims, not for a job. Errors:
@@ -179,24 +154,14 @@ func (e *Engine) awaitClaims(j *job) {
 func (e *Engine) Claim(resource string) (release func(), err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for {
-		if w := e.writers[resource]; w != nil {
-			return nil, &BusyError{Job: w.ID, Operation: w.Operation}
-		}
-		if !e.claimed[resource] {
-			break
-		}
-		e.released.Wait()
+	if err := e.resources.claim(resource); err != nil {
+		return nil, err
 	}
-	e.claimed[resource] = true
-	return func() { e.release(resource) }, nil
-}
-
-func (e *Engine) release(resource string) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	delete(e.claimed, resource)
-	e.released.Broadcast()
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		e.resources.release(resource)
+	}, nil
 }
 
 // guarded turns a panic into an error.
@@ -219,9 +184,7 @@ func (e *Engine) end(j *job, err error) {
 	if j.Result == Succeeded && j.ProgressValid {
 		j.Progress = 1
 	}
-	for _, resource := range j.Writes {
-		delete(e.writers, resource)
-	}
+	e.resources.free(j)
 	result := j.Result
 	e.forgetBeyond(e.opts.Remembered)
 	e.mu.Unlock()
@@ -229,34 +192,9 @@ func (e *Engine) end(j *job, err error) {
 	e.opts.Log.Info("job ended", zap.Uint64("job", j.ID), zap.String("operation", j.Operation),
 		zap.String("result", string(result)), zap.Error(err))
 	e.journal.end(j.ID)
-	time.AfterFunc(e.opts.Keep, func() { e.forget(j.ID) })
+	e.forgetLater(j.ID)
 	e.opts.Changed()
 	close(j.done)
-}
-
-// forget removes an ended job.
-func (e *Engine) forget(id uint64) {
-	e.mu.Lock()
-	delete(e.jobs, id)
-	e.mu.Unlock()
-	e.opts.Changed()
-}
-
-// forgetBeyond drops the oldest ended jobs when there are more than limit.
-func (e *Engine) forgetBeyond(limit int) {
-	if len(e.jobs) <= limit {
-		return
-	}
-	var ended []uint64
-	for id, j := range e.jobs {
-		if j.State == Done {
-			ended = append(ended, id)
-		}
-	}
-	slices.Sort(ended)
-	for _, id := range ended[:max(0, len(ended)-limit)] {
-		delete(e.jobs, id)
-	}
 }
 
 // change alters what a job shows, and tells.
