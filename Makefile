@@ -14,6 +14,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 
 GOLANGCI_LINT_VERSION := v2.15.0
 GOVULNCHECK_VERSION   := v1.9.0
+NFPM_VERSION          := v2.45.0
 
 commands := impermanence impermanenced impermanence-initrd
 scripts  := .ci/run test/install-packages $(wildcard test/*.sh) $(shell grep -rlE '^\#!/(usr/)?bin/(env )?(ba)?sh' systemd-units)
@@ -73,6 +74,10 @@ bin/tools/golangci-lint-%:
 bin/tools/govulncheck-%:
 	GOBIN=$(CURDIR)/bin/tools go install golang.org/x/vuln/cmd/govulncheck@$*
 	mv bin/tools/govulncheck $@
+
+bin/tools/nfpm-%:
+	GOBIN=$(CURDIR)/bin/tools go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$*
+	mv bin/tools/nfpm $@
 
 # What goes where: mode, file, folder. A file that another part of the tree brings along is found by its pattern.
 units    := systemd-units
@@ -135,6 +140,12 @@ uninstall: ## Take out of $(DESTDIR)$(PREFIX) what install puts there
 	@while read -r mode file folder; do \
 		[ -z "$$mode" ] || rm -f '$(DESTDIR)$(PREFIX)'/"$$folder/$${file##*/}"; \
 	done <<<"$$payload"
+
+.PHONY: packages
+packages: build $(completions) bin/tools/nfpm-$(NFPM_VERSION) ## .deb, .rpm and .pkg.tar.zst of what install puts there, in bin/packages/
+	rm -rf bin/packages
+	@$(MAKE) --no-print-directory install DESTDIR=bin/packages/root PREFIX=/usr
+	$(units)/packages/build bin/tools/nfpm-$(NFPM_VERSION) bin/packages/root bin/packages '$(VERSION)'
 
 .PHONY: clean
 clean: ## Remove bin/
