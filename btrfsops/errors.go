@@ -16,6 +16,7 @@ var (
 	ErrNoTemplate     = errors.New("there is no template subvolume")
 	ErrNoSuchRoot     = errors.New("no such old root")
 	ErrRootMounted    = errors.New("the root is mounted")
+	ErrOtherRoot      = errors.New("this boot mounts another subvolume than the root")
 	ErrPersistentRoot = errors.New("a persistent volume lies inside the root")
 	ErrProtected      = errors.New("protected")
 	ErrNoSpace        = errors.New("no space left on the file system")

@@ -83,6 +83,14 @@ func (k *kernel) destroySubvolume(top *os.File, id SubvolumeID) error {
 	}))
 }
 
+// setDefault makes a subvolume the one that a mount without subvol= gives. top is a descriptor of the top level.
+func (k *kernel) setDefault(top *os.File, id SubvolumeID) error {
+	arg := uint64(id)
+	return wrap("set the default subvolume to", fmt.Sprint(id), k.do("set default", func() error {
+		return ioctl(int(top.Fd()), iocDefaultSubvol, unsafe.Pointer(&arg))
+	}))
+}
+
 // setReadOnly sets or clears the read-only flag of the subvolume that dir is open on. The kernel commits by itself.
 func (k *kernel) setReadOnly(dir *os.File, readOnly bool) error {
 	fs, err := btrfs.Open(procPath(dir), true)

@@ -139,7 +139,8 @@ func addMounted(table *os.File, devices map[uint64]bool, ids map[SubvolumeID]boo
 	return nil
 }
 
-// mountedID reads subvolid= of a mount's options.
+// mountedID reads subvolid= of the options that a mount table shows. The first counts: the name of the subvolume comes
+// after it, and may have ",subvolid=" in it.
 func mountedID(options string) (SubvolumeID, bool) {
 	for option := range strings.SplitSeq(options, ",") {
 		if value, found := strings.CutPrefix(option, "subvolid="); found {

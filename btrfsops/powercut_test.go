@@ -1,7 +1,6 @@
 package btrfsops
 
 import (
-	"context"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -39,101 +38,6 @@ func TestPowerCuts(t *testing.T) {
 		}
 	})
 	t.Logf("%d cut points, all booted and checked", total.Load())
-}
-
-// scenario is an operation that power cuts interrupt.
-type scenario struct {
-	name    string
-	layouts []Layout
-	prepare func(t *testing.T, f *fixture)
-	work    func(fs *Filesystem) error
-	doomed  []string // markers that the work deletes: they may be gone
-}
-
-// markers are the contents of the files that tell roots apart. Every one that is not doomed must stay.
-func (s scenario) markers() []string {
-	all := []string{"former", "older", "oldest", "home"}
-	return slices.DeleteFunc(all, func(m string) bool { return slices.Contains(s.doomed, m) })
-}
-
-var (
-	templateLayout = Layout{Root: "root", OldRoots: "old_roots", Template: "template"}
-	homeLayout     = Layout{Root: "home", OldRoots: "old_homes"}
-)
-
-// workBoot is the boot during which the work is done.
-const workBoot = "boot-work"
-
-func scenarios() []scenario {
-	rollOver := func(layouts ...Layout) func(fs *Filesystem) error {
-		return func(fs *Filesystem) error {
-			for _, l := range layouts {
-				if _, err := fs.Rollover(context.Background(), RolloverOptions{Layout: l, BootID: workBoot, Now: now}); err != nil {
-					return err
-				}
-			}
-			return nil
-		}
-	}
-	stopAfter := func(call string, n int, l Layout) func(t *testing.T, f *fixture) {
-		return func(t *testing.T, f *fixture) { t.Helper(); f.interrupt(t, l, call, n) }
-	}
-	nothing := func(*testing.T, *fixture) {}
-	remove := func(count int) func(fs *Filesystem) error {
-		return func(fs *Filesystem) error { return removeOldest(fs, count) }
-	}
-	one := []Layout{layout}
-	return []scenario{
-		{"rollover to an empty root", one, nothing, rollOver(layout), nil},
-		{"rollover from a template", []Layout{templateLayout}, nothing, rollOver(templateLayout), nil},
-		{"rollover after one that made only the subvolume", one, stopAfter("create subvolume", 1, layout), rollOver(layout), nil},
-		{"rollover after one that stopped before the exchange", []Layout{templateLayout}, stopAfter("set attribute", 3, templateLayout), rollOver(templateLayout), nil},
-		{"rollover after one that stopped after the exchange", one, stopAfter("rename", 1, layout), rollOver(layout), nil},
-		{"rollover of two mount points", []Layout{layout, homeLayout}, nothing, rollOver(layout, homeLayout), nil},
-		{"snapshot", one, nothing, func(fs *Filesystem) error {
-			_, err := fs.Snapshot(context.Background(), layout, SnapshotOptions{Label: "label", BootID: workBoot, Now: now})
-			return err
-		}, nil},
-		{"delete one with nested subvolumes", one, nothing, remove(1), []string{"oldest"}},
-		{"prune two", one, nothing, remove(2), []string{"oldest", "older"}},
-	}
-}
-
-// removeOldest deletes the oldest roots.
-func removeOldest(fs *Filesystem, count int) error {
-	roots, err := fs.ListRoots(layout)
-	if err != nil {
-		return err
-	}
-	var ids []SubvolumeID
-	for _, root := range roots[:count] {
-		ids = append(ids, root.ID)
-	}
-	report, err := fs.Delete(context.Background(), Guards{Layout: layout}, ids, nil)
-	if err == nil && len(report.Failed) > 0 {
-		err = report.Failed[0].Err
-	}
-	return err
-}
-
-// interrupt begins a rollover and stops it with an error after the n-th call of a kind, as if the process had been killed.
-func (f *fixture) interrupt(t *testing.T, l Layout, call string, n int) {
-	t.Helper()
-	stop := fmt.Errorf("stopped after %s", call)
-	f.kernel.step = func(c string, done bool) error {
-		if c != call || !done {
-			return nil
-		}
-		if n--; n > 0 {
-			return nil
-		}
-		f.kernel.step = func(string, bool) error { return stop }
-		return stop
-	}
-	if _, err := f.tryBoot(8, RolloverOptions{Layout: l}); err == nil {
-		t.Fatalf("nothing stopped after %s", call)
-	}
-	f.kernel.step = nil
 }
 
 // run records the work and tries every cut; it returns how many there were.
@@ -220,6 +124,7 @@ func (s scenario) boot(t *testing.T, image string) {
 			t.Errorf("there is no bootable %s", l.Root)
 		}
 	}
+	fallback := f.bootableByDefault(t)
 	for _, l := range s.layouts {
 		f.boot(t, 9, RolloverOptions{Layout: l})
 		f.lacks(t, l.Root+stagedSuffix)
@@ -228,6 +133,9 @@ func (s scenario) boot(t *testing.T, image string) {
 	f.has(t, "persist/of", "persist")
 	f.has(t, "nix/of", "nix")
 	f.has(t, "template/of", "template")
+	if now, err := f.defaultSubvolume(); err != nil || fallback && now != f.id(t, "root") {
+		t.Errorf("the default subvolume is %d (%v), the root %d", now, err, f.id(t, "root"))
+	}
 	f.finishDeletions(t)
 	found := f.findMarkers(t)
 	for _, m := range s.markers() {
@@ -242,6 +150,31 @@ func (s scenario) boot(t *testing.T, image string) {
 	if out, err := exec.Command("btrfs", "check", "--readonly", image).CombinedOutput(); err != nil {
 		t.Errorf("btrfs check: %v\n%s", err, out)
 	}
+}
+
+// bootableByDefault says whether a mount without subvol= is to boot. What it boots must be the root, or that which the
+// fresh root was exchanged with.
+func (f *fixture) bootableByDefault(t *testing.T) bool {
+	t.Helper()
+	fallback, err := f.defaultSubvolume()
+	must(t, err)
+	root, _ := f.lookup("root")
+	staged, _ := f.lookup("root.next")
+	a, err := f.attributesOf(root)
+	must(t, err)
+	replaced, _ := a.replaces()
+	switch fallback {
+	case TopLevelID:
+		return false
+	case root:
+	case staged:
+		if staged != replaced {
+			t.Errorf("the default subvolume is %d, a staged root", fallback)
+		}
+	default:
+		t.Errorf("the default subvolume is %d, the root %d", fallback, root)
+	}
+	return true
 }
 
 // isDone fails the test unless the work took effect on the image.
@@ -261,6 +194,9 @@ func (s scenario) isDone(t *testing.T, image string) {
 	}
 	if !strings.HasPrefix(s.name, "rollover") {
 		return
+	}
+	if fallback, err := f.defaultSubvolume(); err != nil || fallback != TopLevelID && fallback != f.id(t, "root") {
+		t.Errorf("the default subvolume is %d (%v), the root %d", fallback, err, f.id(t, "root"))
 	}
 	for _, l := range s.layouts {
 		a, err := f.attributesOf(f.id(t, l.Root))

@@ -22,6 +22,11 @@ func (r *rollover) recover() (string, error) {
 	case err != nil:
 		return "", err
 	}
+	if r.former != nil {
+		if err := r.follow(r.former.ID); err != nil {
+			return "", err
+		}
+	}
 	kind := judge(r.former, info, a)
 	where, err := r.putAway(kind, r.rolledOverAt(info))
 	if err != nil {

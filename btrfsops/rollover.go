@@ -19,6 +19,7 @@ type RolloverOptions struct {
 	Now        time.Time // the clock, however wrong it may be
 	From       string    // name of an old root to boot a writable copy of; "": a fresh root
 	Persistent []string  // paths in the root that hold what must survive; a subvolume there is refused
+	Mount      RootMount // how this boot will mount the root
 }
 
 // RolloverReport is what a rollover did.
@@ -40,14 +41,15 @@ type RolloverReport struct {
 //  2. The fresh root is made at root.next, marked as staged and with the id it is to replace: root untouched; step 1 of
 //     the next boot puts it away, as discarded.
 //  3. root and root.next are exchanged, atomically: the fresh root boots; the former one is at root.next, and step 1 of
-//     the next boot completes 4 and 5, since the root says that it replaces just that id.
+//     the next boot completes 4 and 5, since the root says that it replaces just that id. Where the root is the default
+//     subvolume, that is made to follow: between the two the former root boots, from root.next.
 //  4. The fresh root's mark as staged goes, the former one is marked with its time and kind: as after 3.
 //  5. It is moved into old_roots.
 //  6. One commit makes it all durable before the boot goes on.
 //
 // An error before step 3 leaves the former root in place. One after it comes with a report whose Fresh is set: the root is
 // fresh, and the next boot does the rest. Errors: ErrNoSpace, ErrReadOnly, ErrBusy, ErrNotSubvolume, ErrRootMounted,
-// ErrPersistentRoot, ErrNoTemplate, ErrNoSuchRoot, ErrInvalidName.
+// ErrOtherRoot, ErrPersistentRoot, ErrNoTemplate, ErrNoSuchRoot, ErrInvalidName.
 func (fs *Filesystem) Rollover(ctx context.Context, o RolloverOptions) (report RolloverReport, err error) {
 	start := time.Now()
 	defer func() { report.Duration = time.Since(start) }()
@@ -85,6 +87,9 @@ type rollover struct {
 	parent       *os.File // the directory that holds root and root.next
 	name, staged string
 	former       *former // nil when there is no root
+
+	fallback       SubvolumeID // the default subvolume
+	defaultFollows bool        // it is the root, or was before an interrupted rollover
 }
 
 // former is the root that a rollover found.
@@ -128,7 +133,7 @@ func (r *rollover) run(ctx context.Context, report *RolloverReport) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := r.swap(); err != nil { // step 3
+	if err := r.swap(fresh); err != nil { // step 3
 		return err
 	}
 	report.Fresh = fresh
@@ -141,17 +146,16 @@ func (r *rollover) run(ctx context.Context, report *RolloverReport) error {
 	return errors.Join(err, r.kernel.commit(r.parent)) // step 6
 }
 
-// inspect looks at the root, if there is one.
+// inspect looks at the root, if there is one, and at the default subvolume.
 func (r *rollover) inspect() error {
 	info, attributes, err := r.describe(r.name)
-	if errors.Is(err, iofs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	switch {
+	case err == nil:
+		r.former = &former{info, attributes}
+	case !errors.Is(err, iofs.ErrNotExist):
 		return err
 	}
-	r.former = &former{info, attributes}
-	return nil
+	return r.findDefault()
 }
 
 // describe reads a subvolume in the root's directory.
@@ -176,6 +180,9 @@ func (r *rollover) refuse() error {
 		return err
 	}
 	_ = dir.Close()
+	if err := r.checkMount(); err != nil {
+		return err
+	}
 	if r.former == nil {
 		return nil
 	}
@@ -263,13 +270,21 @@ func (r *rollover) unmark() error {
 	return r.kernel.removeAttribute(f, attrStaged)
 }
 
-// swap puts the staged root in the root's place: exchanged with the former root, or moved where there is none.
-func (r *rollover) swap() error {
+// swap puts the staged root in the root's place: exchanged with the former root, or moved where there is none. When the
+// default subvolume can't follow, all is as before.
+func (r *rollover) swap(fresh SubvolumeID) error {
 	flags := uint(unix.RENAME_EXCHANGE)
 	if r.former == nil {
 		flags = unix.RENAME_NOREPLACE
 	}
-	return r.kernel.rename(r.parent, r.staged, r.parent, r.name, flags)
+	if err := r.kernel.rename(r.parent, r.staged, r.parent, r.name, flags); err != nil {
+		return err
+	}
+	err := r.follow(fresh)
+	if err == nil {
+		return nil
+	}
+	return errors.Join(err, r.kernel.rename(r.parent, r.name, r.parent, r.staged, flags))
 }
 
 // rolledOverAt is the time of the rollover: now, but never before the root was last changed. So machines whose clock

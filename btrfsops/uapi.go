@@ -17,6 +17,7 @@ const (
 	iocSync          = iocMagic | 8                                  // BTRFS_IOC_SYNC
 	iocSnapCreateV2  = iocWrite | 4096<<16 | iocMagic | 23           // BTRFS_IOC_SNAP_CREATE_V2
 	iocSubvolCreate  = iocWrite | 4096<<16 | iocMagic | 24           // BTRFS_IOC_SUBVOL_CREATE_V2
+	iocDefaultSubvol = iocWrite | 8<<16 | iocMagic | 19              // BTRFS_IOC_DEFAULT_SUBVOL
 	iocGetSubvolInfo = iocRead | 504<<16 | iocMagic | 60             // BTRFS_IOC_GET_SUBVOL_INFO
 	iocSnapDestroyV2 = iocWrite | 4096<<16 | iocMagic | 63           // BTRFS_IOC_SNAP_DESTROY_V2
 )

@@ -22,6 +22,7 @@ func TestUAPI(t *testing.T) {
 		{"BTRFS_IOC_SYNC", iocSync},
 		{"BTRFS_IOC_SNAP_CREATE_V2", iocSnapCreateV2},
 		{"BTRFS_IOC_SUBVOL_CREATE_V2", iocSubvolCreate},
+		{"BTRFS_IOC_DEFAULT_SUBVOL", iocDefaultSubvol},
 		{"BTRFS_IOC_GET_SUBVOL_INFO", iocGetSubvolInfo},
 		{"BTRFS_IOC_SNAP_DESTROY_V2", iocSnapDestroyV2},
 		{"BTRFS_ROOT_TREE_OBJECTID", rootTreeID},

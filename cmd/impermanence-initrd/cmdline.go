@@ -8,6 +8,7 @@ type cmdline struct {
 	off, keep bool   // impermanence=off, impermanence=keep
 	oldRoot   string // impermanence.root=
 	root      string // root=
+	rootflags string // rootflags=
 	resume    string // resume=
 	noResume  bool   // noresume
 }
@@ -24,6 +25,8 @@ func parseCmdline(line string) cmdline {
 			c.oldRoot = value
 		case "root":
 			c.root = value
+		case "rootflags":
+			c.rootflags = value
 		case "resume":
 			c.resume = value
 		case "noresume":

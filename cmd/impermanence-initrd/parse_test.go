@@ -21,6 +21,7 @@ func TestParseCmdline(t *testing.T) {
 		"resume=/dev/sda2\tnoresume":       {resume: "/dev/sda2", noResume: true},
 		"root=/dev/a root=/dev/b":          {root: "/dev/b"},
 		`"root=LABEL=my root" ro`:          {root: "LABEL=my root"},
+		"rootflags=rw,subvol=@ ro":         {rootflags: "rw,subvol=@"},
 		"ximpermanence=off impermanence.x": {},
 	} {
 		if diff := cmp.Diff(want, parseCmdline(line), cmp.AllowUnexported(cmdline{})); diff != "" {
@@ -55,6 +56,52 @@ short btrfs
 `
 	if diff := cmp.Diff([]string{"root", "root/persist", "a b"}, fstabSubvolumes(fstab)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestFstabOptions(t *testing.T) {
+	const fstab = `UUID=1 / btrfs subvol=root 0 0
+UUID=1 /home/ btrfs noatime,subvol=a\040b 0 0
+UUID=1 /srv ext4 subvol=no 0 0
+`
+	for mountPoint, want := range map[string]string{"/home": "noatime,subvol=a b", "/": "subvol=root", "/srv": "", "/hom": ""} {
+		if got, found := fstabOptions(fstab, mountPoint); got != want || found != (want != "") {
+			t.Errorf("%s: %q, %v, want %q", mountPoint, got, found, want)
+		}
+	}
+}
+
+func TestMountUnitOptions(t *testing.T) {
+	const unit = `# made by a generator
+[Unit]
+Options=not,here
+[Mount]
+What=/dev/disk/by-uuid/1
+Options=rw
+  Options=subvol=50%%,noatime
+[Install]
+Options=nor=here
+`
+	if got := mountUnitOptions([]byte(unit)); got != "subvol=50%,noatime" {
+		t.Errorf("options %q", got)
+	}
+	if got := mountUnitOptions([]byte("[Mount]\nWhat=x\n")); got != "" {
+		t.Errorf("options %q", got)
+	}
+}
+
+func TestTheFirstUnitWins(t *testing.T) {
+	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
+	if got := findUnit(dirs, "sysroot.mount"); got != "" {
+		t.Errorf("found %q", got)
+	}
+	for _, dir := range dirs[1:] {
+		if err := os.WriteFile(filepath.Join(dir, "sysroot.mount"), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := findUnit(dirs, "sysroot.mount"); got != filepath.Join(dirs[1], "sysroot.mount") {
+		t.Errorf("found %q", got)
 	}
 }
 

@@ -62,6 +62,7 @@ type boot struct {
 	log    *logger
 	id     string
 	config *config.Config
+	fstab  string // of the root of "/", as it was before it is rolled over
 }
 
 // rollover returns a record for each ephemeral mount point, and whether a failure is to stop the boot.
@@ -141,6 +142,9 @@ func (b *boot) deviceOf(e config.Ephemeral) (string, error) {
 // onFilesystem keeps or rolls over, as the kernel command line (first) or the request on the file system says.
 func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e config.Ephemeral, record *btrfsops.BootRecord) error {
 	layout := btrfsops.Layout{Root: e.Subvolume, OldRoots: e.OldRoots, Template: e.Template}
+	if e.MountPoint == "/" { // the first
+		b.fstab = readFstab(fs, layout)
+	}
 	what, why, err := b.wanted(fs, layout, e)
 	if err != nil {
 		return err
@@ -153,7 +157,8 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 		return fs.SetNextBoot(layout, btrfsops.NextFresh)
 	}
 	options := btrfsops.RolloverOptions{
-		Layout: layout, BootID: b.id, Now: time.Now(), Persistent: b.persistentIn(fs, layout, e),
+		Layout: layout, BootID: b.id, Now: time.Now(), Persistent: b.persistentIn(layout, e),
+		Mount: b.rootMount(e, record.Device),
 	}
 	done := btrfsops.OutcomeFresh
 	if what != btrfsops.NextFresh {
@@ -186,14 +191,14 @@ func (b *boot) wanted(fs *btrfsops.Filesystem, layout btrfsops.Layout, e config.
 
 // persistentIn lists paths in a root that must not become part of an old root: where persistent volumes are or are mounted
 // from, and what is configured as ephemeral itself.
-func (b *boot) persistentIn(fs *btrfsops.Filesystem, layout btrfsops.Layout, e config.Ephemeral) []string {
+func (b *boot) persistentIn(layout btrfsops.Layout, e config.Ephemeral) []string {
 	var inside []string
 	for _, v := range b.config.Volumes {
 		if rel, ok := below(v.Path, e.MountPoint); ok {
 			inside = append(inside, rel)
 		}
 	}
-	elsewhere := fstabSubvolumes(readFstab(fs, layout))
+	elsewhere := fstabSubvolumes(b.fstab)
 	for _, other := range b.config.Ephemeral {
 		elsewhere = append(elsewhere, other.Subvolume, other.OldRoots)
 		if other.Template != "" {

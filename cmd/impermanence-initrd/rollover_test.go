@@ -62,7 +62,7 @@ func (m *machine) run(t *testing.T, cmdline string) (code int, log string, recor
 	t.Helper()
 	var b bytes.Buffer
 	code = run(context.Background(), []string{
-		"rollover", "--config", filepath.Join(m.dir, "config.toml"), "--cmdline", "root=" + m.device + " " + cmdline,
+		"rollover", "--config", filepath.Join(m.dir, "config.toml"), "--cmdline", "root=" + m.device + " rootflags=subvol=root " + cmdline,
 		"--run-dir", filepath.Join(m.dir, "run"),
 	}, newLogger(&b, false))
 	records, err := btrfsops.ReadBootRecords(filepath.Join(m.dir, "run", btrfsops.BootRecordName))

@@ -1,0 +1,115 @@
+package btrfsops
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+)
+
+// scenario is an operation that power cuts interrupt.
+type scenario struct {
+	name    string
+	layouts []Layout
+	prepare func(t *testing.T, f *fixture)
+	work    func(fs *Filesystem) error
+	doomed  []string // markers that the work deletes: they may be gone
+}
+
+// markers are the contents of the files that tell roots apart. Every one that is not doomed must stay.
+func (s scenario) markers() []string {
+	all := []string{"former", "older", "oldest", "home"}
+	return slices.DeleteFunc(all, func(m string) bool { return slices.Contains(s.doomed, m) })
+}
+
+var (
+	templateLayout = Layout{Root: "root", OldRoots: "old_roots", Template: "template"}
+	homeLayout     = Layout{Root: "home", OldRoots: "old_homes"}
+)
+
+// workBoot is the boot during which the work is done.
+const workBoot = "boot-work"
+
+func scenarios() []scenario {
+	rollOver := func(layouts ...Layout) func(fs *Filesystem) error {
+		return func(fs *Filesystem) error {
+			for _, l := range layouts {
+				if _, err := fs.Rollover(context.Background(), RolloverOptions{Layout: l, BootID: workBoot, Now: now}); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	stopAfter := func(call string, n int, l Layout) func(t *testing.T, f *fixture) {
+		return func(t *testing.T, f *fixture) { t.Helper(); f.interrupt(t, l, call, n) }
+	}
+	nothing := func(*testing.T, *fixture) {}
+	remove := func(count int) func(fs *Filesystem) error {
+		return func(fs *Filesystem) error { return removeOldest(fs, count) }
+	}
+	makeDefault := func(t *testing.T, f *fixture) { t.Helper(); f.makeDefault(t, "root") }
+	one, both := []Layout{layout}, []Layout{layout, homeLayout}
+	return []scenario{
+		{"rollover to an empty root", one, nothing, rollOver(layout), nil},
+		{"rollover from a template", []Layout{templateLayout}, nothing, rollOver(templateLayout), nil},
+		{"rollover after one that made only the subvolume", one, stopAfter("create subvolume", 1, layout), rollOver(layout), nil},
+		{"rollover after one that stopped before the exchange", []Layout{templateLayout}, stopAfter("set attribute", 3, templateLayout), rollOver(templateLayout), nil},
+		{"rollover after one that stopped after the exchange", one, stopAfter("rename", 1, layout), rollOver(layout), nil},
+		{"rollover of two mount points", both, nothing, rollOver(layout, homeLayout), nil},
+		{"rollover of two mount points, each after one that was stopped", both, func(t *testing.T, f *fixture) {
+			t.Helper()
+			f.interrupt(t, layout, "set attribute", 2)
+			f.interrupt(t, homeLayout, "rename", 1)
+		}, rollOver(layout, homeLayout), nil},
+		{"rollover of the default subvolume", one, makeDefault, rollOver(layout), nil},
+		{"rollover of the default subvolume after one that stopped before it followed", one, func(t *testing.T, f *fixture) {
+			t.Helper()
+			makeDefault(t, f)
+			f.interrupt(t, layout, "rename", 1)
+		}, rollOver(layout), nil},
+		{"snapshot", one, nothing, func(fs *Filesystem) error {
+			_, err := fs.Snapshot(context.Background(), layout, SnapshotOptions{Label: "label", BootID: workBoot, Now: now})
+			return err
+		}, nil},
+		{"delete one with nested subvolumes", one, nothing, remove(1), []string{"oldest"}},
+		{"prune two", one, nothing, remove(2), []string{"oldest", "older"}},
+	}
+}
+
+// removeOldest deletes the oldest roots.
+func removeOldest(fs *Filesystem, count int) error {
+	roots, err := fs.ListRoots(layout)
+	if err != nil {
+		return err
+	}
+	var ids []SubvolumeID
+	for _, root := range roots[:count] {
+		ids = append(ids, root.ID)
+	}
+	report, err := fs.Delete(context.Background(), Guards{Layout: layout}, ids, nil)
+	if err == nil && len(report.Failed) > 0 {
+		err = report.Failed[0].Err
+	}
+	return err
+}
+
+// interrupt begins a rollover and stops it with an error after the n-th call of a kind, as if the process had been killed.
+func (f *fixture) interrupt(t *testing.T, l Layout, call string, n int) {
+	t.Helper()
+	stop := fmt.Errorf("stopped after %s", call)
+	f.kernel.step = func(c string, done bool) error {
+		if c != call || !done {
+			return nil
+		}
+		if n--; n > 0 {
+			return nil
+		}
+		f.kernel.step = func(string, bool) error { return stop }
+		return stop
+	}
+	if _, err := f.tryBoot(8, RolloverOptions{Layout: l}); err == nil {
+		t.Fatalf("nothing stopped after %s", call)
+	}
+	f.kernel.step = nil
+}
