@@ -220,7 +220,7 @@ func (a *answering) authorize(ctx context.Context, d deed) (deed, error) {
 
 // checkJobs refuses one job more than a user may have.
 func (s *Server) checkJobs(m *method, caller Caller) error {
-	if m.out != "o" {
+	if !m.startsJob() {
 		return nil
 	}
 	active := 0

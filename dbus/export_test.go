@@ -1,6 +1,9 @@
 package dbus
 
-import "slices"
+import (
+	"context"
+	"slices"
+)
 
 // Sentinels are the errors of the table.
 func Sentinels() []error {
@@ -53,4 +56,24 @@ func Methods() []MethodSignature {
 		}
 	}
 	return all
+}
+
+// AddNumbers adds a method to a server that does not run yet: it streams what start's job produces.
+func (s *Server) AddNumbers(start func(context.Context, Caller, *Stream) (uint64, error)) {
+	s.faces.manager.methods = append(s.faces.manager.methods, method{
+		"Numbers", "t", "oay", actionPrune,
+		func(s *Server, _ *call) (deed, error) { return deed{do: s.streaming(start)}, nil },
+	})
+}
+
+// Numbers calls the method that AddNumbers added.
+func (c *Client) Numbers(ctx context.Context) (*Results[int], error) {
+	return startStream[int](ctx, c, "Numbers", noFlags)
+}
+
+// Streams is how many streams are open.
+func (s *Server) Streams() int {
+	s.streams.open.mu.Lock()
+	defer s.streams.open.mu.Unlock()
+	return s.streams.open.total
 }

@@ -34,6 +34,9 @@ type method struct {
 	plan   func(s *Server, c *call) (deed, error)
 }
 
+// startsJob tells whether the method replies with a job, alone or with a stream.
+func (m *method) startsJob() bool { return m.out == "o" || m.out == "oay" }
+
 // deed is a call that was understood and found valid: what to tell polkit, and what
 // to do when it agrees. Planning is done once before the question, so that nobody
 // types a password for nothing, and once after it, since that can take minutes.

@@ -17,7 +17,8 @@ const (
 
 // quota counts what is under way for each key.
 type quota[K comparable] struct {
-	perKey, all int // limits; all 0: none
+	what        string // what is counted, for people
+	perKey, all int    // limits; all 0: none
 
 	mu    sync.Mutex
 	total int
@@ -25,8 +26,8 @@ type quota[K comparable] struct {
 	idle  *sync.Cond
 }
 
-func newQuota[K comparable](perKey, all int) *quota[K] {
-	q := &quota[K]{perKey: perKey, all: all, used: map[K]int{}}
+func newQuota[K comparable](what string, perKey, all int) *quota[K] {
+	q := &quota[K]{what: what, perKey: perKey, all: all, used: map[K]int{}}
 	q.idle = sync.NewCond(&q.mu)
 	return q
 }
@@ -37,9 +38,9 @@ func (q *quota[K]) take(key K) error {
 	defer q.mu.Unlock()
 	switch {
 	case q.all > 0 && q.total >= q.all:
-		return fmt.Errorf("%w: %d calls are being answered", ErrLimitsExceeded, q.total)
+		return fmt.Errorf("%w: %d %s are under way", ErrLimitsExceeded, q.total, q.what)
 	case q.used[key] >= q.perKey:
-		return fmt.Errorf("%w: %d calls of yours are being answered", ErrLimitsExceeded, q.perKey)
+		return fmt.Errorf("%w: %d %s of yours are under way", ErrLimitsExceeded, q.perKey, q.what)
 	}
 	q.total++
 	q.used[key]++

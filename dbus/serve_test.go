@@ -3,6 +3,7 @@ package dbus_test
 import (
 	"context"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -36,7 +37,11 @@ func serve(t testing.TB, address string, b *backend, auth dbus.Authorizer) *serv
 	t.Helper()
 	s := dbus.NewServer(dbus.ServerConfig{
 		Address: address, Backend: b, Authorizer: auth, LogControl: b, Log: zaptest.NewLogger(t, zaptest.Level(zap.DebugLevel)),
+		StreamDir: filepath.Join(bustest.PublicDir(t), "streams"),
 	})
+	if b.numbers != nil {
+		s.AddNumbers(b.numbers)
+	}
 	b.changed = s.Changed
 	ctx, cancel := context.WithCancel(context.Background())
 	result := make(chan error, 1)

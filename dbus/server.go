@@ -19,6 +19,9 @@ type ServerConfig struct {
 	Authorizer Authorizer
 	// LogControl serves org.freedesktop.LogControl1; nil leaves that interface out.
 	LogControl LogControl
+	// StreamDir is where the sockets of [Stream]s are made; it is made when it is needed,
+	// in a directory that everybody may enter. Empty: there are none.
+	StreamDir string
 	// Log tells of what goes wrong, and who did what; nil discards it.
 	Log *zap.Logger
 }
@@ -38,6 +41,7 @@ type Server struct {
 
 	calls    *quota[string] // by connection
 	parked   *quota[uint32] // by user
+	streams  *streams
 	work     context.Context
 	stopping context.Context // ends when those who wait are sent away
 	sendAway context.CancelCauseFunc
@@ -49,11 +53,12 @@ func NewServer(config ServerConfig) *Server {
 		config.Log = zap.NewNop()
 	}
 	s := &Server{
-		config: config,
-		ready:  make(chan struct{}),
-		up:     make(chan struct{}),
-		calls:  newQuota[string](maxCallsPerSender, maxCalls),
-		parked: newQuota[uint32](maxParkedPerUser, 0),
+		config:  config,
+		ready:   make(chan struct{}),
+		up:      make(chan struct{}),
+		calls:   newQuota[string]("calls", maxCallsPerSender, maxCalls),
+		streams: newStreams(config.StreamDir),
+		parked:  newQuota[uint32]("calls", maxParkedPerUser, 0),
 	}
 	s.faces = newFaces()
 	s.publisher = newPublisher(config.Backend, s.faces, config.Log, func(m ...message) error { return s.transport.send(m...) })

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime/debug"
 	"syscall"
 	"time"
@@ -101,6 +102,7 @@ func serve(options daemon.Options, control *daemon.Log) error {
 	d := daemon.New(options)
 	server := dbus.NewServer(dbus.ServerConfig{
 		Backend: d, Authorizer: dbus.NewPolkit(conn), LogControl: control, Log: options.Log,
+		StreamDir: filepath.Join(options.RunDir, "streams"),
 	})
 	d.OnChange(server.Changed)
 	return d.Supervise(stopping, reload, server)

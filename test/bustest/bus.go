@@ -91,7 +91,7 @@ const configuration = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
 
 func start(t testing.TB, policies ...string) string {
 	t.Helper()
-	dir := publicDir(t)
+	dir := PublicDir(t)
 	var includes strings.Builder
 	for _, p := range policies {
 		fmt.Fprintf(&includes, "  <include>%s</include>\n", p)
@@ -117,8 +117,8 @@ func start(t testing.TB, policies ...string) string {
 	return strings.TrimSpace(address)
 }
 
-// publicDir is a directory that every user can look into, other than t.TempDir.
-func publicDir(t testing.TB) string {
+// PublicDir is a directory that every user can look into, other than t.TempDir.
+func PublicDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "bustest")
 	if err != nil {

@@ -16,7 +16,7 @@ const polkitName = "org.freedesktop.PolicyKit1"
 // mountActions puts directories of our own over those that polkitd reads.
 func mountActions(t testing.TB, rules []string) {
 	t.Helper()
-	actions, ruleDir, none := publicDir(t), publicDir(t), publicDir(t)
+	actions, ruleDir, none := PublicDir(t), PublicDir(t), PublicDir(t)
 	policy, err := os.ReadFile(Unit(t, "org.impermanence1.policy"))
 	if err != nil {
 		t.Fatal(err)
