@@ -32,8 +32,11 @@ func NewPlacer(sysroot, runDir string) Placer {
 	if sysroot == "/" && os.Getenv("INVOCATION_ID") != "" && util.IsRunningSystemd() {
 		return unitPlacer{runDir}
 	}
-	return directPlacer{sysroot}
+	return NewDirectPlacer(sysroot)
 }
+
+// NewDirectPlacer returns a placer that puts entries in their places in this process, as a rescue shell does.
+func NewDirectPlacer(sysroot string) Placer { return directPlacer{sysroot} }
 
 // directPlacer mounts in this process.
 type directPlacer struct{ sysroot string }

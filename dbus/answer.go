@@ -107,7 +107,7 @@ func (a *answering) run() (body, error) {
 		return body{}, err
 	}
 	if a.call.method.action != "" || d.caller {
-		if a.caller, err = a.server.callers.identify(ctx, a.call.sender); err != nil {
+		if a.caller, err = a.server.link.identify(ctx, a.call.sender); err != nil {
 			return body{}, err
 		}
 	}
@@ -173,7 +173,7 @@ func (a *answering) park(_ context.Context) (context.Context, error) {
 	}
 	s.calls.give(a.call.sender)
 	a.parked = true
-	ctx, present, err := s.callers.whilePresent(s.stopping, a.call.sender)
+	ctx, present, err := s.link.whilePresent(s.stopping, a.call.sender)
 	a.present = present
 	return ctx, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"strconv"
 	"time"
 
@@ -15,6 +16,9 @@ import (
 type ClientOptions struct {
 	// Address is the bus to use; empty for the system bus.
 	Address string
+	// Peer is a connection to a daemon that serves this process alone, instead of a bus;
+	// see ServerConfig.Peer.
+	Peer io.ReadWriteCloser
 	// Interactive lets polkit ask the user for a password.
 	Interactive bool
 }
@@ -31,11 +35,18 @@ type Client struct {
 // called; an error that is [ErrUnreachable] means that there is no bus. When ctx ends
 // the client is closed.
 func NewClient(ctx context.Context, o ClientOptions) (*Client, error) {
-	conn, err := DialAddress(ctx, o.Address)
+	conn, err := o.dial(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return &Client{conn: conn, interactive: o.Interactive}, nil
+}
+
+func (o *ClientOptions) dial(ctx context.Context) (*Conn, error) {
+	if o.Peer != nil {
+		return authenticate(ctx, newTransport(o.Peer, nil))
+	}
+	return DialAddress(ctx, o.Address)
 }
 
 // Close closes the connection.

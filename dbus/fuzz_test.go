@@ -63,8 +63,9 @@ func offline(t testing.TB) (*Server, *observer.ObservedLogs) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	s.conn, s.callers = conn, newCallers(conn)
-	s.callers.known[":1.0"] = 0
+	b := &bus{newCallers(conn), conn}
+	b.known[":1.0"] = 0
+	s.link = b
 	s.work = t.Context()
 	s.stopping, s.sendAway = context.WithCancelCause(s.work)
 	close(s.up)

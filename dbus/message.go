@@ -25,6 +25,7 @@ type message struct {
 	member      string
 	errorName   string
 	destination string
+	sender      string // a bus sets it
 	replySerial uint32
 	body        body
 }
@@ -80,6 +81,7 @@ func (m *message) fields(e *encoder) {
 	text(fieldMember, "s", m.member)
 	text(fieldErrorName, "s", m.errorName)
 	text(fieldDestination, "s", m.destination)
+	text(fieldSender, "s", m.sender)
 	text(fieldSignature, "g", m.body.signature)
 	if m.replySerial != 0 {
 		e.align(8)

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
-	godbus "github.com/godbus/dbus/v5"
 	"go.uber.org/zap"
 )
 
@@ -13,13 +13,15 @@ import (
 type ServerConfig struct {
 	// Address is the bus to serve on; empty for the system bus.
 	Address string
+	// Peer is a connection to the one process to serve, instead of a bus; see [Pipes].
+	Peer io.ReadWriteCloser
 	// Backend knows and does what the server is asked for.
 	Backend Backend
 	// Authorizer decides who may do what; see [NewPolkit].
 	Authorizer Authorizer
 	// LogControl serves org.freedesktop.LogControl1; nil leaves that interface out.
 	LogControl LogControl
-	// StreamDir is where the sockets of [Stream]s are made; it is made when it is needed,
+	// StreamDir is where the sockets of [Pipes]s are made; it is made when it is needed,
 	// in a directory that everybody may enter. Empty: there are none.
 	StreamDir string
 	// Log tells of what goes wrong, and who did what; nil discards it.
@@ -35,9 +37,8 @@ type Server struct {
 
 	// Set before up is closed, which is before the first call is looked at.
 	up        chan struct{}
-	conn      *Conn
+	link      link
 	transport *transport
-	callers   *callers
 
 	calls    *quota[string] // by connection
 	parked   *quota[uint32] // by user
@@ -80,15 +81,15 @@ func (s *Server) Changed(what Change) { s.publisher.changed(what) }
 // Run connects to the bus, exports the objects, owns the name and serves until ctx
 // ends; then it releases the name, finishes what is in flight, and returns nil. It
 // returns an error when the bus can't be reached, the name is taken, or the
-// connection is lost.
+// connection is lost: [ErrPeerLeft] when there was no bus.
 func (s *Server) Run(ctx context.Context) error {
 	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	if err := s.connect(work); err != nil {
 		return err
 	}
-	defer s.conn.Close()
-	if err := s.own(work); err != nil {
+	defer s.link.close()
+	if err := s.link.own(work); err != nil {
 		return err
 	}
 	close(s.ready)
@@ -96,46 +97,26 @@ func (s *Server) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		return s.drain(work)
-	case <-s.conn.Context().Done():
-		return fmt.Errorf("serve %s: %w: the bus closed the connection", BusName, ErrUnreachable)
+	case <-s.link.lost():
+		return s.link.reason()
 	}
 }
 
-// connect greets the bus. From then on calls to the unique name are answered.
+// connect finds those who call. From then on calls are answered.
 func (s *Server) connect(work context.Context) error {
-	t, err := open(work, s.config.Address, s.receive)
-	if err != nil {
-		return err
-	}
-	if s.conn, err = authenticate(work, t); err != nil {
-		return err
-	}
-	s.transport, s.callers = t, newCallers(s.conn)
 	s.work = work
 	s.stopping, s.sendAway = context.WithCancelCause(work)
-	signals := make(chan *godbus.Signal, 16)
-	s.conn.Signal(signals)
-	go s.callers.run(signals)
+	if s.config.Peer != nil {
+		p := newSolo(work, s.config.Peer, s.receive)
+		s.link, s.transport = p, p.transport
+	} else {
+		b, t, err := joinBus(work, s.config.Address, s.receive)
+		if err != nil {
+			return err
+		}
+		s.link, s.transport = b, t
+	}
 	close(s.up)
-	return nil
-}
-
-// own takes the name, which nobody else may have.
-func (s *Server) own(ctx context.Context) error {
-	var reply uint32
-	limited, cancel := context.WithTimeoutCause(ctx, answerTime, errNoAnswer)
-	defer cancel()
-	err := s.conn.BusObject().CallWithContext(limited, "org.freedesktop.DBus.RequestName", 0,
-		BusName, uint32(godbus.NameFlagDoNotQueue)).Store(&reply)
-	if cause := context.Cause(limited); err != nil && cause != nil {
-		return fmt.Errorf("own %s: %w: %w", BusName, ErrUnreachable, cause)
-	}
-	if err != nil {
-		return fmt.Errorf("own %s: %w", BusName, received(err))
-	}
-	if reply != uint32(godbus.RequestNameReplyPrimaryOwner) {
-		return fmt.Errorf("own %s: %w: another process owns it", BusName, ErrBusy)
-	}
 	return nil
 }
 
@@ -145,14 +126,11 @@ var errStopping = fmt.Errorf("the daemon is stopping: %w", ErrUnreachable)
 // drain gives the name back, so that the bus sends the next call to the next daemon,
 // and answers what it was sent before: the reply comes after all of that.
 func (s *Server) drain(ctx context.Context) error {
-	err := s.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.ReleaseName", 0, BusName).Err
+	err := s.link.release(ctx)
 	s.sendAway(errStopping)
 	s.calls.wait()
 	s.parked.wait()
-	if err != nil {
-		return fmt.Errorf("release %s: %w", BusName, received(err))
-	}
-	return nil
+	return err
 }
 
 // Ping sends a call to the server over the bus and waits for the answer: a
@@ -163,9 +141,8 @@ func (s *Server) Ping(ctx context.Context) error {
 	case <-ctx.Done():
 		return fmt.Errorf("ping: %w", ctx.Err())
 	}
-	call := s.conn.Object(s.conn.Names()[0], ManagerPath).CallWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0)
-	if call.Err != nil {
-		return fmt.Errorf("ping: %w", received(call.Err))
+	if err := s.link.ping(ctx); err != nil {
+		return fmt.Errorf("ping: %w", received(err))
 	}
 	return nil
 }

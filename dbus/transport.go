@@ -3,6 +3,7 @@ package dbus
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -40,7 +41,8 @@ type transport struct {
 	in   *bufio.Reader
 	// calls gets each method call; frame is nil when the call was too long, and may
 	// be used only until calls returns. Without it calls are dropped.
-	calls func(h *header, frame []byte)
+	calls  func(h *header, frame []byte)
+	sender string // of what is sent, where there is no bus to say so
 
 	authenticated bool
 	buffer        []byte // of the message that was read last
@@ -111,6 +113,7 @@ func (t *transport) send(messages ...message) error {
 	}()
 	t.out.b = t.out.b[:0]
 	for i := range messages {
+		messages[i].sender = cmp.Or(messages[i].sender, t.sender)
 		messages[i].encode(&t.out, t.GetSerial())
 		if size := len(t.out.b) - t.out.start; size > maxReplySize {
 			t.out.b = t.out.b[:t.out.start]

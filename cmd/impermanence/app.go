@@ -20,6 +20,8 @@ type app struct {
 	stdout, stderr output
 	json           bool
 	client         *dbus.Client
+	direct         direct
+	own            *ownDaemon // that the client talks to, without a bus
 }
 
 // connect returns the connection to the daemon, and makes it when there is none yet. It outlives ctx, so that a job can
@@ -28,23 +30,47 @@ func (a *app) connect(ctx context.Context) (*dbus.Client, error) {
 	if a.host != "" {
 		return nil, fmt.Errorf("%w: %s is another machine", dbus.ErrUnreachable, a.host) // for completion
 	}
-	if a.client == nil {
-		client, err := dbus.NewClient(context.WithoutCancel(ctx), dbus.ClientOptions{
-			Address:     a.env("DBUS_SYSTEM_BUS_ADDRESS"),
-			Interactive: a.stderr.terminal,
-		})
+	if a.client != nil {
+		return a.client, nil
+	}
+	options := dbus.ClientOptions{Address: a.env("DBUS_SYSTEM_BUS_ADDRESS"), Interactive: a.stderr.terminal}
+	lasting := context.WithoutCancel(ctx)
+	if a.direct.noBus {
+		own, connection, err := a.direct.start(lasting)
 		if err != nil {
 			return nil, err
 		}
-		a.client = client
+		a.own, options.Peer = own, connection
 	}
-	return a.client, nil
+	client, err := dbus.NewClient(lasting, options)
+	if err != nil {
+		return nil, a.unreachable(err)
+	}
+	a.client = client
+	return client, nil
 }
 
-// close ends the connection to the daemon.
+// unreachable adds to an error what a daemon of our own said before it was out of reach; where there is no bus, how to do
+// without.
+func (a *app) unreachable(err error) error {
+	if a.own == nil {
+		return &advised{err, "sudo impermanence --no-bus" + strings.TrimPrefix(commandLine(a.args), "impermanence")}
+	}
+	if a.client != nil {
+		_ = a.client.Close() // it has ended already
+	}
+	said := a.own.end()
+	a.client, a.own = nil, nil
+	return &advised{fmt.Errorf("%w: %s", err, said), ""}
+}
+
+// close ends the connection to the daemon, and waits for the end of one of our own.
 func (a *app) close() {
 	if a.client != nil {
 		_ = a.client.Close() // nothing is under way on it any more
+	}
+	if a.own != nil {
+		a.own.end()
 	}
 }
 
@@ -54,6 +80,9 @@ func (a *app) report(err error) {
 		return
 	}
 	o := a.stderr
+	if a.own != nil && errors.Is(err, dbus.ErrUnreachable) {
+		err = a.unreachable(err)
+	}
 	if errors.Is(err, context.Canceled) {
 		err = fmt.Errorf("interrupted before the daemon answered: %w", err)
 	}

@@ -30,6 +30,7 @@ func (a *app) command() *cobra.Command {
 	root.Flags().Bool("version", false, "show the version")
 	root.PersistentFlags().BoolP("help", "h", false, "show how a command is used")
 	root.PersistentFlags().StringVarP(&a.host, "host", "H", "", "do it on another machine, over ssh: `[USER@]HOST`")
+	a.direct.add(root.PersistentFlags())
 	root.PersistentPreRunE = a.elsewhere
 	root.SetFlagErrorFunc(flagError)
 	root.SetHelpFunc(func(cmd *cobra.Command, _ []string) { a.stdout.help(cmd) })
@@ -53,6 +54,9 @@ func bare(cmd *cobra.Command, args []string) error {
 
 // elsewhere runs before a command: with --host it runs on another machine instead. What needs no daemon runs here.
 func (a *app) elsewhere(cmd *cobra.Command, _ []string) error {
+	if err := a.direct.check(cmd.CommandPath()); err != nil {
+		return err
+	}
 	if a.host == "" || cmd.GroupID == groupShell || !cmd.HasParent() {
 		return nil
 	}

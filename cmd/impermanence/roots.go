@@ -30,6 +30,9 @@ label.`,
 				return err
 			}
 			roots, err := client.Roots(cmd.Context())
+			if err == nil && len(roots) == 0 { // objects that can't be had are not there; a list says why
+				_, err = client.ListRoots(cmd.Context(), dbus.RootFilter{})
+			}
 			if err != nil {
 				return err
 			}

@@ -73,6 +73,7 @@ func (w *world) mountRoot() {
 func (w *world) setup(env *testscript.Env) error {
 	env.Setenv("PATH", w.programs+":"+os.Getenv("PATH"))
 	env.Setenv("DBUS_SYSTEM_BUS_ADDRESS", w.bus)
+	env.Setenv("DEVICE", w.device)
 	env.Setenv("TOP", w.top())
 	env.Setenv("ROOT", w.sysroot())
 	env.Setenv("TZ", "UTC")

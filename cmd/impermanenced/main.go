@@ -39,7 +39,7 @@ func run(args []string, stderr io.Writer) int {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}
-	options, level, err := parse(args, stderr)
+	f, err := parse(args, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return exitDone
@@ -47,47 +47,62 @@ func run(args []string, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "error:", err)
 		return exitUsage
 	}
-	log, control, err := daemon.NewLog(stderr, level)
+	log, control, err := daemon.NewLog(stderr, f.level)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "error:", err)
 		return exitUsage
 	}
-	options.Version, options.Log, options.Now, options.Notify = version, log, time.Now, daemon.NewNotifier(log)
-	if err := serve(options, control); err != nil {
+	f.Version, f.Log, f.Now, f.Notify = version, log, time.Now, daemon.NewNotifier(log)
+	if err := serve(f, control); err != nil {
 		log.Error("the daemon ends", zap.Error(err))
 		return exitFailed
 	}
 	return exitDone
 }
 
+// options are what the flags say.
+type options struct {
+	daemon.Options
+	level string
+	stdio bool
+}
+
 // parse reads the flags.
-func parse(args []string, w io.Writer) (options daemon.Options, level string, err error) {
+func parse(args []string, w io.Writer) (o options, err error) {
 	flags := flag.NewFlagSet("impermanenced", flag.ContinueOnError)
 	flags.SetOutput(w)
-	flags.StringVar(&options.Config.Path, "config", "", "configuration `file` or directory (default: the usual places)")
-	flags.StringVar(&options.RunDir, "run-dir", daemon.DefaultRunDir, "runtime `directory`")
-	flags.StringVar(&options.Device, "device", "", "`device` of the file system (default: the configuration's, else the mounted one)")
-	flags.StringVar(&options.Sysroot, "sysroot", "/", "`directory` where the booted system is")
-	flags.StringVar(&options.Top, "top", "", "`directory` where the top level is mounted (default: top in the runtime directory when it is mounted there, else the device is mounted privately)")
-	flags.StringVar(&level, "log-level", "info", "`level` of the log: err, warning, info or debug")
-	flags.DurationVar(&options.IdleExit, "idle-exit", 0, "end after this `time` without a call, such as 10m; the bus starts the daemon again (default: stay)")
+	flags.StringVar(&o.Config.Path, "config", "", "configuration `file` or directory (default: the usual places below sysroot)")
+	flags.StringVar(&o.RunDir, "run-dir", daemon.DefaultRunDir, "runtime `directory`")
+	flags.StringVar(&o.Device, "device", "", "`device` of the file system (default: the configuration's, else the mounted one)")
+	flags.StringVar(&o.Sysroot, "sysroot", "/", "`directory` where the booted system is")
+	flags.StringVar(&o.Top, "top", "", "`directory` where the top level is mounted (default: top in the runtime directory when it is mounted there, else the device is mounted privately)")
+	flags.StringVar(&o.level, "log-level", "info", "`level` of the log: err, warning, info or debug")
+	flags.DurationVar(&o.IdleExit, "idle-exit", 0, "end after this `time` without a call, such as 10m; the bus starts the daemon again (default: stay)")
+	flags.BoolVar(&o.stdio, "stdio", false, "serve the process at standard input and output instead of a bus, until it hangs up; root only")
 	showVersion := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
-		return options, level, err
+		return o, err
 	}
 	if *showVersion {
 		_, _ = fmt.Fprintln(w, version)
-		return options, level, flag.ErrHelp
+		return o, flag.ErrHelp
 	}
 	if flags.NArg() > 0 {
-		return options, level, fmt.Errorf("unexpected argument %q; see impermanenced --help", flags.Arg(0))
+		return o, fmt.Errorf("unexpected argument %q; see impermanenced --help", flags.Arg(0))
 	}
-	return options, level, nil
+	o.Config.Root = o.Sysroot
+	return o, nil
 }
 
-// serve connects the daemon with the bus and runs both until a signal ends them.
-func serve(options daemon.Options, control *daemon.Log) error {
-	stopping, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+// serve connects the daemon with those who call it and runs both until a signal ends them, or the one that is served
+// hangs up.
+func serve(o options, control *daemon.Log) error {
+	ends := []os.Signal{syscall.SIGTERM, os.Interrupt}
+	if o.stdio { // Ctrl-C is meant for the one that is served
+		signal.Ignore(os.Interrupt)
+		ends = ends[:1]
+	}
+	stopping, stop := signal.NotifyContext(context.Background(), ends...)
 	defer stop()
 	reload := make(chan os.Signal, 1)
 	signal.Notify(reload, syscall.SIGHUP)
@@ -95,15 +110,25 @@ func serve(options daemon.Options, control *daemon.Log) error {
 	// What polkit is asked over outlives the server, which finishes what is in flight.
 	dialed, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
-	conn, err := dbus.Dial(dialed)
-	if err != nil {
-		return err
+	config := dbus.ServerConfig{LogControl: control, Log: o.Log, StreamDir: filepath.Join(o.RunDir, "streams")}
+	if o.stdio {
+		o.Placer = daemon.NewDirectPlacer(o.Sysroot)
+		config.Peer = dbus.Pipes{ReadCloser: os.Stdin, Out: os.Stdout}
+		config.Authorizer = dbus.RootAlone{}
+	} else {
+		conn, err := dbus.Dial(dialed)
+		if err != nil {
+			return err
+		}
+		config.Authorizer = dbus.NewPolkit(conn)
 	}
-	d := daemon.New(options)
-	server := dbus.NewServer(dbus.ServerConfig{
-		Backend: d, Authorizer: dbus.NewPolkit(conn), LogControl: control, Log: options.Log,
-		StreamDir: filepath.Join(options.RunDir, "streams"),
-	})
+	d := daemon.New(o.Options)
+	config.Backend = d
+	server := dbus.NewServer(config)
 	d.OnChange(server.Changed)
-	return d.Supervise(stopping, reload, server)
+	err := d.Supervise(stopping, reload, server)
+	if errors.Is(err, dbus.ErrPeerLeft) {
+		return nil
+	}
+	return err
 }
