@@ -160,6 +160,11 @@ func (fs *Filesystem) openRoot(l Layout, id SubvolumeID) (*os.File, error) {
 	return f, nil
 }
 
+// OpenOldRoot opens the directory of an old root for reading. Errors: ErrNoSuchRoot.
+func (fs *Filesystem) OpenOldRoot(l Layout, id SubvolumeID) (*os.File, error) {
+	return fs.openRoot(l, id)
+}
+
 // backref asks where one subvolume stands. Errors: ErrNoSuchRoot when it stands nowhere.
 func (fs *Filesystem) backref(id SubvolumeID) (Subvolume, error) {
 	s, found, err := fs.one(id, keyRootBackref)

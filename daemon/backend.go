@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -25,8 +26,8 @@ func (d *Daemon) Manager() dbus.Manager {
 	defer d.mu.Unlock()
 	m.Filesystem, m.BootedRoot, m.NextBoot = d.seen.filesystem, d.seen.booted, d.seen.next
 	m.LastRollover, m.LastPrune = d.seen.boot, d.seen.lastPrune
-	if d.wrong != nil {
-		m.ConfigurationErrors = strings.Split(d.wrong.Error(), "\n")
+	if wrong := errors.Join(d.wrong, d.unread); wrong != nil {
+		m.ConfigurationErrors = strings.Split(wrong.Error(), "\n")
 	}
 	return m
 }
@@ -85,7 +86,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	d.mu.Lock()
 	d.wrong = err
 	if err == nil {
-		d.config = loaded
+		d.loaded = loaded
 	}
 	d.mu.Unlock()
 	if err != nil {

@@ -46,9 +46,11 @@ type Daemon struct {
 	loading   sync.Mutex // one reading of the configuration at a time
 	looking   sync.Mutex // one look at a time; held too by who knows better what was seen
 	firstLook sync.Once
-	mu        sync.Mutex // guards what is below
-	config    *config.Config
-	wrong     error // why the configuration on disk is not in force
+	mu        sync.Mutex     // guards what is below
+	loaded    *config.Config // what the files of the configuration say
+	config    *config.Config // that and what is recorded on the volumes, as seen when the entries were looked at last
+	wrong     error          // why the configuration on disk is not in force
+	unread    error          // why what is recorded on the volumes is not in force
 	seen      seen
 }
 
@@ -64,7 +66,7 @@ func New(opts Options) *Daemon {
 		opts.Sysroot = "/"
 	}
 	if opts.Placer == nil {
-		opts.Placer = NewPlacer(opts.Sysroot, opts.RunDir)
+		opts.Placer = NewPlacer(opts)
 	}
 	if opts.Notify == nil {
 		opts.Notify = func(string) {}
@@ -72,11 +74,12 @@ func New(opts Options) *Daemon {
 	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log)}
 	d.cache = newRootCache(func() { d.tell(dbus.RootsChanged) }, opts.Log)
 	d.jobs = jobs.New(jobs.Options{Journal: filepath.Join(opts.RunDir, "jobs"), Changed: d.jobsChanged, Log: opts.Log})
-	d.config, d.wrong = load(opts.Config)
+	d.loaded, d.wrong = load(opts.Config)
 	if d.wrong != nil {
-		d.config = &config.Config{}
+		d.loaded = &config.Config{}
 		d.log.Error("the configuration is wrong, none is in force", zap.Error(d.wrong))
 	}
+	d.config = d.loaded
 	return d
 }
 
@@ -103,6 +106,21 @@ func (d *Daemon) tell(what dbus.Change) {
 func (d *Daemon) jobsChanged() {
 	d.tell(dbus.JobsChanged | dbus.ManagerChanged)
 	d.status.show(d.jobs.Jobs())
+}
+
+// readRecorded reads what is recorded on the volumes. A record that is wrong keeps what is configured in files in force.
+func (d *Daemon) readRecorded() {
+	d.mu.Lock()
+	merged := *d.loaded
+	d.mu.Unlock()
+	err := config.AddRecorded(d.opts.Sysroot, &merged)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.config, d.unread = &merged, nil
+	if err != nil {
+		d.unread = &busError{err, dbus.ErrInvalidConfiguration}
+		d.log.Error("what was recorded on a volume is not in force", zap.Error(err))
+	}
 }
 
 // current returns the configuration in force, never nil, and what is wrong with the one on disk.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/change"
 	"github.com/impermanence/impermanence/daemon/jobs"
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/persist"
@@ -38,6 +39,11 @@ var sentinels = []struct{ from, to error }{
 	{persist.ErrUnsafePath, dbus.ErrInvalidConfiguration},
 	{persist.ErrInvalidEntry, dbus.ErrInvalidConfiguration},
 	{persist.ErrNotSupported, dbus.ErrNotSupported},
+
+	{change.ErrInvalid, dbus.ErrInvalidArgs},
+	{change.ErrNoSuchEntry, dbus.ErrNoSuchEntry},
+	{change.ErrConfigured, dbus.ErrNotSupported},
+	{change.ErrConfiguration, dbus.ErrInvalidConfiguration},
 
 	{jobs.ErrNoSuchJob, dbus.ErrNoSuchJob},
 	{jobs.ErrNotCancelable, dbus.ErrNotCancelable},

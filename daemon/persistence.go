@@ -113,6 +113,7 @@ func outcome(p *jobs.Progress, report persist.Report, entries []persist.Entry) e
 func (d *Daemon) lookAtEntries() error {
 	d.looking.Lock()
 	defer d.looking.Unlock()
+	d.readRecorded()
 	cfg, _ := d.current()
 	entries, err := d.inspect(cfg)
 	d.mu.Lock()

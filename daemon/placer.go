@@ -11,6 +11,7 @@ import (
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/coreos/go-systemd/v22/util"
 
+	"github.com/impermanence/impermanence/daemon/change"
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/persist"
 )
@@ -21,60 +22,112 @@ type Placer interface {
 	// may be nil, is called for each one when it is known meanwhile. The error is that of the whole; what happened to one
 	// entry stands in its result.
 	Place(ctx context.Context, entries []persist.Entry, done func(persist.Result)) (persist.Report, error)
+	// Change begins or ends to keep an entry. What went wrong is in the reply; the error is about getting one.
+	Change(ctx context.Context, r change.Request) (change.Reply, error)
+	// Watch has those files watched anew that are copied back, as other entries are kept now.
+	Watch(ctx context.Context) error
 }
 
-// PersistUnit is what PID 1 is asked to start: it puts all entries in place, for the whole machine to see.
-const PersistUnit = "impermanence-persist.service"
+// The services that PID 1 is asked to start. What they mount is for the whole machine to see.
+const (
+	PersistUnit  = "impermanence-persist.service"   // puts all entries in place
+	ChangeUnit   = "impermanence-change.service"    // begins or ends to keep an entry
+	CopyBackUnit = "impermanence-copy-back.service" // watches what is copied back
+)
 
 // NewPlacer returns the placer that fits. A service of the running system is sandboxed, so its mounts are invisible to the
 // host: there PID 1 does it. Elsewhere, in a rescue shell or for another sysroot, this process does.
-func NewPlacer(sysroot, runDir string) Placer {
-	if sysroot == "/" && os.Getenv("INVOCATION_ID") != "" && util.IsRunningSystemd() {
-		return unitPlacer{runDir}
+func NewPlacer(opts Options) Placer {
+	if opts.Sysroot == "/" && os.Getenv("INVOCATION_ID") != "" && util.IsRunningSystemd() {
+		return unitPlacer{opts.RunDir}
 	}
-	return NewDirectPlacer(sysroot)
+	return NewDirectPlacer(opts)
 }
 
 // NewDirectPlacer returns a placer that puts entries in their places in this process, as a rescue shell does.
-func NewDirectPlacer(sysroot string) Placer { return directPlacer{sysroot} }
+func NewDirectPlacer(opts Options) Placer {
+	return directPlacer{change.Options{Config: opts.Config, Sysroot: opts.Sysroot}}
+}
 
 // directPlacer mounts in this process.
-type directPlacer struct{ sysroot string }
+type directPlacer struct{ opts change.Options }
+
+func (p directPlacer) Change(ctx context.Context, r change.Request) (change.Reply, error) {
+	return change.Carry(ctx, p.opts, r), nil
+}
+
+// Watch does nothing: nobody watches where no service manager runs.
+func (directPlacer) Watch(context.Context) error { return nil }
 
 func (p directPlacer) Place(ctx context.Context, entries []persist.Entry, done func(persist.Result)) (persist.Report, error) {
-	report, err := persist.Apply(ctx, persist.Options{Sysroot: p.sysroot, Done: done}, entries)
+	report, err := persist.Apply(ctx, persist.Options{Sysroot: p.opts.Sysroot, Done: done}, entries)
 	if len(report.Results) > 0 && ctx.Err() == nil {
 		err = nil // it joins the errors of the results
 	}
 	return report, err
 }
 
-// unitPlacer starts PersistUnit, which applies what is configured, and reads what that unit reports.
+// unitPlacer starts services, which do it and leave a report.
 type unitPlacer struct{ runDir string }
 
 func (p unitPlacer) Place(ctx context.Context, _ []persist.Entry, _ func(persist.Result)) (persist.Report, error) {
+	begun := time.Now()
+	how, err := startUnit(ctx, PersistUnit)
+	if err != nil {
+		return persist.Report{}, err
+	}
+	return p.report(begun, how)
+}
+
+func (p unitPlacer) Change(ctx context.Context, r change.Request) (change.Reply, error) {
+	if err := change.WriteRequest(p.runDir, r); err != nil {
+		return change.Reply{}, err
+	}
+	how, err := startUnit(ctx, ChangeUnit)
+	reply, errRead := change.ReadReply(p.runDir, r.ID)
+	switch {
+	case errRead == nil:
+		return reply, nil // whatever became of the service after it
+	case err != nil:
+		return change.Reply{}, err
+	}
+	return change.Reply{}, fmt.Errorf("%s ended as %q without an answer (%w): see journalctl -u %s", ChangeUnit, how, errRead, ChangeUnit)
+}
+
+func (p unitPlacer) Watch(ctx context.Context) error {
+	_, err := asked(ctx, CopyBackUnit, (*systemd.Conn).RestartUnitContext)
+	return err
+}
+
+// startUnit starts a oneshot service and returns how its job ended. When ctx ends before, the service is stopped.
+func startUnit(ctx context.Context, unit string) (how string, err error) {
+	return asked(ctx, unit, (*systemd.Conn).StartUnitContext)
+}
+
+// asked has PID 1 do something with a unit.
+func asked(ctx context.Context, unit string, do func(*systemd.Conn, context.Context, string, string, chan<- string) (int, error)) (how string, err error) {
 	dialing, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) { return dbus.Dial(dialing) })
 	if err != nil {
-		return persist.Report{}, fmt.Errorf("ask the service manager to start %s: %w", PersistUnit, err)
+		return "", fmt.Errorf("ask the service manager to start %s: %w", unit, err)
 	}
 	defer conn.Close()
-	begun := time.Now()
 	result := make(chan string, 1)
-	if _, err := conn.StartUnitContext(ctx, PersistUnit, "replace", result); err != nil {
-		return persist.Report{}, fmt.Errorf("start %s: %w", PersistUnit, err)
+	if _, err := do(conn, ctx, unit, "replace", result); err != nil {
+		return "", fmt.Errorf("start %s: %w", unit, err)
 	}
 	select {
 	case how := <-result:
-		return p.report(begun, how)
+		return how, nil
 	case <-ctx.Done():
-		_, err := conn.StopUnitContext(dialing, PersistUnit, "replace", nil)
-		if err != nil {
-			return persist.Report{}, fmt.Errorf("stop %s: %w", PersistUnit, err)
-		}
-		return persist.Report{}, ctx.Err()
 	}
+	stopped := make(chan string, 1)
+	if _, err := conn.StopUnitContext(dialing, unit, "replace", stopped); err != nil {
+		return "", fmt.Errorf("stop %s: %w", unit, err)
+	}
+	<-stopped // by then it has left its answer; the unit bounds how long that takes
+	return "", ctx.Err()
 }
 
 // report reads what the unit left, and tells it from what an earlier run has left.

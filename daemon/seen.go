@@ -52,6 +52,7 @@ func (d *Daemon) look(ctx context.Context) error {
 	}
 	d.looking.Lock()
 	defer d.looking.Unlock()
+	d.readRecorded()
 	cfg, _ := d.current()
 	var now seen
 	now.boot = d.readBoot()

@@ -239,6 +239,41 @@ func (b *backend) ApplyPersistence(_ context.Context, c dbus.Caller, targets []s
 	return b.start(c, "apply-persistence"), nil
 }
 
+func (b *backend) CheckEntryChange(_ context.Context, c dbus.EntryChange) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.entries {
+		if known := e.Target == c.Target; known && c.Deed == dbus.AddEntry {
+			return fmt.Errorf("%s: %w: it is an entry already", c.Target, dbus.ErrInvalidArgs)
+		} else if known {
+			return nil
+		}
+	}
+	if c.Deed != dbus.AddEntry {
+		return fmt.Errorf("%s: %w", c.Target, dbus.ErrNoSuchEntry)
+	}
+	return nil
+}
+
+func (b *backend) ChangeEntry(_ context.Context, c dbus.Caller, change dbus.EntryChange) (uint64, error) {
+	mode := "-"
+	if change.Mode != nil {
+		mode = fmt.Sprintf("%04o", *change.Mode)
+	}
+	if err := b.called("ChangeEntry %d %s %q %s/%s/%s/%s/%s/%s %t %t", c.UID, change.Deed, change.Target,
+		change.Volume, change.Kind, change.Method, change.User, change.Group, mode, change.NextBoot, change.DryRun); err != nil {
+		return 0, err
+	}
+	return b.start(c, string(change.Deed)+"-persistence"), nil
+}
+
+func (b *backend) Orphans(_ context.Context, volume string) ([]dbus.Orphan, error) {
+	if err := b.called("Orphans %q", volume); err != nil {
+		return nil, err
+	}
+	return []dbus.Orphan{{Path: "/persist/old\xff", Kind: "directory", Volume: "/persist"}, {Path: "/persist/x", Kind: "file", Volume: "/persist"}}, nil
+}
+
 func (b *backend) CancelJob(_ context.Context, id uint64) error {
 	if err := b.called("CancelJob %d", id); err != nil {
 		return err

@@ -179,6 +179,15 @@ type Backend interface {
 	// ApplyPersistence starts a job that puts the entries with these targets in
 	// place; all of them when there is none.
 	ApplyPersistence(ctx context.Context, c Caller, targets []string) (job uint64, err error)
+	// CheckEntryChange tells what is wrong with a change, as far as it can without
+	// looking at the disk. It is asked before anybody is asked for a password.
+	CheckEntryChange(ctx context.Context, change EntryChange) error
+	// ChangeEntry starts a job that begins or ends to keep an entry, or takes its
+	// mount away.
+	ChangeEntry(ctx context.Context, c Caller, change EntryChange) (job uint64, err error)
+	// Orphans lists what lies on a persistent volume, or on all when none is named,
+	// and no entry declares.
+	Orphans(ctx context.Context, volume string) ([]Orphan, error)
 	// CancelJob asks a job to end early. It returns when the job was told.
 	CancelJob(ctx context.Context, id uint64) error
 	// WaitJob returns the job as soon as it has ended.

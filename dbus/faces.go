@@ -24,7 +24,7 @@ func newFaces() *faces {
 	f := &faces{
 		manager:        &face{name: managerInterface, methods: managerMethods(), properties: managerProperties()},
 		root:           &face{name: rootInterface, methods: rootMethods(), properties: rootProperties()},
-		entry:          &face{name: entryInterface, properties: entryProperties()},
+		entry:          &face{name: entryInterface, methods: entryMethods(), properties: entryProperties()},
 		job:            &face{name: jobInterface, methods: jobMethods(), properties: jobProperties()},
 		log:            &face{name: logInterface, properties: logProperties()},
 		peer:           &face{name: "org.freedesktop.DBus.Peer", methods: peerMethods()},

@@ -39,6 +39,9 @@ func (fixed) SetPinned(context.Context, uint64, bool) error                     
 func (fixed) SetLabel(context.Context, uint64, string) error                     { return nil }
 func (fixed) SetNextBoot(context.Context, string) error                          { return nil }
 func (fixed) ApplyPersistence(context.Context, Caller, []string) (uint64, error) { return 1, nil }
+func (fixed) CheckEntryChange(context.Context, EntryChange) error                { return nil }
+func (fixed) ChangeEntry(context.Context, Caller, EntryChange) (uint64, error)   { return 1, nil }
+func (fixed) Orphans(context.Context, string) ([]Orphan, error)                  { return []Orphan{{Path: "/x"}}, nil }
 func (fixed) CancelJob(context.Context, uint64) error                            { return nil }
 func (fixed) WaitJob(context.Context, uint64) (Job, error)                       { return Job{Result: ResultDone}, nil }
 func (fixed) Reload(context.Context) error                                       { return nil }
@@ -104,6 +107,9 @@ func FuzzHandler(f *testing.F) {
 	add("/org/impermanence1", managerInterface, "PlanPrune", map[string]godbus.Variant{"keepLast": godbus.MakeVariant(uint32(1))}, uint64(0))
 	add("/org/impermanence1", managerInterface, "SetNextBoot", "257", table, uint64(0))
 	add("/org/impermanence1", managerInterface, "ApplyPersistence", []ObjectPath{EntryPath("/e")}, table, uint64(0))
+	add("/org/impermanence1", managerInterface, "AddPersistence", []byte("/srv\x00"), map[string]godbus.Variant{"mode": godbus.MakeVariant(uint32(0o700))}, uint64(0))
+	add("/org/impermanence1", managerInterface, "ListOrphans", table, uint64(0))
+	add("/org/impermanence1/entry/_2fe", entryInterface, "Remove", map[string]godbus.Variant{"when": godbus.MakeVariant("next-boot")}, uint64(0))
 	add("/org/impermanence1/root/257", rootInterface, "SetPinned", true, table, uint64(0))
 	add("/org/impermanence1/root/257", rootInterface, "Delete", table, uint64(0))
 	add("/org/impermanence1/job/1", jobInterface, "Wait", uint64(1))

@@ -32,6 +32,9 @@ func managerMethods() []method {
 		{"Prune", "a{sv}t", "o", actionPrune, planPrune},
 		{"SetNextBoot", "sa{sv}t", "", actionSetNextBoot, planSetNextBoot},
 		{"ApplyPersistence", "aoa{sv}t", "o", actionMountPersistence, planApplyPersistence},
+		{"AddPersistence", "aya{sv}t", "o", actionModifyPersistence, planAddPersistence},
+		{"RemovePersistence", "aya{sv}t", "o", actionModifyPersistence, planRemovePersistence},
+		{"ListOrphans", "a{sv}t", "a(ayss)", actionReadLosses, planListOrphans},
 		{"Reload", "t", "", actionReload, planReload},
 		{"Rescan", "t", "", actionReload, planRescan},
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 )
 
@@ -18,12 +17,7 @@ func planApplyPersistence(s *Server, c *call) (deed, error) {
 		}
 		targets = append(targets, o.value.(*Entry).Target)
 	}
-	return deed{
-		details: map[string]string{"entries": strings.Join(targets, " ")},
-		do: starting(func(ctx context.Context, caller Caller) (uint64, error) {
-			return s.config.Backend.ApplyPersistence(ctx, caller, targets)
-		}),
-	}, c.plain(1, 2)
+	return s.application(targets), c.plain(1, 2)
 }
 
 func planReload(s *Server, c *call) (deed, error) {

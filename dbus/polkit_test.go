@@ -37,13 +37,16 @@ func polkit(t testing.TB, address string) *dbus.Polkit {
 // changing are calls of everything that needs an action, by their actions.
 func changing() map[string][][]string {
 	const m = "org.impermanence1.Manager"
-	root, job := manager+"/root/257", manager+"/job/1"
+	const e = "org.impermanence1.Entry"
+	root, job, entry := manager+"/root/257", manager+"/job/1", manager+"/entry/_2fvar_2flog"
 	return map[string][][]string{
 		"create-snapshot":       {{manager, m, "CreateSnapshot", "sa{sv}t", "x", "0", "0"}},
 		"manage-roots":          {{manager, m, "DeleteRoots", "aoa{sv}t", "1", root, "0", "0"}, {root, "org.impermanence1.Root", "Delete", "a{sv}t", "0", "0"}, {root, "org.impermanence1.Root", "SetPinned", "ba{sv}t", "true", "0", "0"}, {root, "org.impermanence1.Root", "SetLabel", "sa{sv}t", "x", "0", "0"}},
 		"prune":                 {{manager, m, "Prune", "a{sv}t", "0", "0"}},
 		"set-next-boot":         {{manager, m, "SetNextBoot", "sa{sv}t", "keep", "0", "0"}},
-		"mount-persistence":     {{manager, m, "ApplyPersistence", "aoa{sv}t", "0", "0", "0"}},
+		"mount-persistence":     {{manager, m, "ApplyPersistence", "aoa{sv}t", "0", "0", "0"}, {entry, e, "Mount", "a{sv}t", "0", "0"}, {entry, e, "Unmount", "a{sv}t", "0", "0"}},
+		"modify-persistence":    {{manager, m, "AddPersistence", "aya{sv}t", "2", "47", "120", "0", "0"}, {manager, m, "RemovePersistence", "aya{sv}t", "8", "47", "118", "97", "114", "47", "108", "111", "103", "0", "0"}, {entry, e, "Remove", "a{sv}t", "0", "0"}},
+		"read-losses":           {{manager, m, "ListOrphans", "a{sv}t", "0", "0"}},
 		"reload":                {{manager, m, "Reload", "t", "0"}, {manager, m, "Rescan", "t", "0"}},
 		"cancel-job-other-user": {{job, "org.impermanence1.Job", "Cancel", "a{sv}t", "0", "0"}},
 	}

@@ -83,7 +83,7 @@ func TestListRootsFilters(t *testing.T) {
 func TestMethodsReachTheBackend(t *testing.T) {
 	s := newServed(t)
 	c, ctx := s.client(t), t.Context()
-	month, two := 30*24*time.Hour, uint32(2)
+	month, two, mode := 30*24*time.Hour, uint32(2), uint32(0o750)
 	job := func(_ uint64, err error) error { return err }
 	steps := []error{
 		job(c.CreateSnapshot(ctx, "before the upgrade")),
@@ -93,6 +93,12 @@ func TestMethodsReachTheBackend(t *testing.T) {
 		c.SetLabel(ctx, 258, "etiquette ☃"),
 		c.SetNextBoot(ctx, "257"),
 		job(c.ApplyPersistence(ctx, []string{"/var/log"})),
+		job(c.ChangeEntry(ctx, dbus.EntryChange{Deed: dbus.AddEntry, Target: "/srv/a\n", DryRun: true})),
+		job(c.ChangeEntry(ctx, dbus.EntryChange{
+			Deed: dbus.AddEntry, Target: "/srv", Volume: "/persist", Kind: "directory", Method: "bind", User: "u", Group: "g", Mode: &mode, NextBoot: true,
+		})),
+		job(c.ChangeEntry(ctx, dbus.EntryChange{Deed: dbus.RemoveEntry, Target: "/var/log", NextBoot: true, DryRun: true})),
+		job(c.ChangeEntry(ctx, dbus.EntryChange{Deed: dbus.UnmountEntry, Target: "/var/log"})),
 		c.Reload(ctx),
 		c.Rescan(ctx),
 		c.Cancel(ctx, 1),
@@ -103,6 +109,8 @@ func TestMethodsReachTheBackend(t *testing.T) {
 	want := []string{
 		`CreateSnapshot 0 "before the upgrade"`, "DeleteRoots 0 [257 258]", "Prune 0 wait=true within=720h0m0s last=2",
 		"SetPinned 257 true", `SetLabel 258 "etiquette ☃"`, "SetNextBoot 257", "ApplyPersistence 0 [/var/log]",
+		`ChangeEntry 0 add "/srv/a\n" /////- false true`, `ChangeEntry 0 add "/srv" /persist/directory/bind/u/g/0750 true false`,
+		`ChangeEntry 0 remove "/var/log" /////- true true`, `ChangeEntry 0 unmount "/var/log" /////- false false`,
 		"Reload", "Rescan", "CancelJob 1",
 	}
 	if diff := cmp.Diff(want, s.backend.log()); diff != "" {
@@ -111,6 +119,10 @@ func TestMethodsReachTheBackend(t *testing.T) {
 	plan, err := c.PlanPrune(ctx, dbus.PruneOptions{KeepLast: &two})
 	if err != nil {
 		t.Fatal(err)
+	}
+	orphans, err := c.Orphans(ctx, "/persist")
+	if want := []dbus.Orphan{{Path: "/persist/old\xff", Kind: "directory", Volume: "/persist"}, {Path: "/persist/x", Kind: "file", Volume: "/persist"}}; err != nil || !slices.Equal(orphans, want) {
+		t.Errorf("orphans %q, %v", orphans, err)
 	}
 	if len(plan) != 2 || !plan[0].Remove || plan[1].Remove || plan[1].Name != "two" || !slices.Equal(plan[1].Reasons, []string{"keepLast", "pinned"}) {
 		t.Errorf("plan %+v", plan)
@@ -155,6 +167,18 @@ func TestRefusedBeforeTheBackendIsAsked(t *testing.T) {
 		"next boot":        {[]string{manager, "org.impermanence1.Manager", "SetNextBoot", "sa{sv}t", "stale", "0", "0"}, "it is fresh, keep"},
 		"next root":        {[]string{manager, "org.impermanence1.Manager", "SetNextBoot", "sa{sv}t", "9", "0", "0"}, "no such root"},
 		"entry":            {[]string{manager, "org.impermanence1.Manager", "ApplyPersistence", "aoa{sv}t", "1", manager + "/entry/_2fx", "0", "0"}, "no such entry"},
+		"add, relative":    {[]string{manager, "org.impermanence1.Manager", "AddPersistence", "aya{sv}t", "1", "120", "0", "0"}, "not absolute"},
+		"add, a zero byte": {[]string{manager, "org.impermanence1.Manager", "AddPersistence", "aya{sv}t", "4", "47", "0", "97", "0", "0", "0"}, "not absolute"},
+		"add, long":        {append(append([]string{manager, "org.impermanence1.Manager", "AddPersistence", "aya{sv}t", "5000"}, slices.Repeat([]string{"47"}, 5000)...), "0", "0"), "at most 4096"},
+		"add, when":        {[]string{manager, "org.impermanence1.Manager", "AddPersistence", "aya{sv}t", "2", "47", "97", "1", "when", "s", "later", "0"}, "it is now or next-boot"},
+		"add, mode":        {[]string{manager, "org.impermanence1.Manager", "AddPersistence", "aya{sv}t", "2", "47", "97", "1", "mode", "u", "4096", "0"}, "more than permission bits"},
+		"add, flags":       {[]string{manager, "org.impermanence1.Manager", "AddPersistence", "aya{sv}t", "2", "47", "97", "0", "4"}, "flags 0x4"},
+		"add again":        {[]string{manager, "org.impermanence1.Manager", "AddPersistence", "aya{sv}t", "8", "47", "118", "97", "114", "47", "108", "111", "103", "0", "0"}, "an entry already"},
+		"remove":           {[]string{manager, "org.impermanence1.Manager", "RemovePersistence", "aya{sv}t", "2", "47", "97", "0", "0"}, "no such entry"},
+		"remove, volume":   {[]string{manager + "/entry/_2fvar_2flog", "org.impermanence1.Entry", "Remove", "a{sv}t", "1", "volume", "s", "/x", "0"}, `option "volume"`},
+		"unmount":          {[]string{manager + "/entry/_2fvar_2flog", "org.impermanence1.Entry", "Unmount", "a{sv}t", "1", "lazy", "b", "true", "0"}, `option "lazy"`},
+		"mount":            {[]string{manager + "/entry/_2fvar_2flog", "org.impermanence1.Entry", "Mount", "a{sv}t", "0", "1"}, "flags 0x1"},
+		"orphans":          {[]string{manager, "org.impermanence1.Manager", "ListOrphans", "a{sv}t", "1", "volumes", "s", "/x", "0"}, `option "volumes"`},
 		"method":           {[]string{manager, "org.impermanence1.Manager", "Explode"}, "unknown method"},
 		"interface":        {[]string{manager, "org.impermanence1.Root", "Delete", "a{sv}t", "0", "0"}, "unknown interface"},
 		"object":           {[]string{manager + "/root/9", "org.impermanence1.Root", "Delete", "a{sv}t", "0", "0"}, "unknown object"},

@@ -146,6 +146,10 @@ type Entry struct {
 	// Target and Source follow it when that is read; until then they hold the usual home.
 	Home, HomeDir, BelowHome string
 
+	// Adopt marks what was added while the system ran: as long as there is no source, it is made from what the former root
+	// has in the place (Options.Former), before what this root has there.
+	Adopt bool
+
 	Method       Method
 	Hide, Trash  bool     // x-gvfs-hide, x-gvfs-trash
 	MountOptions []string // of the bind: ro, nosuid, nodev, noexec, noatime, nodiratime, relatime, nosymfollow, x-…

@@ -45,7 +45,9 @@ func (x *run) step(s Step) error {
 	case MakeFile:
 		return x.makeFile(dir, name, s)
 	case Seed:
-		return x.seed(dir, name, s.From)
+		return x.seed(x.paths, s.From, dir, name, s.From)
+	case SeedFormer:
+		return x.seedFormer(dir, name, s.From)
 	case SetOwner:
 		return x.setOwner(dir, name, s.Owner)
 	case MoveAside:

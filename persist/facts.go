@@ -11,7 +11,9 @@ type Facts struct {
 // EntryFacts are what was found at an entry's source and in its place.
 type EntryFacts struct {
 	Source, Target Object
-	Err            error // the source or the place can't be looked at, or the volume is not there
+	// Former is what the former root has in the place of an entry that is to be adopted and has no source yet.
+	Former Object
+	Err    error // the source or the place can't be looked at, or the volume is not there
 
 	// Parents that don't exist, outermost first, each with the owner that its counterpart on the other side has, if any.
 	SourceParents, TargetParents []MissingParent
@@ -93,6 +95,11 @@ func objectOf(st unix.Statx_t) Object {
 		o.Kind = IsOther
 	}
 	return o
+}
+
+// Name is the kind in a word: absent, directory, file, symlink or other.
+func (k ObjectKind) Name() string {
+	return nameOf([]string{Absent: "absent", IsDirectory: "directory", IsFile: "file", IsSymlink: "symlink", IsOther: "other"}, uint8(k))
 }
 
 // String says what stands there, as part of a sentence.

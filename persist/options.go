@@ -40,3 +40,11 @@ func ComparePaths(a, b string) int {
 	}
 	return len(a) - len(b)
 }
+
+// below tells whether a clean path lies strictly below another.
+func below(p, dir string) bool {
+	if dir == "/" {
+		return len(p) > 1
+	}
+	return len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
+}

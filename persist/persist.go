@@ -6,6 +6,9 @@ type Options struct {
 	Sysroot string
 	// MountTable is where libmount keeps its table, utab, as seen now; empty: /run/mount.
 	MountTable string
+	// Former says where the former roots can be read, by ephemeral mount point: those that this boot replaced. Entries that
+	// are to be adopted are made from there.
+	Former map[string]string
 	// KeepGoing applies what is right when some entries are invalid (a user that does not exist). Without it nothing is
 	// changed then.
 	KeepGoing bool

@@ -42,9 +42,10 @@ func invalid(err error) bool {
 // planner plans one entry.
 type planner struct {
 	Planned
-	users Users
-	facts EntryFacts
-	owner sourceOwner
+	users   Users
+	facts   EntryFacts
+	owner   sourceOwner
+	adopted bool // from the former root: its source is there by then
 }
 
 func (p *planner) fail(state State, format string, args ...any) {
@@ -54,6 +55,9 @@ func (p *planner) fail(state State, format string, args ...any) {
 func (p *planner) add(steps ...Step) { p.Steps = append(p.Steps, steps...) }
 
 func (p *planner) plan() {
+	if p.facts.Err == nil && p.facts.Former.Kind != Absent && !p.facts.Target.Mount {
+		p.adoptFormer()
+	}
 	e, source, target := p.Entry, p.facts.Source, p.facts.Target
 	owner, err := p.users.sourceOwner(e)
 	p.owner = owner
@@ -183,6 +187,8 @@ func (p *planner) finalOwner() Owner {
 		case s.Path != p.Entry.Source:
 		case s.Op == Seed:
 			owner = p.facts.Target.Owner
+		case s.Op == SeedFormer:
+			owner = p.facts.Former.Owner
 		default:
 			owner = s.Owner
 		}
@@ -245,7 +251,7 @@ func (p *planner) planLink() {
 	}
 	p.makeTargetParents()
 	p.noteDifference()
-	if target.Kind != Absent && !target.Empty && (target.Kind != IsFile || e.Kind != File || p.facts.Difference != "") {
+	if target.Kind != Absent && !target.Empty && (target.Kind != IsFile || e.Kind != File || p.facts.Difference != "" || p.adopted) {
 		p.add(Step{Op: MoveAside, Path: e.Target})
 		if source.Kind != Absent && target.Kind != wantedKind(e.Kind) && !target.Dangling {
 			p.State, p.Err = Conflict, fmt.Errorf("%s is %s: %w", e.Target, target.Kind, ErrConflict)
@@ -285,12 +291,4 @@ func wantedKind(k Kind) ObjectKind {
 		return IsDirectory
 	}
 	return IsFile
-}
-
-// below tells whether a clean path lies strictly below another.
-func below(p, dir string) bool {
-	if dir == "/" {
-		return len(p) > 1
-	}
-	return len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
 }

@@ -8,6 +8,8 @@ import "fmt"
 func (p *planner) planCopy() {
 	e, source, target, sums := p.Entry, p.facts.Source, p.facts.Target, p.facts.Copy
 	switch {
+	case p.adopted:
+		p.copyAdopted()
 	case target.Kind != IsFile && target.Kind != Absent:
 		p.replaceByCopy()
 	case source.Kind == Absent && target.Kind == Absent:

@@ -21,6 +21,7 @@ type session struct {
 	parents map[string]bool  // those that were made
 	beneath map[string]int   // see withoutMounts
 	table   mountTable
+	former  map[string]*resolver // see Options.Former
 }
 
 func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
@@ -33,8 +34,11 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 	}
 	s := &session{k: k, opts: opts, paths: paths, volumes: map[string]error{}, parents: map[string]bool{}, beneath: map[string]int{}}
 	st, err := k.stat(paths.root, "")
+	if err == nil {
+		err = s.openFormer()
+	}
 	if err != nil {
-		paths.close()
+		s.close()
 		return nil, err
 	}
 	s.device = objectOf(st).ID
@@ -44,6 +48,9 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 
 func (s *session) close() {
 	s.closeBeneath()
+	for _, paths := range s.former {
+		paths.close()
+	}
 	s.paths.close()
 }
 
@@ -119,6 +126,9 @@ func (s *session) entryFacts(e Entry) EntryFacts {
 		return f
 	}
 	if f.Target, f.TargetParents, f.Err = s.look(e.Target); f.Err != nil {
+		return f
+	}
+	if f.Former, f.Err = s.lookFormer(e, f.Source); f.Err != nil {
 		return f
 	}
 	for i := range f.SourceParents {

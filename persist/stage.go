@@ -124,9 +124,9 @@ func (c *copier) sync(dir int, name string) error {
 	return c.k.syncAll(fd, name)
 }
 
-// seed makes the source from what stands in its place.
-func (x *run) seed(dir int, name, from string) error {
-	placeDir, place, err := x.paths.parent(from)
+// seed makes the source from what stands at p in a root, in its place.
+func (x *run) seed(root *resolver, p string, dir int, name, from string) error {
+	placeDir, place, err := root.parent(p)
 	if err != nil {
 		return err
 	}

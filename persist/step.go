@@ -11,6 +11,7 @@ const (
 	MakeDirectory           // the source
 	MakeFile                // the source, with Text as its content
 	Seed                    // Path, the source, from what stands in From, the place: staged, synced, verified, renamed
+	SeedFormer              // Path, the source, from what the former root has at From, as Seed does
 	SetOwner                // of Path to Owner
 	MoveAside               // what is at Path, to a name beside it
 	RemoveLink              // the symlink at Path that leads to the source
@@ -45,6 +46,8 @@ func (s Step) String() string {
 		return fmt.Sprintf("make file %s %s %q", s.Path, owner, s.Text)
 	case Seed:
 		return fmt.Sprintf("copy what is at %s to %s", s.From, s.Path)
+	case SeedFormer:
+		return fmt.Sprintf("copy what the former root has at %s to %s", s.From, s.Path)
 	case SetOwner:
 		return fmt.Sprintf("set owner of %s to %s", s.Path, owner)
 	case MoveAside:
@@ -71,12 +74,43 @@ func (s Step) String() string {
 	return "unknown step"
 }
 
+// Reason gives why the step is there, as the end of its line in a plan.
+func (s Step) Reason() string {
+	switch s.Op {
+	case MakeParent:
+		return "it is missing on the way"
+	case MakeDirectory, MakeFile:
+		return "there is nothing yet to keep"
+	case Seed, SeedFormer:
+		return "it is not on the volume yet"
+	case SetOwner:
+		return "as configured"
+	case MoveAside:
+		return "it is in the way"
+	case RemoveLink:
+		return "it led to the volume"
+	case MakePlace, Mirror:
+		return "to be mounted on"
+	case BindMount, MakeLink, CopyIn:
+		return "so that the volume's is seen there"
+	case SetOptions:
+		return "they differ from those configured"
+	case CopyOut:
+		return "it changed since it was copied"
+	case PutBack:
+		return "what is there now is the volume's"
+	case NoteCopy:
+		return "to see changes"
+	}
+	return ""
+}
+
 // done gives what a step did, in a word, for the report; parents and places go without saying.
 func (s Step) done() string {
 	switch s.Op {
 	case MakeDirectory, MakeFile:
 		return "made"
-	case Seed:
+	case Seed, SeedFormer:
 		return "seeded"
 	case SetOwner, Mirror:
 		return "owner set"

@@ -23,12 +23,13 @@ var reach = map[string]struct {
 	"persist":                 {nil, "mechanism is a leaf"},
 	"dbus":                    {nil, "the contract is a leaf"},
 	"daemon/config":           {[]string{"persist"}, "early boot reads it too"},
+	"daemon/change":           {[]string{"persist", "daemon/config"}, "PID 1 carries changes out through early boot's program"},
 	"daemon/retention":        {nil, "what is kept is one pure function"},
 	"daemon/jobs":             {nil, "a job knows nothing of what it does"},
-	"daemon":                  {[]string{"btrfsops", "persist", "dbus", "daemon/config", "daemon/jobs", "daemon/retention"}, "policy knows all three"},
+	"daemon":                  {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/retention"}, "policy knows all three"},
 	"cmd/impermanence":        {[]string{"dbus"}, "the command line talks D-Bus only"},
-	"cmd/impermanence-initrd": {[]string{"btrfsops", "persist", "daemon/config"}, "early boot has no bus and no daemon"},
-	"cmd/impermanenced":       {[]string{"btrfsops", "persist", "dbus", "daemon/config", "daemon/jobs", "daemon/retention", "daemon"}, "main only wires"},
+	"cmd/impermanence-initrd": {[]string{"btrfsops", "persist", "daemon/config", "daemon/change"}, "early boot has no bus and no daemon"},
+	"cmd/impermanenced":       {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/retention", "daemon"}, "main only wires"},
 }
 
 // edges are the packages of others that only some of ours import themselves.

@@ -23,10 +23,11 @@ const (
 // version is set by the linker.
 var version = "unknown"
 
-const usage = `usage: impermanence-initrd [OPTION…] rollover|persist
+const usage = `usage: impermanence-initrd [OPTION…] rollover|persist|change
 
   rollover   make each ephemeral root an old root and put a fresh one in its place; before the root is mounted
   persist    put the entries of persistent volumes in place; after root and volumes are mounted
+  change     do what the daemon asks for in the runtime directory; in the running system
 
 `
 
@@ -62,13 +63,16 @@ func run(ctx context.Context, args []string, log *logger) (code int) {
 		_, _ = fmt.Fprintln(log.w, version)
 		return exitDone
 	}
+	switch command {
+	case "persist":
+		return persistEntries(ctx, o, log)
+	case "change":
+		return changeEntries(ctx, o, log)
+	}
 	cmdline, err := readCmdline(o.cmdline)
 	if err != nil {
 		log.error("%v", err)
 		return exitFailed
-	}
-	if command == "persist" {
-		return persistEntries(ctx, o, log)
 	}
 	return rollover(ctx, o, parseCmdline(cmdline), log)
 }
@@ -101,7 +105,7 @@ func parse(args []string, w io.Writer) (options, string, error) {
 		}
 	}
 	switch command {
-	case "rollover", "persist", "version":
+	case "rollover", "persist", "change", "version":
 		return o, command, nil
 	case "":
 		return o, "", errors.New("no command: give rollover or persist; see impermanence-initrd -help")

@@ -26,7 +26,12 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	if err := config.AddRecorded(o.sysroot, c); err != nil {
 		log.error("%v; what is configured goes on", err)
 	}
-	report, err := persist.Apply(ctx, persist.Options{Sysroot: o.sysroot, KeepGoing: o.keepGoing}, c.Entries())
+	former, opened, err := formerRoots(o, c)
+	defer opened.Close()
+	if err != nil {
+		log.error("%v; what is to be adopted stays there", err)
+	}
+	report, err := persist.Apply(ctx, persist.Options{Sysroot: o.sysroot, KeepGoing: o.keepGoing, Former: former}, c.Entries())
 	if errWrite := writeReport(o.runDir, report); errWrite != nil {
 		log.error("%v; status will not know of this boot", errWrite)
 	}

@@ -135,6 +135,14 @@ func (s *scripted) ApplyPersistence(context.Context, dbus.Caller, []string) (uin
 	return s.start("apply-persistence", nil)
 }
 
+func (s *scripted) CheckEntryChange(context.Context, dbus.EntryChange) error { return nil }
+
+func (s *scripted) ChangeEntry(_ context.Context, _ dbus.Caller, c dbus.EntryChange) (uint64, error) {
+	return s.start(string(c.Deed)+"-persistence", nil)
+}
+
+func (s *scripted) Orphans(context.Context, string) ([]dbus.Orphan, error) { return nil, s.err }
+
 func (s *scripted) CancelJob(context.Context, uint64) error {
 	close(s.canceled) // the server itself refuses to cancel what can't be
 	return nil

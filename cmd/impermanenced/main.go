@@ -112,7 +112,7 @@ func serve(o options, control *daemon.Log) error {
 	defer hangUp()
 	config := dbus.ServerConfig{LogControl: control, Log: o.Log, StreamDir: filepath.Join(o.RunDir, "streams")}
 	if o.stdio {
-		o.Placer = daemon.NewDirectPlacer(o.Sysroot)
+		o.Placer = daemon.NewDirectPlacer(o.Options)
 		config.Peer = dbus.Pipes{ReadCloser: os.Stdin, Out: os.Stdout}
 		config.Authorizer = dbus.RootAlone{}
 	} else {

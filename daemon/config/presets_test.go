@@ -125,7 +125,10 @@ func TestRecordedEntries(t *testing.T) {
 	}
 	got := config.Recorded(root, c)
 	for i := range got {
-		got[i].Origin = config.Origin{}
+		if !got[i].Adopt {
+			t.Errorf("%s is not to be adopted", got[i].Target)
+		}
+		got[i].Origin, got[i].Adopt = config.Origin{}, false
 	}
 	if diff := cmp.Diff(entries, got); diff != "" {
 		t.Errorf("(-written +read)\n%s", diff)

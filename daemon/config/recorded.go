@@ -30,7 +30,11 @@ func AddRecorded(root string, c *Config) error {
 		if err != nil {
 			return fmt.Errorf("read recorded entries: %w", err)
 		}
-		d.addWeak(v.Path, d.body(file, data, place{volume: v.Path, hide: v.HideMounts, trash: v.AllowTrash}))
+		entries := d.body(file, data, place{volume: v.Path, hide: v.HideMounts, trash: v.AllowTrash})
+		for i := range entries {
+			entries[i].Adopt = true
+		}
+		d.addWeak(v.Path, entries)
 	}
 	volumes := make([]persist.Volume, len(c.Volumes))
 	for i, v := range c.Volumes {
@@ -46,21 +50,56 @@ func AddRecorded(root string, c *Config) error {
 	return nil
 }
 
-// WriteRecorded records entries of a volume, in place of those recorded before: all of them or, after a crash, none.
-func WriteRecorded(root string, volume persist.Volume, entries []persist.Entry) error {
-	file := filepath.Join(root, "/", RecordPath(volume.Path))
+// CheckRecorded tells why entries can't be recorded on their volume: what is written must read as the same again.
+func CheckRecorded(volume persist.Volume, entries []persist.Entry) error {
+	_, err := formatRecorded(volume, entries)
+	return err
+}
+
+func formatRecorded(volume persist.Volume, entries []persist.Entry) ([]byte, error) {
 	text, err := FormatEntries(volume, entries)
 	if err != nil {
-		return fmt.Errorf("record entries: %w", err)
+		return nil, fmt.Errorf("record entries: %w", err)
 	}
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	d := &decoder{}
+	d.body(RecordPath(volume.Path), text, place{volume: volume.Path, hide: volume.HideMounts, trash: volume.AllowTrash})
+	if len(d.problems) > 0 {
+		return nil, fmt.Errorf("record entries: %w", d.problems)
+	}
+	return text, nil
+}
+
+// WriteRecorded records entries of a volume, in place of those recorded before: all of them or, after a crash, none. When it
+// returns, they are on the disk.
+func WriteRecorded(root string, volume persist.Volume, entries []persist.Entry) error {
+	file := filepath.Join(root, "/", RecordPath(volume.Path))
+	text, err := formatRecorded(volume, entries)
+	if err != nil {
+		return err
+	}
+	dir := filepath.Dir(file)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("record entries: %w", err)
 	}
 	const head = "# Entries that were added at run time, with `impermanence persist`. Written by the daemon.\n"
 	if err := renameio.WriteFile(file, append([]byte(head), text...), 0o600); err != nil {
 		return fmt.Errorf("record entries: %w", err)
 	}
+	for _, changed := range []string{dir, filepath.Dir(dir)} { // renameio syncs the file, not its name
+		if err := syncDir(changed); err != nil {
+			return fmt.Errorf("record entries: %w", err)
+		}
+	}
 	return nil
+}
+
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
 }
 
 // Recorded picks the entries that come from the record on their volume.

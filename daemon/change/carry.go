@@ -1,0 +1,195 @@
+package change
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/persist"
+)
+
+// Options say where to work.
+type Options struct {
+	Config  config.LoadOptions
+	Sysroot string // where the booted system is mounted
+}
+
+// Carry carries a request out. It changes nothing before it knows that all can be done, as far as that can be known.
+//
+// An entry is recorded first and put in place then: a crash in between leaves an entry that the next boot completes, from the
+// former root. It is forgotten the other way round: a crash in between leaves an entry that is not in place, and the next boot
+// puts it there, or the same request completes.
+func Carry(ctx context.Context, o Options, r Request) Reply {
+	reply := Reply{ID: r.ID}
+	c, err := o.load()
+	if err == nil {
+		err = o.carry(ctx, c, r, &reply)
+	}
+	reply.fail(err)
+	return reply
+}
+
+// load reads the configuration with what is recorded. A record that can't be read must not be written anew.
+func (o Options) load() (*config.Config, error) {
+	c, err := config.Load(o.Config)
+	if err == nil {
+		err = config.AddRecorded(o.Sysroot, c)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfiguration, err)
+	}
+	return c, nil
+}
+
+func (o Options) carry(ctx context.Context, c *config.Config, r Request, reply *Reply) error {
+	e, known, err := Decide(c, o.Sysroot, r)
+	if err == nil && !known {
+		e.Kind, err = o.kindOf(e)
+	}
+	if err != nil {
+		return err
+	}
+	reply.Method = e.Method
+	switch r.Deed {
+	case Add:
+		return o.add(ctx, c, e, r, reply)
+	case Remove:
+		return o.remove(ctx, c, e, r, reply)
+	case Unmount:
+		return o.unmount(ctx, e, r, reply)
+	}
+	return fmt.Errorf("deed %q: %w", r.Deed, ErrInvalid)
+}
+
+func (o Options) persist() persist.Options { return persist.Options{Sysroot: o.Sysroot} }
+
+// kindOf looks what is there.
+func (o Options) kindOf(e persist.Entry) (persist.Kind, error) {
+	found, err := persist.EntryFor(o.persist(), e.Volume, e.Target)
+	return found.Kind, err
+}
+
+// add begins to keep an entry.
+func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r Request, reply *Reply) error {
+	record := newRecord(o.Sysroot, c, e.Volume)
+	if err := record.check(append(record.entries, e)); err != nil {
+		return err
+	}
+	a, err := persist.PlanAdopt(o.persist(), e)
+	if err != nil {
+		return err
+	}
+	reply.Writers = texts(a.Writers)
+	reply.Plan = append([]Line{{fmt.Sprintf("record %s in %s", e.Target, config.RecordPath(e.Volume)), "so that it is kept from boot to boot"}}, lines(a.Steps)...)
+	if r.NextBoot {
+		reply.Plan[0].Why = "the next boot takes it from the former root"
+		reply.Plan = reply.Plan[:1]
+	}
+	switch {
+	case a.State == persist.Conflict || a.State == persist.Failed:
+		return fmt.Errorf("adopt %s: %w", e.Target, a.Err)
+	case r.DryRun:
+		return ctx.Err()
+	case len(a.Writers) > 0 && !r.NextBoot:
+		return &persist.WritersError{Target: e.Target, Writers: a.Writers}
+	}
+	if err := errors.Join(ctx.Err(), record.write(append(record.entries, e))); err != nil || r.NextBoot {
+		return err
+	}
+	result, err := persist.Adopt(ctx, o.persist(), e)
+	reply.Done = result.Actions
+	if err != nil {
+		return errors.Join(err, record.write(record.entries)) // as it was before
+	}
+	return nil
+}
+
+// remove ends the keeping of an entry.
+func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, r Request, reply *Reply) error {
+	steps, err := persist.PlanForget(o.persist(), e)
+	if err != nil && !r.NextBoot {
+		return err
+	}
+	last := Line{fmt.Sprintf("remove %s from %s", e.Target, config.RecordPath(e.Volume)), "what is at " + e.Source + " stays there"}
+	if r.NextBoot {
+		steps = nil
+	}
+	reply.Plan = append(lines(steps), last)
+	if r.DryRun {
+		return ctx.Err()
+	}
+	if !r.NextBoot {
+		result, err := persist.Forget(ctx, o.persist(), e)
+		if err != nil {
+			return err
+		}
+		reply.Done = result.Actions
+	}
+	record := newRecord(o.Sysroot, c, e.Volume)
+	return record.write(slices.DeleteFunc(slices.Clone(record.entries), func(o persist.Entry) bool { return o.Target == e.Target }))
+}
+
+// unmount takes the mount of an entry away.
+func (o Options) unmount(ctx context.Context, e persist.Entry, r Request, reply *Reply) error {
+	reply.Plan = []Line{{"unmount " + e.Target, "asked for"}}
+	if r.DryRun {
+		return ctx.Err()
+	}
+	err := persist.Unmount(ctx, o.persist(), []persist.Entry{e})
+	if err == nil {
+		reply.Done = "unmounted"
+	}
+	return err
+}
+
+// record is what is recorded on a volume.
+type record struct {
+	root    string
+	volume  persist.Volume
+	entries []persist.Entry
+}
+
+func newRecord(root string, c *config.Config, volume string) record {
+	r := record{root: root, volume: persist.Volume{Path: volume}}
+	for _, v := range c.Volumes {
+		if v.Path == volume {
+			r.volume = v
+		}
+	}
+	for _, e := range config.Recorded(root, c) {
+		if e.Volume == volume {
+			r.entries = append(r.entries, e)
+		}
+	}
+	r.entries = slices.Clip(r.entries)
+	return r
+}
+
+func (r record) check(entries []persist.Entry) error {
+	if err := config.CheckRecorded(r.volume, entries); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return nil
+}
+
+func (r record) write(entries []persist.Entry) error {
+	return config.WriteRecorded(r.root, r.volume, entries)
+}
+
+func lines(steps []persist.Step) []Line {
+	var lines []Line
+	for _, s := range steps {
+		lines = append(lines, Line{s.String(), s.Reason()})
+	}
+	return lines
+}
+
+func texts(writers []persist.Writer) []string {
+	var texts []string
+	for _, w := range writers {
+		texts = append(texts, w.String())
+	}
+	return texts
+}
