@@ -124,6 +124,13 @@ func (k *kernel) makeDirectory(dir *os.File, name string, mode uint32) error {
 	}))
 }
 
+// removeDirectory removes an empty directory.
+func (k *kernel) removeDirectory(dir *os.File, name string) error {
+	return wrap("remove directory", name, k.do("remove directory", func() error {
+		return unix.Unlinkat(int(dir.Fd()), name, unix.AT_REMOVEDIR)
+	}))
+}
+
 func (k *kernel) changeMode(f *os.File, mode uint32) error {
 	return wrap("change mode of", f.Name(), k.do("change mode", func() error {
 		return unix.Fchmod(int(f.Fd()), mode)

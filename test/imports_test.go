@@ -27,7 +27,10 @@ var reach = map[string]struct {
 	"daemon/retention":        {nil, "what is kept is one pure function"},
 	"daemon/jobs":             {nil, "a job knows nothing of what it does"},
 	"daemon":                  {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/retention"}, "policy knows all three"},
-	"cmd/impermanence":        {[]string{"dbus"}, "the command line talks D-Bus only"},
+	"daemon/machine":          {nil, "what a machine is, whatever is done with it"},
+	"daemon/template":         {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine"}, "works without the daemon"},
+	"daemon/setup":            {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine", "daemon/template"}, "works before there is a daemon"},
+	"cmd/impermanence":        {[]string{"dbus", "btrfsops", "persist", "daemon/config", "daemon/machine", "daemon/setup", "daemon/template"}, "D-Bus only, but for setup and template, which work where no daemon does"},
 	"cmd/impermanence-initrd": {[]string{"btrfsops", "persist", "daemon/config", "daemon/change"}, "early boot has no bus and no daemon"},
 	"cmd/impermanenced":       {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/retention", "daemon"}, "main only wires"},
 }
@@ -47,7 +50,6 @@ var edges = map[string]struct {
 // barred are the packages that a binary must not contain, for its size or for what it may do.
 var barred = map[string][]string{
 	"cmd/impermanence-initrd": {"github.com/godbus/dbus/v5", "go.uber.org/zap", "net/http", "github.com/spf13/cobra"},
-	"cmd/impermanence":        {"github.com/dennwc/btrfs"},
 }
 
 // listed is what go list tells of a package.

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/impermanence/impermanence/daemon/machine"
+	"github.com/impermanence/impermanence/daemon/setup"
 	"github.com/impermanence/impermanence/dbus"
 )
 
@@ -60,6 +62,15 @@ func adviceTable() []advice {
 		{dbus.ErrInvalidName, usage},
 		{dbus.ErrInvalidArgs, usage},
 		{dbus.ErrNotSupported, "impermanence status"},
+		{setup.ErrNotInstalled, "make install"},
+		{setup.ErrAlready, "impermanence status"},
+		{setup.ErrConfigured, "impermanence status"},
+		{setup.ErrNotSetUp, "impermanence setup --dry-run"},
+		{setup.ErrTaken, usage},
+		{setup.ErrLayout, "findmnt -t btrfs"},
+		{setup.ErrNested, "btrfs subvolume list -o /"},
+		{setup.ErrNotBtrfs, "findmnt -t btrfs"},
+		{machine.ErrNotMounted, "findmnt"},
 		// The daemon that runs is not of this version.
 		{dbus.ErrUnknownObject, restart},
 		{dbus.ErrUnknownInterface, restart},

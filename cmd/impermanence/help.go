@@ -13,6 +13,7 @@ const (
 	groupLook  = "look"
 	groupKeep  = "keep"
 	groupLetGo = "let-go"
+	groupSetUp = "set-up"
 	groupShell = "shell"
 )
 
@@ -22,6 +23,7 @@ func helpGroups() []*cobra.Group {
 		{ID: groupLook, Title: "Look:"},
 		{ID: groupKeep, Title: "Keep:"},
 		{ID: groupLetGo, Title: "Let go:"},
+		{ID: groupSetUp, Title: "Set up:"},
 		{ID: groupShell, Title: "Use it better:"},
 	}
 }

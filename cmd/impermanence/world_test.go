@@ -21,6 +21,7 @@ import (
 
 	"github.com/impermanence/impermanence/test/btrfstest"
 	"github.com/impermanence/impermanence/test/bustest"
+	"github.com/impermanence/impermanence/test/machinetest"
 )
 
 // world is a machine for one story: a btrfs file system on a loop device, the root of it mounted at sysroot, a bus, and
@@ -86,6 +87,7 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 		"boot":     w.cmdBoot,
 		"daemon":   w.cmdDaemon,
 		"exits":    cmdExits,
+		"install":  w.cmdInstall,
 		"nobody":   w.cmdNobody,
 		"rescan":   w.cmdRescan,
 		"schema":   w.cmdSchema,
@@ -217,6 +219,14 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
 	}
+}
+
+// cmdInstall installs a small machine on the root, with an fstab: install.
+func (w *world) cmdInstall(ts *testscript.TestScript, neg bool, _ []string) {
+	ts.Check(refuseNeg("install", neg))
+	machinetest.Install(w.t, w.sysroot(), "usr/sbin/update-initramfs", map[string]string{
+		"usr/sbin/mkinitramfs": "", "etc/fstab": w.device + " / btrfs defaults,subvol=root 0 0\n",
+	})
 }
 
 // cmdNobody runs the command line as a user who may do nothing, and checks its exit code: nobody CODE [ARG...].

@@ -1,0 +1,179 @@
+package btrfsops
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path"
+
+	"golang.org/x/sys/unix"
+)
+
+func lastName(p string) string { return path.Base(p) }
+
+// retireTemplate does step 3 of NewTemplate.Commit: the former template stands at template.next, and the new one in its place.
+func (fs *Filesystem) retireTemplate(l Layout, parent *os.File) error {
+	staged, kept := lastName(l.Template)+templateStaged, lastName(l.Template)+templateFormer
+	_, found, err := fs.subvolumeAt(l.Template + templateFormer)
+	if err != nil {
+		return err
+	}
+	if !found {
+		return fs.kernel.rename(parent, staged, parent, kept, unix.RENAME_NOREPLACE)
+	}
+	if err := fs.kernel.rename(parent, staged, parent, kept, unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	return fs.dropStaged(l)
+}
+
+// dropStaged deletes what is at template.next.
+func (fs *Filesystem) dropStaged(l Layout) error {
+	info, found, err := fs.subvolumeAt(l.Template + templateStaged)
+	if err != nil || !found {
+		return err
+	}
+	return fs.destroyTree(info.ID)
+}
+
+// recoverTemplate finishes or drops what an interrupted change left at template.next. Ids and marks decide, never names; what
+// is not surely ours is left, with an error.
+func (fs *Filesystem) recoverTemplate(l Layout, parent *os.File) error {
+	t, err := fs.Templates(l)
+	if err != nil || t.Staged == nil {
+		return err
+	}
+	if busy, err := fs.isLocked(l.Template + templateStaged); err != nil || busy {
+		return errors.Join(err, fmt.Errorf("%w: the template is being changed", ErrBusy))
+	}
+	replaces := SubvolumeID(0)
+	if t.Current != nil {
+		a, err := fs.attributesOf(t.Current.ID)
+		if err != nil {
+			return err
+		}
+		replaces, _ = a.replaces()
+	}
+	a, err := fs.attributesOf(t.Staged.ID)
+	if err != nil {
+		return err
+	}
+	_, marked := a[attrStaged]
+	switch {
+	case replaces == t.Staged.ID: // the exchange was done
+		return fs.retireTemplate(l, parent)
+	case marked,
+		t.Former != nil && t.Former.ID == replaces,                              // what was kept before, on its way out
+		t.Staged.pristine() && (t.Current == nil || t.Staged.ID > t.Current.ID): // cut between its making and its marking
+		return fs.destroyTree(t.Staged.ID)
+	}
+	return fmt.Errorf("%w: %q is in the way; move it away, a change of the template needs the name", ErrInvalidName, l.Template+templateStaged)
+}
+
+// isLocked says whether somebody works on the subvolume at p.
+func (fs *Filesystem) isLocked(p string) (bool, error) {
+	f, err := openSubvolume(fs.top, p)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return true, nil
+	}
+	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+	return false, wrap("lock", p, err)
+}
+
+// RollBackTemplate exchanges the template with the former one, durably: a second time takes it back. Errors: ErrNoTemplate
+// when no former one is kept, ErrBusy.
+func (fs *Filesystem) RollBackTemplate(ctx context.Context, l Layout) (Templates, error) {
+	unlock, parent, err := fs.beginTemplate(ctx, l)
+	if err != nil {
+		return Templates{}, err
+	}
+	defer unlock()
+	defer func() { _ = parent.Close() }()
+	if err := fs.rollBackTemplate(l, parent); err != nil {
+		return Templates{}, fmt.Errorf("roll back template %q: %w", l.Template, err)
+	}
+	return fs.Templates(l)
+}
+
+func (fs *Filesystem) rollBackTemplate(l Layout, parent *os.File) error {
+	t, err := fs.Templates(l)
+	if err != nil {
+		return err
+	}
+	if t.Current == nil || t.Former == nil {
+		return fmt.Errorf("%w: no former one is kept", ErrNoTemplate)
+	}
+	name := lastName(l.Template)
+	if err := fs.kernel.rename(parent, name+templateFormer, parent, name, unix.RENAME_EXCHANGE); err != nil {
+		return err
+	}
+	return fs.kernel.commit(parent)
+}
+
+// RemoveTemplate deletes the template and the former one: until there is one again, a rollover of the layout fails, and the
+// root stays. One that is mounted or the default subvolume is ErrProtected. There being none is no error.
+func (fs *Filesystem) RemoveTemplate(ctx context.Context, l Layout) error {
+	unlock, parent, err := fs.beginTemplate(ctx, l)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	defer func() { _ = parent.Close() }()
+	t, err := fs.Templates(l)
+	if err != nil {
+		return err
+	}
+	for _, s := range []*Subvolume{t.Current, t.Former} { // the template first: without it nothing is rolled over
+		if s == nil {
+			continue
+		}
+		if err := fs.destroyTree(s.ID); err != nil {
+			return fmt.Errorf("remove template %q: %w", l.Template, err)
+		}
+	}
+	return fs.kernel.commit(parent)
+}
+
+// destroyTree deletes a subvolume that is no old root, with the subvolumes in it, deepest first. The caller names it by an id
+// that it has just read, and commits. Errors: ErrProtected for one that is mounted, is the default one, or holds such a one.
+func (fs *Filesystem) destroyTree(id SubvolumeID) error {
+	t, err := fs.subvolumes()
+	if err != nil {
+		return err
+	}
+	watch, err := fs.watchMounts()
+	if err != nil {
+		return err
+	}
+	defer watch.close()
+	fallback, err := fs.defaultSubvolume()
+	if err != nil {
+		return err
+	}
+	d := &deletion{Filesystem: fs, tree: t}
+	doomed := append(t.below(id), id)
+	for _, inner := range doomed {
+		mounted, err := watch.mounted()
+		if err != nil {
+			return err
+		}
+		switch name := t.byID[inner].Name; {
+		case mounted[inner]:
+			return &ProtectedError{inner, name, []ProtectReason{ProtectInUse}}
+		case inner == fallback:
+			return &ProtectedError{inner, name, []ProtectReason{ProtectDefault}}
+		}
+	}
+	for _, inner := range doomed {
+		if err := d.destroy(inner); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/impermanence/impermanence/daemon/setup"
+)
+
+// setupFlags are the options of setup.
+type setupFlags struct {
+	setup.Options
+	root         string
+	dryRun, undo bool
+}
+
+// setupCommand turns an installed machine into an impermanent one, and back.
+func (a *app) setupCommand() *cobra.Command {
+	var o setupFlags
+	cmd := &cobra.Command{
+		Use:        "setup",
+		SuggestFor: []string{"install", "init"},
+		Short:      "Make an installed machine impermanent, or undo that",
+		Long: `Make the root of an installed machine on btrfs fresh at every boot: write the
+configuration, with presets for what is installed, make the persistent volume
+and copy there what is to persist, add it to fstab, enable the services, build
+the initrd, and make the template from the root as it is. The machine is
+impermanent from its next boot on. What was interrupted goes on where it
+stopped when it is run again.`,
+		Example: `  impermanence setup --dry-run       what would be done
+  sudo impermanence setup
+  sudo impermanence setup --undo     the running root stays, with what is kept`,
+		Args: arguments(0, 0),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.apart(cmd.Context(), func() error { return a.setup(cmd.Context(), o) })
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.BoolVar(&o.dryRun, "dry-run", false, "print what would be done; change nothing")
+	flags.BoolVar(&o.undo, "undo", false, "make the running root permanent again, with what is kept on the volume")
+	flags.StringVar(&o.root, "root", "/", "set up the machine whose root is mounted at `DIR`")
+	flags.StringVar(&o.VolumePoint, "volume", "/persist", "mount the persistent volume at `DIR`")
+	flags.StringVar(&o.VolumeName, "subvolume", "persist", "name the subvolume of the persistent volume `NAME`")
+	flags.StringVar(&o.TemplateName, "template", "root-template", "name the subvolume of the template `NAME`")
+	flags.StringSliceVar(&o.Presets, "preset", nil, "keep the preset `NAME` too")
+	flags.BoolVar(&o.NoInitrd, "no-initrd", false, "leave the building of the initrd to somebody else")
+	return cmd
+}
+
+// setup plans and does it, or undoes it.
+func (a *app) setup(ctx context.Context, o setupFlags) error {
+	root, err := filepath.Abs(o.root)
+	if err != nil {
+		return err
+	}
+	facts, err := setup.Gather(root, o.Options)
+	if err != nil {
+		return err
+	}
+	plan, apply := setup.MakePlan, setup.Machine.Apply
+	if o.undo {
+		plan, apply = setup.PlanUndo, setup.Machine.Undo
+	}
+	p, err := plan(facts, o.Options)
+	if err != nil {
+		return err
+	}
+	for _, note := range p.Notes {
+		a.stderr.line("note: %s", a.stderr.text(note))
+	}
+	if o.dryRun {
+		a.stdout.setupPlan(p)
+		return nil
+	}
+	m := setup.Machine{
+		Root: root, Out: a.stderr.beneath(),
+		Step: func(s setup.Step) { a.stdout.line("%s", a.stdout.text(s.String())) },
+		Note: func(text string) { a.stderr.line("note: %s", a.stderr.text(text)) },
+	}
+	if err := apply(m, ctx, facts, p); err != nil {
+		return err
+	}
+	if a.stdout.terminal {
+		a.stderr.line("done; it takes effect at the next boot: what is written to the root until then is in its old root after it")
+	}
+	return nil
+}
+
+// setupPlan prints a plan: a line for each step, below it what changes in a file.
+func (o output) setupPlan(p setup.Plan) {
+	for _, step := range p.Steps {
+		o.line("%s", o.text(step.String()))
+		for _, change := range p.Record.Files {
+			if step.Op == setup.WriteFile && change.Path == step.Path {
+				o.changes(change)
+			}
+		}
+	}
+}
+
+// changes prints the lines that a file loses and gains.
+func (o output) changes(c setup.FileChange) {
+	removed, added := c.Lines()
+	for _, line := range removed {
+		o.line("  %s", o.paint(red, "- "+o.text(strings.TrimSuffix(line, "\n"))))
+	}
+	for _, line := range added {
+		o.line("  %s", o.paint(green, "+ "+o.text(strings.TrimSuffix(line, "\n"))))
+	}
+}

@@ -1,0 +1,166 @@
+package machine
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// BootForm is how a file holds kernel command lines.
+type BootForm uint8
+
+// The forms.
+const (
+	PlainCmdline BootForm = iota // /etc/kernel/cmdline: nothing else in it
+	LoaderEntry                  // the Boot Loader Specification's type 1: options …
+	GrubConfig                   // grub.cfg: generated, linux … lines
+	GrubDefaults                 // /etc/default/grub: what grub.cfg is generated from
+)
+
+// BootFile is a file that kernel command lines come from.
+type BootFile struct {
+	Path  string // as the machine sees it
+	Form  BootForm
+	Text  string
+	Lines []string // the command lines that boot something, as far as they can be told
+}
+
+// The places of boot loader configuration.
+var (
+	plainFiles = []string{"/etc/kernel/cmdline"}
+	entryGlobs = []string{"/boot/loader/entries/*.conf", "/efi/loader/entries/*.conf", "/boot/efi/loader/entries/*.conf"}
+	grubFiles  = []string{"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"}
+	grubShell  = "/etc/default/grub"
+)
+
+// BootFiles reads the boot configuration of the machine below root.
+func BootFiles(root string) ([]BootFile, error) {
+	dir, err := os.OpenRoot(root)
+	if err != nil {
+		return nil, fmt.Errorf("read the boot configuration: %w", err)
+	}
+	defer func() { _ = dir.Close() }()
+	names := map[BootForm][]string{PlainCmdline: plainFiles, GrubConfig: grubFiles, GrubDefaults: {grubShell}}
+	for _, glob := range entryGlobs {
+		found, err := fs.Glob(dir.FS(), strings.TrimPrefix(glob, "/"))
+		if err != nil {
+			return nil, fmt.Errorf("read the boot configuration: %w", err)
+		}
+		names[LoaderEntry] = append(names[LoaderEntry], found...)
+	}
+	var files []BootFile
+	for form := PlainCmdline; form <= GrubDefaults; form++ {
+		for _, name := range names[form] {
+			name = path.Join("/", name)
+			text, err := dir.ReadFile(name[1:])
+			if err != nil {
+				continue // not there, or on a path that leaves the root
+			}
+			files = append(files, NewBootFile(name, form, string(text)))
+		}
+	}
+	return files, nil
+}
+
+// NewBootFile reads the command lines in a file's text.
+func NewBootFile(name string, form BootForm, text string) BootFile {
+	f := BootFile{Path: name, Form: form, Text: text}
+	switch form {
+	case PlainCmdline:
+		f.Lines = []string{strings.Join(strings.Fields(text), " ")}
+	case LoaderEntry:
+		var options []string
+		for line := range strings.Lines(text) {
+			if rest, found := cutKey(line, "options"); found {
+				options = append(options, rest)
+			}
+		}
+		f.Lines = []string{strings.Join(options, " ")}
+	case GrubConfig:
+		for _, m := range grubLinux.FindAllStringSubmatch(text, -1) {
+			f.Lines = append(f.Lines, m[1])
+		}
+	case GrubDefaults:
+	}
+	return f
+}
+
+// grubLinux matches the line of grub.cfg that loads a kernel; the first argument is its file.
+var grubLinux = regexp.MustCompile(`(?m)^[ \t]*linux(?:16|efi)?[ \t]+\S+[ \t]*(.*?)[ \t]*$`)
+
+// cutKey gives what follows a key at the beginning of a line.
+func cutKey(line, key string) (string, bool) {
+	rest, found := strings.CutPrefix(strings.TrimSpace(line), key)
+	return strings.TrimSpace(rest), found && rest != strings.TrimSpace(rest)
+}
+
+// For tells whether a command line boots the root on a file system: it names the file system's UUID or one of the devices, or
+// no root at all, or leaves it to a variable.
+func For(line, uuid string, devices []string) bool {
+	root := ParseCmdline(line).Root
+	return root == "" || strings.Contains(line, uuid) || slices.Contains(devices, root) ||
+		strings.HasPrefix(root, "LABEL=") || strings.HasPrefix(root, "PARTUUID=") || strings.HasPrefix(root, "PARTLABEL=")
+}
+
+// Booting is the file's text so that its lines boot a subvolume by its path, where it can be changed by itself.
+func (f BootFile) Booting(subvolume string) string {
+	switch f.Form {
+	case PlainCmdline:
+		return WithSubvolume(f.Lines[0], subvolume) + "\n"
+	case LoaderEntry:
+		return f.entryBooting(subvolume)
+	case GrubDefaults:
+		return grubBooting(f.Text, subvolume)
+	case GrubConfig:
+	}
+	return f.Text
+}
+
+// entryBooting changes the last line of options: with more than one they add up.
+func (f BootFile) entryBooting(subvolume string) string {
+	if ParseCmdline(f.Lines[0]).Boots(subvolume) {
+		return f.Text
+	}
+	lines := strings.SplitAfter(f.Text, "\n")
+	last := -1
+	for i, line := range lines {
+		if rest, found := cutKey(line, "options"); found {
+			last = i
+			if strings.Contains(rest, "rootflags=") {
+				break
+			}
+		}
+	}
+	if last < 0 {
+		return strings.TrimRight(f.Text, "\n") + "\noptions rootflags=subvol=" + subvolume + "\n"
+	}
+	rest, _ := cutKey(lines[last], "options")
+	lines[last] = "options " + WithSubvolume(rest, subvolume) + "\n"
+	return strings.Join(lines, "")
+}
+
+// grubVariable matches GRUB_CMDLINE_LINUX in the shell's words.
+var grubVariable = regexp.MustCompile(`(?m)^([ \t]*GRUB_CMDLINE_LINUX=)(["']?)([^"'\n]*)(["']?)[ \t]*$`)
+
+func grubBooting(text, subvolume string) string {
+	m := grubVariable.FindStringSubmatchIndex(text)
+	if m == nil {
+		return strings.TrimRight(text, "\n") + "\nGRUB_CMDLINE_LINUX=\"rootflags=subvol=" + subvolume + "\"\n"
+	}
+	return text[:m[0]] + text[m[2]:m[3]] + `"` + WithSubvolume(text[m[6]:m[7]], subvolume) + `"` + text[m[1]:]
+}
+
+// FirstFile gives the first of files that is there, below root; "" for none.
+func FirstFile(root string, files ...string) string {
+	for _, file := range files {
+		if _, err := os.Lstat(filepath.Join(root, file)); err == nil {
+			return file
+		}
+	}
+	return ""
+}

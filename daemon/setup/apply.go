@@ -1,0 +1,203 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/machine"
+	"github.com/impermanence/impermanence/daemon/template"
+	"github.com/impermanence/impermanence/persist"
+)
+
+// Machine is a machine to be set up.
+type Machine struct {
+	Root string            // where its root is mounted; "/" for the running one
+	Out  io.Writer         // what programs that are run print
+	Step func(Step)        // told of each step before it is done; may be nil
+	Note func(text string) // told of what a person has to know; may be nil
+}
+
+// Apply does what a plan says. Interrupted at any point, it may be begun again from new facts.
+func (m Machine) Apply(ctx context.Context, f Facts, p Plan) error {
+	if p.Resumed && len(p.Steps) > 0 && p.Steps[0].Op == WriteRecord {
+		p.Steps = p.Steps[1:]
+	}
+	return m.work(ctx, f, p.Record, p.Steps)
+}
+
+// work does steps.
+func (m Machine) work(ctx context.Context, f Facts, r Record, steps []Step) (err error) {
+	top, err := btrfsops.OpenDevice(f.Mounts[0].Source)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, top.Close()) }()
+	w := &worker{Machine: m, facts: f, record: r, top: top}
+	for _, step := range steps {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if m.Step != nil {
+			m.Step(step)
+		}
+		if err := w.do(ctx, step); err != nil {
+			return fmt.Errorf("%s: %w", step, err)
+		}
+	}
+	return nil
+}
+
+// worker does the steps of one machine.
+type worker struct {
+	Machine
+	facts  Facts
+	record Record
+	top    *btrfsops.Filesystem
+}
+
+func (w *worker) tell(format string, args ...any) {
+	if w.Note != nil {
+		w.Note(fmt.Sprintf(format, args...))
+	}
+}
+
+func (w *worker) do(ctx context.Context, s Step) error {
+	switch s.Op {
+	case WriteRecord:
+		return w.record.write(w.Root)
+	case MakeVolume:
+		return w.makeVolume()
+	case MakeOldRoots:
+		return w.top.MakeOldRoots(w.record.Layout)
+	case WriteFile:
+		return writeFile(w.Root, s.Path, s.Text, 0o644)
+	case EnableUnits:
+		return w.systemctl(ctx, "enable", s.Names)
+	case RunCommand:
+		return machine.RunIn(ctx, w.Root, w.Out, s.Names...)
+	case MakeTemplate:
+		return w.makeTemplate(ctx)
+	case PutBack:
+		return w.putBack(ctx)
+	case RemoveTemplate:
+		return w.top.RemoveTemplate(ctx, w.record.Layout)
+	case RestoreFile:
+		return w.restore(s.Path)
+	case DisableUnits:
+		return w.systemctl(ctx, "disable", s.Names)
+	case RemoveVolume:
+		return w.removeVolume(ctx)
+	case RemoveOldRoots:
+		return w.removeOldRoots()
+	case RemoveRecord:
+		return w.removeRecord()
+	}
+	return errors.New("unknown step")
+}
+
+func (w *worker) makeVolume() error {
+	if _, _, err := w.top.MakeSubvolume(w.record.Volume); err != nil {
+		return err
+	}
+	return os.MkdirAll(filepath.Join(w.Root, w.record.Point), 0o755)
+}
+
+// systemctl changes what is started at boot, without the running systemd.
+func (w *worker) systemctl(ctx context.Context, verb string, units []string) error {
+	args := append([]string{"--root=" + w.Root, "--quiet", verb}, units...)
+	out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("systemctl %s: %w: %s", verb, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// makeTemplate copies the root and commits the copy as the template, when what is to persist is on the volume. The copy does not
+// change while it is read, so a program that writes meanwhile harms nothing. A crash leaves no template, or all of it.
+func (w *worker) makeTemplate(ctx context.Context) (err error) {
+	if _, err := w.top.SubvolumeAt(w.record.Layout.Template); !errors.Is(err, fs.ErrNotExist) {
+		return err // made before the set-up was interrupted
+	}
+	staged, err := w.top.StageTemplate(ctx, w.record.Layout, btrfsops.FromRoot)
+	if err != nil {
+		return err
+	}
+	defer staged.Close()
+	err = w.inView(ctx, staged.ID(), func(dir string, entries []persist.Entry) error {
+		report, err := persist.SeedVolume(ctx, persist.Options{Sysroot: dir}, entries)
+		for _, result := range report.Results {
+			if result.State == persist.Conflict {
+				w.tell("%s is kept on the volume already, and differs from what is in the root: %v", result.Target, result.Err)
+			}
+		}
+		if err := notConflicts(report, err); err != nil {
+			return err
+		}
+		return template.Clean(dir, entries)
+	})
+	if err != nil {
+		return errors.Join(err, staged.Drop())
+	}
+	return staged.Commit(ctx)
+}
+
+// notConflicts leaves out of an error that entries conflict: the volume's side counts, as at every boot.
+func notConflicts(report persist.Report, err error) error {
+	if err == nil {
+		return nil
+	}
+	var failed []error
+	for _, result := range report.Results {
+		if result.Err != nil && result.State != persist.Conflict {
+			failed = append(failed, fmt.Errorf("%s: %w", result.Target, result.Err))
+		}
+	}
+	if len(failed) == 0 && len(report.Results) == 0 {
+		return err
+	}
+	return errors.Join(failed...)
+}
+
+// inView mounts a root subvolume with the volume in it, apart from everything that the running machine has mounted, and reads the
+// configuration in it.
+func (w *worker) inView(ctx context.Context, id btrfsops.SubvolumeID, f func(dir string, entries []persist.Entry) error) (err error) {
+	dir, err := os.MkdirTemp("", "impermanence-setup-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(dir)) }()
+	for _, m := range []struct{ option, at string }{
+		{fmt.Sprint("subvolid=", id), dir}, {"subvol=/" + w.record.Volume, filepath.Join(dir, w.record.Point)},
+	} {
+		if err := w.command(ctx, "mount", "-t", "btrfs", "-o", "noatime,"+m.option, w.facts.Mounts[0].Source, m.at); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, w.command(context.WithoutCancel(ctx), "umount", m.at)) }()
+	}
+	c, err := config.Load(config.LoadOptions{Root: dir})
+	if err != nil {
+		return err
+	}
+	if err := config.AddRecorded(dir, c); err != nil {
+		return err
+	}
+	onVolume := slices.DeleteFunc(c.Entries(), func(e persist.Entry) bool { return e.Volume != w.record.Point })
+	return f(dir, onVolume)
+}
+
+func (w *worker) command(ctx context.Context, name string, args ...string) error {
+	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}

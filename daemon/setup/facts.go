@@ -1,0 +1,229 @@
+package setup
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/machine"
+	"github.com/impermanence/impermanence/persist"
+)
+
+// Facts are what a set-up is decided upon: all that was found out about a machine, without having changed anything.
+type Facts struct {
+	Distribution string
+	Mounts       []machine.Mount // the root first
+	UUID         string          // of the root's file system
+	RootID       btrfsops.SubvolumeID
+	DefaultID    btrfsops.SubvolumeID // the default subvolume
+	TopLevel     map[string]bool      // the subvolumes and directories that are taken, of those a set-up would make
+
+	Files     map[string]string  // the text of files that may change, by path; one that is not there is missing
+	Boot      []machine.BootFile // what kernel command lines come from
+	Running   string             // the running kernel's command line; "" for a root that does not run
+	GrubTool  []string
+	Initrd    *machine.InitrdTool
+	Installed bool            // early boot's program and the initrd tool's hook are there
+	Units     map[string]bool // the units to enable -> enabled now
+	Presets   []Preset        // what is worth keeping, for what is installed
+	Data      []string        // directories with data that no preset names
+	Swap      []string        // swap files on the root
+	Nested    []string        // subvolumes inside the root's that are not empty
+	Config    *config.Config  // the configuration so far
+	Record    *Record         // of an earlier set-up
+}
+
+// Preset is a preset of the machine, with its entries.
+type Preset struct {
+	Name    string
+	Entries []persist.Entry
+}
+
+// Files that a set-up may write, besides the boot loader's.
+const (
+	configFile     = "/etc/impermanence/impermanence.toml"
+	fstabFile      = "/etc/fstab"
+	mkinitcpioFile = "/etc/mkinitcpio.conf.d/impermanence.conf"
+	presetFile     = "/usr/lib/systemd/system-preset/90-impermanence.preset"
+	stub           = "/usr/lib/impermanence/impermanence-initrd"
+)
+
+// ErrNotBtrfs is returned for a machine whose root is not on btrfs.
+var ErrNotBtrfs = errors.New("the root is not on btrfs")
+
+// Gather looks at the machine whose root is mounted at root, "/" for the running one.
+func Gather(root string, o Options) (Facts, error) {
+	f := Facts{Distribution: machine.Distribution(root), Files: map[string]string{}, TopLevel: map[string]bool{}}
+	var err error
+	if f.Mounts, err = machine.Mounts(root); err != nil {
+		return f, err
+	}
+	if f.Mounts[0].Type != "btrfs" {
+		return f, fmt.Errorf("%w: %s is %s", ErrNotBtrfs, root, f.Mounts[0].Type)
+	}
+	for _, step := range []func(string, Options) error{f.filesystem, f.texts, f.boot, f.configuration, f.systemd} {
+		if err := step(root, o); err != nil {
+			return f, fmt.Errorf("look at %s: %w", root, err)
+		}
+	}
+	f.Presets = f.findPresets(root)
+	f.Data = f.findData(root)
+	f.Swap = f.findSwap()
+	return f, nil
+}
+
+// filesystem looks at the subvolumes.
+func (f *Facts) filesystem(root string, o Options) error {
+	top, err := btrfsops.OpenDevice(f.Mounts[0].Source)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = top.Close() }()
+	f.UUID = top.UUID()
+	if f.DefaultID, err = top.DefaultSubvolume(); err != nil {
+		return err
+	}
+	if f.Mounts[0].Subvolume != "" {
+		info, err := top.SubvolumeAt(f.Mounts[0].Subvolume)
+		if err != nil {
+			return err
+		}
+		f.RootID = info.ID
+		if f.Nested, err = nested(top, f.Mounts[0].Subvolume, root); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{o.Volume(), o.OldRoots(), o.Template()} {
+		_, err := top.SubvolumeAt(name)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, btrfsops.ErrNotSubvolume) {
+			return err
+		}
+		f.TopLevel[name] = !errors.Is(err, fs.ErrNotExist)
+	}
+	return nil
+}
+
+// nested lists the subvolumes inside the root that hold something, as the machine sees them. Empty ones, as systemd makes them
+// for /var/lib/machines, are made again.
+func nested(top *btrfsops.Filesystem, subvolume, root string) ([]string, error) {
+	inside, err := top.SubvolumesIn(subvolume)
+	if err != nil {
+		return nil, err
+	}
+	var found []string
+	for _, p := range inside {
+		if hasEntries(filepath.Join(root, p)) {
+			found = append(found, "/"+p)
+		}
+	}
+	return found, nil
+}
+
+// texts reads the files that may change.
+func (f *Facts) texts(root string, _ Options) error {
+	for _, name := range []string{configFile, fstabFile, mkinitcpioFile} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err == nil {
+			f.Files[name] = string(text)
+		} else if !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
+}
+
+// boot looks at what boots the machine.
+func (f *Facts) boot(root string, _ Options) error {
+	var err error
+	if f.Boot, err = machine.BootFiles(root); err != nil {
+		return err
+	}
+	for _, file := range f.Boot {
+		f.Files[file.Path] = file.Text
+	}
+	if root == "/" {
+		line, err := os.ReadFile("/proc/cmdline")
+		if err != nil {
+			return err
+		}
+		f.Running = strings.TrimSpace(string(line))
+	}
+	f.GrubTool = machine.GrubTool(root)
+	hooks := map[string]string{
+		"initramfs-tools": "/usr/share/initramfs-tools/hooks/impermanence",
+		"dracut":          "/usr/lib/dracut/modules.d/90impermanence/module-setup.sh",
+		"mkinitcpio":      "/usr/lib/initcpio/install/impermanence",
+	}
+	if tool, found := machine.FindInitrdTool(root); found {
+		f.Initrd = &tool
+		f.Installed = machine.FirstFile(root, stub) != "" && machine.FirstFile(root, hooks[tool.Name]) != ""
+	}
+	return nil
+}
+
+// configuration reads the configuration and the record of an earlier set-up.
+func (f *Facts) configuration(root string, _ Options) error {
+	var err error
+	if f.Record, err = readRecord(root); err != nil {
+		return err
+	}
+	f.Config, err = config.Load(config.LoadOptions{Root: root})
+	return err
+}
+
+// systemd looks which units are to be enabled, and are.
+func (f *Facts) systemd(root string, _ Options) error {
+	f.Units = map[string]bool{}
+	text, err := os.ReadFile(filepath.Join(root, presetFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // not installed: Plan says so
+	}
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(string(text)) {
+		if unit, found := strings.CutPrefix(strings.TrimSpace(line), "enable "); found {
+			f.Units[unit] = exec.Command("systemctl", "--root="+root, "--quiet", "is-enabled", unit).Run() == nil
+		}
+	}
+	return nil
+}
+
+// findSwap lists swap files that fstab has on the root: the kernel makes no snapshot of a subvolume with an active one.
+func (f *Facts) findSwap() []string {
+	var files []string
+	for _, line := range machine.ParseFstab(f.Files[fstabFile]) {
+		if line.Type == "swap" && strings.HasPrefix(line.Spec, "/") && !strings.HasPrefix(line.Spec, "/dev/") && f.onRoot(line.Spec) {
+			files = append(files, line.Spec)
+		}
+	}
+	return files
+}
+
+// onRoot tells whether a path is on the root's own subvolume.
+func (f *Facts) onRoot(path string) bool { return machine.On(f.Mounts, path).Point == "/" }
+
+// device gives how fstab should name the file system: as it does for the root, else by UUID.
+func (f *Facts) device() string {
+	if line, found := machine.ParseFstab(f.Files[fstabFile]).At("/"); found {
+		return line.Spec
+	}
+	return "UUID=" + f.UUID
+}
+
+// unitNames lists the units to enable.
+func (f *Facts) unitNames() []string {
+	var names []string
+	for name := range f.Units {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}

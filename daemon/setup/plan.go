@@ -1,0 +1,269 @@
+package setup
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/machine"
+)
+
+// Options are what is asked of a set-up; the zero value is a sound choice.
+type Options struct {
+	VolumePoint  string   // where the persistent volume is mounted; default /persist
+	VolumeName   string   // its subvolume; default persist
+	OldRootsName string   // default old_roots
+	TemplateName string   // default root-template
+	Presets      []string // to keep besides those that are found
+	NoInitrd     bool     // don't build the initrd: the caller does
+}
+
+// Point gives where the persistent volume is mounted.
+func (o Options) Point() string { return path.Clean(cmp.Or(o.VolumePoint, "/persist")) }
+
+// Volume gives the persistent volume's subvolume.
+func (o Options) Volume() string { return cmp.Or(o.VolumeName, "persist") }
+
+// OldRoots gives where the old roots are kept.
+func (o Options) OldRoots() string { return cmp.Or(o.OldRootsName, "old_roots") }
+
+// Template gives the template's subvolume.
+func (o Options) Template() string { return cmp.Or(o.TemplateName, "root-template") }
+
+// Plan is what a set-up does.
+type Plan struct {
+	Record  Record
+	Steps   []Step
+	Notes   []string // what a person has to know, or do
+	Resumed bool     // an earlier set-up was interrupted; this is the rest of it
+}
+
+// The reasons for which a machine is not set up.
+var (
+	ErrAlready      = errors.New("the machine is set up already")
+	ErrConfigured   = errors.New("the root is configured as ephemeral already")
+	ErrNotInstalled = errors.New("impermanence is not installed in it")
+	ErrTaken        = errors.New("the name is taken")
+	ErrLayout       = errors.New("the machine's layout does not allow it")
+	ErrNotSetUp     = errors.New("the machine was not set up by impermanence setup")
+	ErrNested       = errors.New("a subvolume lies in what is to be kept")
+)
+
+// MakePlan decides what turns the machine into an impermanent one. It is pure.
+func MakePlan(f Facts, o Options) (Plan, error) {
+	if f.Record != nil {
+		return resume(f)
+	}
+	if err := f.refuse(o); err != nil {
+		return Plan{}, err
+	}
+	p := &planner{Facts: f, Options: o}
+	p.record = Record{
+		Version: recordVersion, RootID: f.RootID, Point: o.Point(),
+		Layout:      btrfsops.Layout{Root: f.Mounts[0].Subvolume, OldRoots: o.OldRoots(), Template: o.Template()},
+		Volume:      o.Volume(),
+		NewVolume:   !f.TopLevel[o.Volume()],
+		NewOldRoots: !f.TopLevel[o.OldRoots()],
+	}
+	if err := p.record.Layout.Check(); err != nil {
+		return Plan{}, err
+	}
+	text, err := p.config()
+	if err != nil {
+		return Plan{}, err
+	}
+	p.write(configFile, text)
+	p.write(fstabFile, p.fstab())
+	p.bootLoader()
+	p.initrd()
+	p.nested()
+	for _, unit := range f.unitNames() {
+		if !f.Units[unit] {
+			p.record.Units = append(p.record.Units, unit)
+		}
+	}
+	return Plan{Record: p.record, Steps: p.record.steps(), Notes: p.notes}, nil
+}
+
+// resume gives the rest of a set-up that was begun; what was asked for then counts.
+func resume(f Facts) (Plan, error) {
+	r := *f.Record
+	if f.RootID != r.RootID || f.TopLevel[r.Layout.Template] {
+		return Plan{}, ErrAlready
+	}
+	return Plan{Record: r, Steps: r.steps(), Resumed: true}, nil
+}
+
+// refuse says why a machine can't be set up.
+func (f *Facts) refuse(o Options) error {
+	root := f.Mounts[0]
+	switch {
+	case len(f.Config.Ephemeral) > 0 && slices.ContainsFunc(f.Config.Ephemeral, isRoot):
+		return ErrConfigured
+	case f.Initrd != nil && !f.Installed, len(f.Units) == 0:
+		return ErrNotInstalled
+	case root.Subvolume == "":
+		return fmt.Errorf("%w: the root is the top level of its file system, and has to be a subvolume: make one of it (btrfs subvolume snapshot / /root), boot it with rootflags=subvol=root, then delete the rest", ErrLayout)
+	case root.Inner != "":
+		return fmt.Errorf("%w: the root is the directory %q of subvolume %q, not a subvolume", ErrLayout, root.Inner, root.Subvolume)
+	case !path.IsAbs(o.Point()) || o.Point() == "/":
+		return fmt.Errorf("%w: %q is no place for a volume", ErrLayout, o.Point())
+	case f.TopLevel[o.Template()]:
+		return fmt.Errorf("%w: there is a subvolume %q already: give another with --template", ErrTaken, o.Template())
+	case len(f.Swap) > 0:
+		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume of its own", ErrLayout, f.Swap[0])
+	}
+	for _, dir := range f.Data {
+		for _, nested := range f.Nested {
+			if strings.HasPrefix(nested, dir+"/") {
+				return fmt.Errorf("%w: %s in %s: a copy of that would not have it: move it out, or mount it from fstab", ErrNested, nested, dir)
+			}
+		}
+	}
+	if line, found := machine.ParseFstab(f.Files[fstabFile]).At(o.Point()); found {
+		if subvolume, _ := line.Option("subvol"); strings.TrimPrefix(subvolume, "/") != o.Volume() {
+			return fmt.Errorf("%w: fstab mounts something else at %s: give another place with --volume", ErrTaken, o.Point())
+		}
+	}
+	return nil
+}
+
+// planner makes a plan.
+type planner struct {
+	Facts
+	Options
+	record Record
+	notes  []string
+}
+
+// write plans a file's new text, when it differs.
+func (p *planner) write(name, text string) {
+	former, there := p.Files[name]
+	if there && former == text {
+		return
+	}
+	change := FileChange{Path: name, Written: text}
+	if there {
+		change.Former = &former
+	}
+	p.record.Files = append(p.record.Files, change)
+}
+
+func (p *planner) note(format string, args ...any) {
+	p.notes = append(p.notes, fmt.Sprintf(format, args...))
+}
+
+// nested notes which subvolumes inside the root are not in the template.
+func (p *planner) nested() {
+	for _, path := range p.Nested {
+		p.note("the subvolume %s in the root does not become a part of the template: fresh roots have an empty directory there", path)
+	}
+}
+
+// fstab adds the volume, and lets the root's line name it by its path only.
+func (p *planner) fstab() string {
+	table := machine.ParseFstab(p.Files[fstabFile])
+	options := []string{"defaults"}
+	for i, line := range table {
+		if line.Point != "/" {
+			continue
+		}
+		if _, byID := line.Option("subvolid"); byID {
+			table[i] = line.WithOptions(byPath(line.Options, p.record.Layout.Root))
+		}
+		options = slices.DeleteFunc(slices.Clone(line.Options), perMount)
+	}
+	if line, found := table.At(p.Point()); found {
+		if _, early := line.Option("x-initrd.mount"); !early {
+			i := slices.IndexFunc(table, func(l machine.FstabLine) bool { return l.Text == line.Text })
+			table[i] = line.WithOptions(append(slices.Clone(line.Options), "x-initrd.mount"))
+		}
+		return table.String()
+	}
+	options = append(options, "subvol=/"+p.Volume(), "x-initrd.mount")
+	return append(table, machine.NewFstabLine(p.device(), p.Point(), "btrfs", options, "0 0")).String()
+}
+
+// byPath replaces subvolid= by subvol=.
+func byPath(options []string, subvolume string) []string {
+	kept := slices.DeleteFunc(slices.Clone(options), func(o string) bool {
+		return strings.HasPrefix(o, "subvolid=") || strings.HasPrefix(o, "subvol=")
+	})
+	return append(kept, "subvol=/"+subvolume)
+}
+
+// perMount tells which options of the root's line are not for the volume beside it.
+func perMount(option string) bool {
+	name, _, _ := strings.Cut(option, "=")
+	return name == "subvol" || name == "subvolid" || name == "ro" || strings.HasPrefix(name, "x-") || name == "errors"
+}
+
+// bootLoader plans that kernel command lines name the root by its path, or leave it to the default subvolume when that is the
+// root: it follows the root at every rollover.
+func (p *planner) bootLoader() {
+	subvolume := p.record.Layout.Root
+	devices := []string{p.device(), p.Mounts[0].Source}
+	byDefault := p.DefaultID == p.RootID
+	generated, right := false, false
+	for _, file := range p.Boot {
+		for _, line := range file.Lines {
+			c := machine.ParseCmdline(line)
+			switch {
+			case !machine.For(line, p.UUID, devices), c.Subvol != "" && c.Subvol != subvolume:
+			case c.Boots(subvolume), byDefault && c.Subvol == "" && c.SubvolID == "":
+				right = true
+			case file.Form == machine.GrubConfig:
+				generated = true
+			default:
+				p.write(file.Path, file.Booting(subvolume))
+				right = true
+			}
+		}
+	}
+	if generated && len(p.GrubTool) > 0 {
+		for _, file := range p.Boot {
+			if file.Form == machine.GrubDefaults {
+				p.write(file.Path, file.Booting(subvolume))
+				p.record.Grub = p.GrubTool
+				return
+			}
+		}
+	}
+	switch {
+	case generated:
+		p.note("grub.cfg boots the root without rootflags=subvol=%s: add that to the kernel command line where grub.cfg is generated from", subvolume)
+	case right, byDefault:
+	case len(p.Boot) == 0:
+		p.note("no boot loader configuration was found: the kernel command line must have rootflags=subvol=%s", subvolume)
+	default:
+		p.note("no kernel command line was found that boots this root: it must have rootflags=subvol=%s", subvolume)
+	}
+}
+
+// initrd plans its building anew.
+func (p *planner) initrd() {
+	switch {
+	case p.Initrd == nil:
+		p.note("nothing is known that builds this machine's initrd: it has to run %s", stub)
+		return
+	case p.Initrd.Name == "mkinitcpio":
+		p.write(mkinitcpioFile, mkinitcpioHooks)
+	}
+	p.record.Initrd, p.record.NoInitrd = p.Initrd.Rebuild, p.NoInitrd
+	if p.NoInitrd {
+		p.note("the initrd is not built, as asked: it has to be before the next boot (%s)", strings.Join(p.Initrd.Rebuild, " "))
+	}
+}
+
+// mkinitcpioHooks puts early boot where it belongs, whatever HOOKS are.
+const mkinitcpioHooks = `# Written by impermanence setup: early boot, in a systemd or in a busybox initrd.
+if [[ " ${HOOKS[*]} " == *' systemd '* ]]; then
+	HOOKS+=(sd-impermanence)
+else
+	HOOKS=(${HOOKS[*]/filesystems/impermanence filesystems})
+fi
+`

@@ -1,0 +1,126 @@
+package setup
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/machine"
+	"github.com/impermanence/impermanence/persist"
+)
+
+// evidence says for which presets what has to be installed; none for those that every machine wants. What a preset names and no
+// row here has (accounts, nixos, …) is chosen only when asked for.
+var evidence = []struct {
+	preset string
+	files  []string // any of them
+}{
+	{"machine-id", nil},
+	{"logs", nil},
+	{"random-seed", nil},
+	{"timers", nil},
+	{"clock", nil},
+	{"ssh-host-keys", []string{"/usr/sbin/sshd", "/usr/bin/sshd"}},
+	{"coredump", []string{"/usr/lib/systemd/systemd-coredump"}},
+	{"rfkill", []string{"/usr/lib/systemd/systemd-rfkill"}},
+	{"networkmanager", []string{"/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"}},
+	{"iwd", []string{"/usr/libexec/iwd", "/usr/lib/iwd/iwd"}},
+	{"bluetooth", []string{"/usr/libexec/bluetooth/bluetoothd", "/usr/lib/bluetooth/bluetoothd", "/usr/sbin/bluetoothd"}},
+	{"cups", []string{"/usr/sbin/cupsd", "/usr/bin/cupsd"}},
+	{"docker", []string{"/usr/bin/dockerd", "/usr/sbin/dockerd"}},
+	{"podman", []string{"/usr/bin/podman"}},
+	{"libvirt", []string{"/usr/sbin/libvirtd", "/usr/sbin/virtqemud", "/usr/bin/libvirtd", "/usr/bin/virtqemud"}},
+	{"fwupd", []string{"/usr/libexec/fwupd/fwupd", "/usr/lib/fwupd/fwupd"}},
+	{"tailscale", []string{"/usr/sbin/tailscaled", "/usr/bin/tailscaled"}},
+	{"secure-boot", []string{"/usr/bin/sbctl"}},
+	{"sudo-lecture", []string{"/usr/bin/sudo"}},
+}
+
+// dataDirectories hold what people and programs made, and no preset names. One that is there, not empty and on the root itself
+// is kept: a set-up must not cost anybody a home or a database.
+var dataDirectories = []string{
+	"/home", "/root", "/srv",
+	"/var/spool/cron", "/var/mail", "/var/spool/mail", "/var/www",
+	"/var/lib/postgresql", "/var/lib/pgsql", "/var/lib/mysql", "/var/lib/mariadb", "/var/lib/redis", "/var/lib/mongodb",
+	"/var/lib/AccountsService",
+}
+
+// findPresets chooses presets by what is installed, and reads them.
+func (f *Facts) findPresets(root string) []Preset {
+	var found []Preset
+	for _, e := range evidence {
+		if len(e.files) > 0 && machine.FirstFile(root, e.files...) == "" {
+			continue
+		}
+		if entries, err := presetEntries(root, e.preset); err == nil {
+			found = append(found, Preset{e.preset, entries})
+		}
+	}
+	return found
+}
+
+// presetEntries reads a preset of the machine.
+func presetEntries(root, name string) ([]persist.Entry, error) {
+	probe, err := os.CreateTemp("", "impermanence-*.toml")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.Remove(probe.Name()) }()
+	_, err = probe.WriteString("[persistence.\"/persist\"]\nhideMounts = true\npresets = [\"" + name + "\"]\n")
+	if err := errors.Join(err, probe.Close()); err != nil {
+		return nil, err
+	}
+	c, err := config.Load(config.LoadOptions{Root: root, Path: probe.Name()})
+	if err != nil {
+		return nil, err
+	}
+	return c.Entries(), nil
+}
+
+// findData lists directories with data on the root itself.
+func (f *Facts) findData(root string) []string {
+	var found []string
+	for _, dir := range dataDirectories {
+		if f.onRoot(dir) && hasEntries(filepath.Join(root, dir)) {
+			found = append(found, dir)
+		}
+	}
+	return found
+}
+
+// hasEntries tells whether a directory, not a symlink to one, has something in it.
+func hasEntries(dir string) bool {
+	info, err := os.Lstat(dir)
+	if err != nil || !info.IsDir() {
+		return false
+	}
+	entries, err := os.ReadDir(dir)
+	return err == nil && len(entries) > 0 || errors.Is(err, fs.ErrPermission)
+}
+
+// choice divides presets into those to name, which lie on the root with all that they keep, and single entries of the others:
+// what lies on another file system persists by itself.
+func (f *Facts) choice(extra []string) (names []string, single []persist.Entry) {
+	for _, p := range f.Presets {
+		var here []persist.Entry
+		for _, e := range p.Entries {
+			if f.onRoot(e.Target) {
+				here = append(here, e)
+			}
+		}
+		if len(here) == len(p.Entries) {
+			names = append(names, p.Name)
+		} else {
+			single = append(single, here...)
+		}
+	}
+	for _, name := range extra {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, single
+}

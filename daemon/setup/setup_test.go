@@ -1,0 +1,296 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/persist"
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// TestPlans holds what a set-up does to each distribution's layout.
+func TestPlans(t *testing.T) {
+	for _, d := range distributions() {
+		t.Run(d.name, func(t *testing.T) {
+			w := newWorld(t, d)
+			before := w.snapshotOf(t)
+			f, p := w.plan(t, Options{})
+			if diff := cmp.Diff(before, w.snapshotOf(t)); diff != "" {
+				t.Errorf("planning changed the machine:\n%s", diff)
+			}
+			golden(t, d.name, strings.NewReplacer(f.UUID, "UUID").Replace(text(p)))
+		})
+	}
+}
+
+// text is a plan as a golden file has it.
+func text(p Plan) string {
+	var b strings.Builder
+	for _, step := range p.Steps {
+		fmt.Fprintln(&b, step)
+		for _, change := range p.Record.Files {
+			if step.Op != WriteFile || change.Path != step.Path {
+				continue
+			}
+			removed, added := change.Lines()
+			for _, line := range removed {
+				b.WriteString("  - " + line)
+			}
+			for _, line := range added {
+				b.WriteString("  + " + line)
+			}
+		}
+	}
+	for _, note := range p.Notes {
+		fmt.Fprintln(&b, "note:", note)
+	}
+	return b.String()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	file := filepath.Join("testdata", name+".txt")
+	if *update {
+		must(t, os.WriteFile(file, []byte(got), 0o644))
+	}
+	want, err := os.ReadFile(file)
+	must(t, err)
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+// TestSetUpAndBoot sets each distribution up, boots it, and looks whether it has what it should.
+func TestSetUpAndBoot(t *testing.T) {
+	for _, d := range distributions() {
+		t.Run(d.name, func(t *testing.T) {
+			w := newWorld(t, d)
+			w.setUp(t)
+			if text := w.read(t, filepath.Join(w.root, "boot/initrd")); !strings.Contains(text, "[ephemeral.\"/\"]") {
+				t.Errorf("the initrd was built without the configuration:\n%s", text)
+			}
+			w.write(t, "opt/stray", "", 0o644)
+			w.boot(t, d, "first")
+			w.isSetUp(t, d)
+			w.write(t, "opt/stray", "", 0o644)
+			w.boot(t, d, "second")
+			w.isSetUp(t, d)
+		})
+	}
+}
+
+// isSetUp holds what a booted machine is to have.
+func (w *world) isSetUp(t *testing.T, d distribution) {
+	t.Helper()
+	for _, gone := range []string{"opt/stray", "tmp/leftover"} {
+		if _, err := os.Lstat(filepath.Join(w.root, gone)); err == nil {
+			t.Errorf("%s is still there", gone)
+		}
+	}
+	c, err := config.Load(config.LoadOptions{Root: w.root})
+	must(t, err)
+	if len(c.Ephemeral) != 1 || c.Ephemeral[0].Subvolume != d.subvolume {
+		t.Errorf("the fresh root is configured as %+v", c.Ephemeral)
+	}
+	report, err := persist.Apply(context.Background(), persist.Options{Sysroot: w.root, MountTable: t.TempDir()}, c.Entries())
+	must(t, err)
+	for _, result := range report.Results {
+		if result.State != persist.InPlace {
+			t.Errorf("%s is %s: %s", result.Target, result.State, result.Error)
+		}
+	}
+	if got := w.read(t, filepath.Join(w.root, "etc/machine-id")); got != "0123456789abcdef0123456789abcdef\n" {
+		t.Errorf("the machine id is %q", got)
+	}
+	if got := w.read(t, filepath.Join(w.root, "var/log/messages")); got != "before the set-up\n" {
+		t.Errorf("the log is %q", got)
+	}
+	for _, unit := range []string{"impermanenced.service", "impermanence-prune.timer", "impermanence-persist.service"} {
+		if !enabled(w.root, unit) {
+			t.Errorf("%s is not enabled in the fresh root", unit)
+		}
+	}
+	for i := range report.Results {
+		btrfstest.Unmount(t, filepath.Join(w.root, report.Results[len(report.Results)-1-i].Target))
+	}
+}
+
+// TestUndoGivesTheFormerStateBack undoes a set-up that was never booted: files, units and subvolumes are as before.
+func TestUndoGivesTheFormerStateBack(t *testing.T) {
+	for _, d := range distributions() {
+		t.Run(d.name, func(t *testing.T) {
+			w := newWorld(t, d)
+			before := w.snapshotOf(t)
+			w.setUp(t)
+			if before == w.snapshotOf(t) {
+				t.Fatal("the set-up changed nothing")
+			}
+			w.undo(t)
+			if diff := cmp.Diff(before, w.snapshotOf(t)); diff != "" {
+				t.Errorf("(-before +after undo):\n%s", diff)
+			}
+			if text := w.read(t, filepath.Join(w.root, "boot/initrd")); text != "none\n" {
+				t.Errorf("the initrd has still a configuration: %s", text)
+			}
+		})
+	}
+}
+
+// TestSetUpIsResumed interrupts a set-up before and after each step. The rest is done when it is run again, as often as that.
+func TestSetUpIsResumed(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	_, p := w.plan(t, Options{})
+	for n := 1; n < len(p.Steps); n++ {
+		t.Run(p.Steps[n].String(), func(t *testing.T) {
+			w := newWorld(t, d)
+			f, p := w.plan(t, Options{})
+			m := w.machine(t)
+			must(t, m.work(context.Background(), f, p.Record, p.Steps[:n]))
+			must(t, m.work(context.Background(), f, p.Record, p.Steps[n-1:n])) // twice: it was done, and not noted
+			f, p = w.plan(t, Options{VolumePoint: "/elsewhere"})
+			if !p.Resumed || p.Record.Point != "/persist" {
+				t.Fatalf("not resumed: %+v", p)
+			}
+			must(t, m.Apply(context.Background(), f, p))
+			w.boot(t, d, "first")
+			w.isSetUp(t, d)
+		})
+	}
+}
+
+// TestUndoIsResumed interrupts an undo after each step.
+func TestUndoIsResumed(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	w.setUp(t)
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	p, err := PlanUndo(f, Options{})
+	must(t, err)
+	for n := range p.Steps {
+		t.Run(p.Steps[n].String(), func(t *testing.T) {
+			w := newWorld(t, d)
+			before := w.snapshotOf(t)
+			w.setUp(t)
+			f, err := Gather(w.root, Options{})
+			must(t, err)
+			must(t, w.machine(t).work(context.Background(), f, *f.Record, p.Steps[:n]))
+			w.undo(t)
+			if diff := cmp.Diff(before, w.snapshotOf(t)); diff != "" {
+				t.Errorf("(-before +after undo):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestUndoAfterBoots gives a booted machine its permanent root: with what was kept, also what was written to it since.
+func TestUndoAfterBoots(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	w.setUp(t)
+	w.boot(t, d, "first")
+	w.write(t, "persist/var/log/messages", "since\n", 0o640)
+	w.write(t, "etc/motd", "of the running root\n", 0o644)
+	notes := w.undo(t)
+	if len(notes) == 0 || !strings.Contains(notes[0], "the machine was booted since") {
+		t.Errorf("nothing is said of the volume that stays: %q", notes)
+	}
+	for name, want := range map[string]string{
+		"etc/machine-id": "0123456789abcdef0123456789abcdef\n", "var/log/messages": "since\n", "etc/motd": "of the running root\n",
+		"persist/var/log/messages": "since\n", "home/demo/.profile": "demo's\n",
+	} {
+		if got := w.read(t, filepath.Join(w.root, name)); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	if strings.Contains(w.read(t, filepath.Join(w.root, "etc/fstab")), "persist") {
+		t.Error("fstab still has the volume")
+	}
+	for _, gone := range []string{"root-template", "@rootfs/etc/impermanence"} {
+		if _, err := os.Lstat(filepath.Join(w.top, gone)); err == nil {
+			t.Errorf("%s is still there", gone)
+		}
+	}
+}
+
+// TestUndoKeepsWhatOthersChanged undoes a set-up after a person changed the same files.
+func TestUndoKeepsWhatOthersChanged(t *testing.T) {
+	d := distributions()[2]
+	w := newWorld(t, d)
+	w.setUp(t)
+	w.write(t, "etc/fstab", w.read(t, filepath.Join(w.root, "etc/fstab"))+"tmpfs /scratch tmpfs defaults 0 0\n", 0o644)
+	w.write(t, "etc/impermanence/impermanence.toml", w.read(t, filepath.Join(w.root, "etc/impermanence/impermanence.toml"))+"# mine\n", 0o644)
+	w.undo(t)
+	fstab := w.read(t, filepath.Join(w.root, "etc/fstab"))
+	for _, want := range []string{"tmpfs /scratch", "subvolid=256,subvol=/@\t0 0\n"} {
+		if !strings.Contains(fstab, want) {
+			t.Errorf("fstab lacks %q:\n%s", want, fstab)
+		}
+	}
+	if strings.Contains(fstab, "persist") {
+		t.Errorf("fstab still has the volume:\n%s", fstab)
+	}
+	if !strings.Contains(w.read(t, filepath.Join(w.root, "etc/impermanence/impermanence.toml.before-undo")), "# mine\n") {
+		t.Error("the changed configuration is lost")
+	}
+}
+
+// TestRefused holds which machines are not set up, with what is said.
+func TestRefused(t *testing.T) {
+	debian := distributions()[0]
+	for _, test := range []struct {
+		name    string
+		prepare func(t *testing.T, w *world)
+		options Options
+		want    error
+		says    string
+	}{
+		{"set up already", func(t *testing.T, w *world) { t.Helper(); w.setUp(t) }, Options{}, ErrAlready, ""},
+		{"configured by hand", func(t *testing.T, w *world) {
+			t.Helper()
+			w.write(t, "etc/impermanence/impermanence.toml", "[ephemeral.\"/\"]\n", 0o644)
+		}, Options{}, ErrConfigured, ""},
+		{"not installed", func(t *testing.T, w *world) { t.Helper(); must(t, os.Remove(filepath.Join(w.root, stub))) }, Options{}, ErrNotInstalled, ""},
+		{"a template of somebody else", func(t *testing.T, w *world) {
+			t.Helper()
+			btrfstest.Subvolume(t, filepath.Join(w.top, "root-template"))
+		}, Options{}, ErrTaken, "--template"},
+		{"a swap file in the root", func(t *testing.T, w *world) {
+			t.Helper()
+			w.write(t, "etc/fstab", "/swapfile none swap sw 0 0\n", 0o644)
+		}, Options{}, ErrLayout, "/swapfile"},
+		{"a subvolume in a home", func(t *testing.T, w *world) {
+			t.Helper()
+			btrfstest.Subvolume(t, filepath.Join(w.root, "home/demo/containers"))
+			w.write(t, "home/demo/containers/image", "", 0o644)
+		}, Options{}, ErrNested, "/home/demo/containers"},
+		{"something else at the volume's place", func(t *testing.T, w *world) {
+			t.Helper()
+			w.write(t, "etc/fstab", "/dev/sdb1 /persist ext4 defaults 0 0\n", 0o644)
+		}, Options{}, ErrTaken, "--volume"},
+		{"a layout that runs into itself", func(*testing.T, *world) {}, Options{TemplateName: "@rootfs/template"}, nil, "invalid name"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := newWorld(t, debian)
+			test.prepare(t, w)
+			f, err := Gather(w.root, test.options)
+			must(t, err)
+			_, err = MakePlan(f, test.options)
+			if err == nil || test.want != nil && !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.says) {
+				t.Errorf("got %v, want %v with %q", err, test.want, test.says)
+			}
+		})
+	}
+}

@@ -1,0 +1,213 @@
+package setup
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/impermanence/impermanence/daemon/machine"
+	"github.com/impermanence/impermanence/persist"
+)
+
+// PlanUndo decides what gives the machine back its permanent root: the root that runs stays, with what is kept on the volume
+// copied into it. It is pure.
+func PlanUndo(f Facts, o Options) (Plan, error) {
+	if f.Record == nil {
+		return Plan{}, ErrNotSetUp
+	}
+	p := Plan{Record: *f.Record, Steps: f.Record.undoSteps(o.NoInitrd)}
+	if f.booted() {
+		p.Notes = append(p.Notes, fmt.Sprintf("the machine was booted since: the subvolume %q stays with what is kept on it, and so do the old roots", f.Record.Volume))
+	}
+	return p, nil
+}
+
+// booted tells whether the root is another than the one that was set up: then the volume has what the root lacks.
+func (f *Facts) booted() bool { return f.RootID != f.Record.RootID }
+
+// volumeMounted tells whether the volume, or something on it, is mounted in the machine.
+func (f *Facts) volumeMounted() bool {
+	return slices.ContainsFunc(f.Mounts, func(m machine.Mount) bool { return m.Type == "btrfs" && m.Subvolume == f.Record.Volume })
+}
+
+// Undo does what PlanUndo says. Interrupted at any point, it may be begun again from new facts.
+func (m Machine) Undo(ctx context.Context, f Facts, p Plan) error {
+	return m.work(ctx, f, p.Record, p.Steps)
+}
+
+// putBack copies what is kept into the root. In a root that was not booted since, nothing was taken out of it, but for what is
+// mounted over its places now.
+func (w *worker) putBack(ctx context.Context) error {
+	switch {
+	case w.facts.booted():
+		return w.inView(ctx, w.facts.RootID, func(dir string, entries []persist.Entry) error {
+			return w.forget(ctx, dir, entries)
+		})
+	case w.facts.volumeMounted():
+		return w.forget(ctx, w.Root, w.facts.Config.Entries())
+	}
+	return nil
+}
+
+func (w *worker) forget(ctx context.Context, dir string, entries []persist.Entry) error {
+	sorted := slices.Clone(entries)
+	slices.SortFunc(sorted, func(a, b persist.Entry) int { return persist.ComparePaths(a.Target, b.Target) })
+	var failed []error
+	for _, e := range sorted {
+		if e.Volume != w.record.Point {
+			continue
+		}
+		if _, err := persist.Forget(ctx, persist.Options{Sysroot: dir}, e); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// restore gives a file its former text. What was changed in it since stays, line by line; a configuration that was changed is kept
+// beside it, since the lines of a set-up alone mean nothing there.
+func (w *worker) restore(name string) error {
+	i := slices.IndexFunc(w.record.Files, func(c FileChange) bool { return c.Path == name })
+	if i < 0 {
+		return nil
+	}
+	change := w.record.Files[i]
+	text, err := os.ReadFile(filepath.Join(w.Root, name))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	now := string(text)
+	switch {
+	case err != nil && change.Former == nil, change.Former != nil && now == *change.Former:
+		return nil
+	case now == change.Written || err != nil:
+	case name == configFile:
+		w.tell("%s was changed since the set-up: it is kept as %s", name, name+asideSuffix)
+		if err := writeFile(w.Root, name+asideSuffix, now, 0o644); err != nil {
+			return err
+		}
+	default:
+		return writeFile(w.Root, name, change.takeOut(now), 0o644)
+	}
+	if change.Former == nil {
+		return os.Remove(filepath.Join(w.Root, name))
+	}
+	return writeFile(w.Root, name, *change.Former, 0o644)
+}
+
+// asideSuffix is for a configuration that was changed: nothing reads it.
+const asideSuffix = ".before-undo"
+
+// takeOut undoes a change in a text that was changed since: lines that it added go, those that it replaced come back.
+func (c FileChange) takeOut(now string) string {
+	removed, added := c.Lines()
+	var out []string
+	for line := range strings.Lines(now) {
+		i := slices.Index(added, line)
+		if i < 0 {
+			out = append(out, line)
+			continue
+		}
+		added = slices.Delete(added, i, i+1)
+		if len(removed) > 0 {
+			out = append(out, removed[0])
+			removed = removed[1:]
+		}
+	}
+	return strings.Join(append(out, removed...), "")
+}
+
+// Lines lists the lines that a change removes and adds.
+func (c FileChange) Lines() (removed, added []string) {
+	former := ""
+	if c.Former != nil {
+		former = *c.Former
+	}
+	return missingLines(former, c.Written), missingLines(c.Written, former)
+}
+
+// missingLines lists the lines of a text that another lacks.
+func missingLines(text, in string) []string {
+	have := slices.Collect(strings.Lines(in))
+	var missing []string
+	for line := range strings.Lines(text) {
+		if i := slices.Index(have, line); i >= 0 {
+			have = slices.Delete(have, i, i+1)
+			continue
+		}
+		missing = append(missing, line)
+	}
+	return missing
+}
+
+// removeVolume deletes the volume when it surely has nothing but copies of what the root has: the root was not booted since, and
+// no entry's place is anything but what it was copied from.
+func (w *worker) removeVolume(ctx context.Context) error {
+	info, err := w.top.SubvolumeAt(w.record.Volume)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	why := "the machine was booted since"
+	switch {
+	case w.facts.booted():
+	case w.facts.volumeMounted():
+		why = "it is mounted"
+	default:
+		if why, err = w.orphans(ctx); err != nil {
+			return err
+		}
+	}
+	if why != "" {
+		w.tell("the subvolume %q stays: %s; when nothing in it is needed any more: btrfs subvolume delete --subvolid %d MOUNTPOINT", w.record.Volume, why, info.ID)
+		return nil
+	}
+	if err := w.top.RemoveSubvolume(w.record.Volume, info.ID); err != nil {
+		return err
+	}
+	err = os.Remove(filepath.Join(w.Root, w.record.Point)) // only when empty
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	return err
+}
+
+// orphans says what is on the volume that no entry put there; "" for nothing.
+func (w *worker) orphans(ctx context.Context) (why string, err error) {
+	err = w.inView(ctx, w.facts.RootID, func(dir string, entries []persist.Entry) error {
+		found, err := persist.Orphans(persist.Options{Sysroot: dir}, w.record.Point, entries)
+		if len(found) > 0 {
+			why = fmt.Sprintf("it has %s, which no entry put there", found[0].Path)
+		}
+		return err
+	})
+	return why, err
+}
+
+func (w *worker) removeOldRoots() error {
+	gone, err := w.top.RemoveOldRoots(w.record.Layout)
+	if err == nil && !gone {
+		w.tell("old roots stay in %q", w.record.Layout.OldRoots)
+	}
+	return err
+}
+
+// removeRecord also removes the directory when nothing else is in it.
+func (w *worker) removeRecord() error {
+	file := filepath.Join(w.Root, recordFile)
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	err := os.Remove(filepath.Dir(file))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) { // ErrExist stands for ENOTEMPTY as well
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,94 @@
+package template
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/impermanence/impermanence/persist"
+)
+
+// accounts stay in a template even where they are entries: programs that run in it need users, and early boot resolves owners.
+var accounts = map[string]bool{
+	"/etc/passwd": true, "/etc/group": true, "/etc/shadow": true, "/etc/gshadow": true, "/etc/subuid": true, "/etc/subgid": true,
+}
+
+// temporary are the directories whose content is of one boot.
+var temporary = []string{"/tmp", "/var/tmp", "/run"}
+
+// machineID is left empty: systemd gives a machine without one a new one, and takes it for no first boot.
+const machineID = "/etc/machine-id"
+
+// Clean takes out of a tree below dir what is no part of a template: what entries keep elsewhere, and what is of one boot.
+// Directories stay, empty, with owner and mode. No symlink leads out of the tree.
+func Clean(dir string, entries []persist.Entry) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return fmt.Errorf("clean the template: %w", err)
+	}
+	defer func() { _ = root.Close() }()
+	for _, place := range temporary {
+		if err := empty(root, place); err != nil {
+			return err
+		}
+	}
+	for _, e := range entries {
+		if err := cleanEntry(root, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func cleanEntry(root *os.Root, e persist.Entry) error {
+	switch {
+	case e.Kind == persist.Directory:
+		return empty(root, e.Target)
+	case accounts[e.Target]:
+		return nil
+	}
+	name := inside(e.Target)
+	info, err := root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil && e.Target == machineID && info.Mode().IsRegular() {
+		var f *os.File
+		if f, err = root.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0); err == nil {
+			err = f.Close()
+		}
+	} else if err == nil && !info.IsDir() {
+		err = root.Remove(name)
+	}
+	if err != nil {
+		return fmt.Errorf("clean the template: %w", err)
+	}
+	return nil
+}
+
+// empty removes what is in a directory.
+func empty(root *os.Root, place string) error {
+	name := inside(place)
+	info, err := root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("clean the template: %w", err)
+	}
+	children, err := fs.ReadDir(root.FS(), name)
+	if err != nil {
+		return fmt.Errorf("clean the template: %w", err)
+	}
+	for _, child := range children {
+		if err := root.RemoveAll(name + "/" + child.Name()); err != nil {
+			return fmt.Errorf("clean the template: %w", err)
+		}
+	}
+	return nil
+}
+
+// inside is an absolute path as a root takes it.
+func inside(p string) string { return strings.TrimPrefix(p, "/") }
