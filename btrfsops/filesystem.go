@@ -172,6 +172,19 @@ func (fs *Filesystem) Space() (Space, error) {
 	if err := unix.Fstatfs(int(fs.top.Fd()), &st); err != nil {
 		return Space{}, wrap("read space of", fs.top.Name(), err)
 	}
+	return spaceOf(&st), nil
+}
+
+// SpaceAt is [Filesystem.Space] of the file system that path is on, whatever it is; nothing is opened for it.
+func SpaceAt(path string) (Space, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(path, &st); err != nil {
+		return Space{}, wrap("read space at", path, err)
+	}
+	return spaceOf(&st), nil
+}
+
+func spaceOf(st *unix.Statfs_t) Space {
 	size := uint64(st.Bsize)
-	return Space{Total: st.Blocks * size, Used: (st.Blocks - st.Bfree) * size, Free: st.Bavail * size}, nil
+	return Space{Total: st.Blocks * size, Used: (st.Blocks - st.Bfree) * size, Free: st.Bavail * size}
 }

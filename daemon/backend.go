@@ -25,7 +25,7 @@ func (d *Daemon) Manager() dbus.Manager {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	m.Filesystem, m.BootedRoot, m.NextBoot = d.seen.filesystem, d.seen.booted, d.seen.next
-	m.LastRollover, m.LastPrune = d.seen.boot, d.seen.lastPrune
+	m.LastRollover, m.LastPrune, m.ReloadNeeded = d.seen.boot, d.seen.lastPrune, d.reloadNeeded
 	if wrong := errors.Join(d.wrong, d.unread); wrong != nil {
 		m.ConfigurationErrors = strings.Split(wrong.Error(), "\n")
 	}
@@ -82,9 +82,9 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	d.status.reloading()
 	defer d.status.reloaded()
 
-	loaded, err := load(d.opts.Config)
+	loaded, digest, err := load(d.opts.Config)
 	d.mu.Lock()
-	d.wrong = err
+	d.wrong, d.digest, d.reloadNeeded = err, digest, false
 	if err == nil {
 		d.loaded = loaded
 	}
@@ -101,11 +101,16 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	return nil
 }
 
-// load reads the configuration. Its error has the name that it has on the bus.
-func load(opts config.LoadOptions) (*config.Config, error) {
+// load reads the configuration. Its error has the name that it has on the bus. The digest is the older of the two: what
+// changes meanwhile differs from it.
+func load(opts config.LoadOptions) (*config.Config, configDigest, error) {
+	digest, err := opts.Digest()
+	if err != nil {
+		return nil, digest, &busError{err, dbus.ErrInvalidConfiguration}
+	}
 	loaded, err := config.Load(opts)
 	if err != nil {
-		return nil, &busError{err, dbus.ErrInvalidConfiguration}
+		return nil, digest, &busError{err, dbus.ErrInvalidConfiguration}
 	}
-	return loaded, nil
+	return loaded, digest, nil
 }

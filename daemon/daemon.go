@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"crypto/sha256"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -51,8 +52,16 @@ type Daemon struct {
 	config    *config.Config // that and what is recorded on the volumes, as seen when the entries were looked at last
 	wrong     error          // why the configuration on disk is not in force
 	unread    error          // why what is recorded on the volumes is not in force
+	digest    configDigest   // of the files that were read
 	seen      seen
+	// reloadNeeded says that the configuration files are not those that digest is of.
+	reloadNeeded bool
+
+	spaceRest time.Time // until when nobody looks at the free space; for watch alone
 }
+
+// configDigest tells configuration files apart.
+type configDigest = [sha256.Size]byte
 
 var _ dbus.Backend = (*Daemon)(nil)
 
@@ -74,7 +83,7 @@ func New(opts Options) *Daemon {
 	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log)}
 	d.cache = newRootCache(func() { d.tell(dbus.RootsChanged) }, opts.Log)
 	d.jobs = jobs.New(jobs.Options{Journal: filepath.Join(opts.RunDir, "jobs"), Changed: d.jobsChanged, Log: opts.Log})
-	d.loaded, d.wrong = load(opts.Config)
+	d.loaded, d.digest, d.wrong = load(opts.Config)
 	if d.wrong != nil {
 		d.loaded = &config.Config{}
 		d.log.Error("the configuration is wrong, none is in force", zap.Error(d.wrong))

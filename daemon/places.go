@@ -19,9 +19,14 @@ type place struct {
 	mounts     uint64 // differs when any btrfs mount does
 }
 
-// places returns the configured ephemeral mount points, "/" first.
+// places is findPlaces for somebody who wants something.
 func (d *Daemon) places() ([]place, error) {
 	d.used()
+	return d.findPlaces()
+}
+
+// findPlaces returns the configured ephemeral mount points, "/" first.
+func (d *Daemon) findPlaces() ([]place, error) {
 	cfg, wrong := d.current()
 	if wrong != nil && len(cfg.Ephemeral) == 0 {
 		return nil, wrong
@@ -56,7 +61,7 @@ func (d *Daemon) places() ([]place, error) {
 
 // root returns the first place: where "/" is.
 func (d *Daemon) root() (place, error) {
-	places, err := d.places()
+	places, err := d.findPlaces()
 	if err != nil {
 		return place{}, err
 	}

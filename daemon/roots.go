@@ -196,6 +196,7 @@ func (d *Daemon) SetNextBoot(_ context.Context, value string) error {
 }
 
 func (d *Daemon) setNextBoot(value string) error {
+	d.used()
 	p, err := d.root()
 	if err != nil {
 		return err

@@ -31,6 +31,7 @@ type seen struct {
 // Rescan looks again at everything that others may have changed, and tells what is different.
 func (d *Daemon) Rescan(ctx context.Context) error {
 	err := d.look(ctx)
+	d.compareConfiguration()
 	d.tell(dbus.EverythingChanged)
 	return toBus(err)
 }

@@ -74,6 +74,7 @@ func (d *Daemon) attend(ctx context.Context, reload <-chan os.Signal, tasks []Ta
 	d.status.ready()
 	d.log.Info("ready", zap.String("version", d.opts.Version))
 	d.lookOnce()
+	defer d.watching(ctx)()
 	watchdog, stop := watchdogTicks(d.log)
 	defer stop()
 	idle := d.idleTicks()

@@ -108,6 +108,7 @@ func (c *Client) Manager(ctx context.Context) (Manager, error) {
 		Version: value[string](p, "Version"), Filesystem: value[string](p, "Filesystem"),
 		NextBoot: value[string](p, "NextBoot"), LastRollover: p.details("LastRollover"),
 		LastPrune: p.usec("LastPruneUSec"), ConfigurationErrors: value[[]string](p, "ConfigurationErrors"),
+		ReloadNeeded: value[bool](p, "ReloadNeeded"),
 	}
 	if booted := value[ObjectPath](p, "BootedRoot"); booted != NoPath {
 		if m.BootedRoot, err = ParseRootPath(booted); err != nil {

@@ -33,6 +33,7 @@ type Manager struct {
 	LastPrune           time.Time      // zero when nothing was pruned yet
 	ActiveJobs          []uint64       // jobs that have not ended, oldest first
 	ConfigurationErrors []string       // one line each: file:line: key: message; hint
+	ReloadNeeded        bool           // the configuration files are not those that were read
 }
 
 // Root is an old root or a snapshot.

@@ -10,6 +10,7 @@ func managerProperties() []property {
 		prop("LastPruneUSec", "t", emitsValue, func(e *encoder, m *Manager) { e.usec(m.LastPrune) }),
 		prop("ActiveJobs", "ao", emitsValue, func(e *encoder, m *Manager) { e.paths(jobPaths(m.ActiveJobs)) }),
 		prop("ConfigurationErrors", "as", emitsValue, func(e *encoder, m *Manager) { e.strings(m.ConfigurationErrors) }),
+		prop("ReloadNeeded", "b", emitsValue, func(e *encoder, m *Manager) { e.bool(m.ReloadNeeded) }),
 	}
 }
 

@@ -19,6 +19,9 @@ func (s *state) problems() []problem {
 	for _, text := range s.manager.ConfigurationErrors {
 		found = append(found, problem{"configuration: " + text, "systemctl reload impermanenced.service"})
 	}
+	if s.manager.ReloadNeeded {
+		found = append(found, problem{"the configuration has changed since it was read", "systemctl reload impermanenced.service"})
+	}
 	found = append(found, s.boot.problems()...)
 	for _, e := range s.entries {
 		if e.State != inPlace {
