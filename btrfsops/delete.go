@@ -174,6 +174,9 @@ func (d *deletion) judge(f facts, root OldRoot) error {
 	if where.ParentID != planned.ParentID || where.DirID != planned.DirID || where.Name != planned.Name {
 		return fmt.Errorf("%w: subvolume %d was moved", ErrStateChanged, root.ID)
 	}
+	if d.held(d.guards.Layout, root.Name) {
+		return &ProtectedError{root.ID, root.Name, []ProtectReason{ProtectInUse}}
+	}
 	a, err := d.attributesOf(root.ID)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package btrfsops is every operation of impermanence on a btrfs file system: rollover, snapshot, list, delete, space.
+// Package btrfsops is every operation of impermanence on a btrfs file system: rollover, snapshot, list, compare, delete, space.
 //
 // It is mechanism: it knows subvolumes, not policy. It reaches a file system through its top level (subvolume id 5), by
 // file descriptors and subvolume ids, never through a path that somebody else could change meanwhile.

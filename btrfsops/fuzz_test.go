@@ -27,28 +27,59 @@ func FuzzDecodeItems(f *testing.F) {
 	f.Add(searchAnswer(item{7, 257, 5, keyRootBackref, ref}, item{7, 257, 0, keyRootItem, make([]byte, 439)}), uint32(2))
 	f.Add(searchAnswer(item{7, 256, 1, keyXattrItem, append(make([]byte, 25), 1, 0, 1, 0, 0, 'n', 'v')}), uint32(1))
 	f.Add(searchAnswer(item{7, 256, 1, keyExtentData, make([]byte, 53)})[:40], uint32(9))
-	everything := searchKey{MaxObjectid: ^uint64(0), MaxOffset: ^uint64(0), MaxType: ^uint32(0)}
+	f.Add(searchAnswer(item{7, 300, 0, keyInodeItem, make([]byte, 160)}, item{7, 300, 256, keyInodeRef, []byte{2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 'n'}},
+		item{7, 300, 256, keyInodeExtref, append(make([]byte, 16), 1, 0, 'n')}, item{7, 300, 5, keyDirIndex, append(make([]byte, 27), 1, 0, 1, 'n')}), uint32(4))
 	f.Fuzz(func(t *testing.T, buf []byte, count uint32) {
 		tree := newTree()
-		_, _, err := decodeItems(buf, count%1024, everything, func(i item) error {
-			_ = decodeXattrs(i.data, func(name, value string) {
-				if len(name)+len(value) > len(i.data) {
-					t.Error("an attribute is longer than its item")
-				}
-			})
-			if _, size, err := decodeExtent(i.data); err != nil && size != 0 {
-				t.Error("a size with an error")
+		for range count % 1024 {
+			i, rest, err := decodeItem(buf)
+			if err == nil {
+				err = tree.add(i)
 			}
-			return tree.add(i)
-		})
-		if err != nil && !errors.Is(err, errTruncated) {
-			t.Errorf("unexpected error %v", err)
+			checkTruncated(t, err)
+			if err != nil {
+				break
+			}
+			buf = rest
+			decodeAll(t, i)
 		}
 		tree.link()
 		for id := range tree.byID { // hostile parents may form a circle
 			_ = tree.holds(TopLevelID, id)
 		}
 	})
+}
+
+func checkTruncated(t *testing.T, err error) {
+	t.Helper()
+	if err != nil && !errors.Is(err, errTruncated) {
+		t.Errorf("unexpected error %v", err)
+	}
+}
+
+// decodeAll reads an item as everything that it could be.
+func decodeAll(t *testing.T, i item) {
+	t.Helper()
+	fits := func(name string) {
+		if len(name) > len(i.data) {
+			t.Error("a name is longer than its item")
+		}
+	}
+	checkTruncated(t, decodeXattrs(i.data, func(name, value string) { fits(name + value) }))
+	checkTruncated(t, decodeEntries(i.data, func(e entry) { fits(e.name) }))
+	checkTruncated(t, decodeInodeRefs(i.data, fits))
+	checkTruncated(t, decodeInodeExtrefs(i.data, func(l link) { fits(l.name) }))
+	var n inode
+	checkTruncated(t, n.take(i))
+	s, err := decodeSegment(i)
+	checkTruncated(t, err)
+	fits(string(s.data))
+	if data, ok := s.plain(s.start, s.end); ok {
+		fits(string(data))
+	}
+	if _, size, err := decodeExtent(i.data); err != nil && size != 0 {
+		t.Error("a size with an error")
+	}
 }
 
 func FuzzParseRootName(f *testing.F) {

@@ -65,7 +65,12 @@ func (k *kernel) createSubvolume(dir *os.File, name string) error {
 
 // createSnapshot makes dir/name a snapshot of the subvolume that source is open on. The kernel commits by itself.
 func (k *kernel) createSnapshot(dir *os.File, name string, source *os.File) error {
-	args := volArgsV2{Fd: int64(source.Fd())}
+	return k.createSnapshotWith(dir, name, source, 0)
+}
+
+// createSnapshotWith is createSnapshot with flags: subvolReadOnly or none.
+func (k *kernel) createSnapshotWith(dir *os.File, name string, source *os.File, flags uint64) error {
+	args := volArgsV2{Fd: int64(source.Fd()), Flags: flags}
 	if err := setName(args.Name[:nameMaximum+1], name); err != nil {
 		return err
 	}

@@ -49,8 +49,13 @@ func within(p, dir string) bool { return p == dir || strings.HasPrefix(p, dir+"/
 
 // openBeneath opens a directory below dir, never through a symlink, a mount point or "..".
 func openBeneath(dir *os.File, name string) (*os.File, error) {
+	return openAs(dir, name, unix.O_RDONLY|unix.O_DIRECTORY)
+}
+
+// openAs opens what is below dir with flags of open(2), never through a symlink, a mount point or "..".
+func openAs(dir *os.File, name string, flags uint64) (*os.File, error) {
 	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
+		Flags:   flags | unix.O_CLOEXEC,
 		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_MAGICLINKS | unix.RESOLVE_NO_XDEV,
 	}
 	for {

@@ -43,7 +43,8 @@ type OldRoot struct {
 }
 
 // ListRoots returns the old roots and snapshots of a layout, oldest first. What lies in old_roots and is no subvolume is
-// not listed, and never touched. A missing old_roots is an empty list.
+// not listed, and never touched; nor is the snapshot of a comparison that is under way. A missing old_roots is an empty
+// list.
 //
 // It costs one search for all subvolumes and one small one for each root, whatever they hold.
 func (fs *Filesystem) ListRoots(l Layout) ([]OldRoot, error) {
@@ -69,6 +70,9 @@ func (fs *Filesystem) listRoots(l Layout) ([]OldRoot, *tree, error) {
 	}
 	var roots []OldRoot
 	for _, s := range t.in(where) {
+		if fs.held(l, s.Name) {
+			continue
+		}
 		root, err := fs.oldRoot(l, t, s)
 		if err != nil {
 			return nil, nil, err

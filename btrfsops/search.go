@@ -3,15 +3,10 @@ package btrfsops
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"maps"
 	"os"
 	"slices"
-	"sync"
 	"time"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // item is one item of a search's answer. data is valid until the next answer.
@@ -30,83 +25,19 @@ const itemHeaderSize = 32
 // maxItemSize is more than any item has with its header: items fit into a node, which has 64 KiB at most.
 const maxItemSize = 64<<10 + itemHeaderSize
 
-// searchBuffers keeps the large arguments of searches: 256 KiB each is too much to make anew for each of 10,000 roots.
-var searchBuffers = sync.Pool{New: func() any { return new(searchArgsV2) }}
-
-// search calls each for every item of a tree between the minima and maxima of key, in key order. Zero maxima of offset
-// and transid mean the largest. BTRFS_IOC_TREE_SEARCH_V2 takes a slice of the 136-bit key space, so items whose type or
-// offset is outside the bounds can come along, and are left out here.
+// search calls each for every item of a tree between the minima and maxima of key, in key order; see newCursor.
 func search(dir *os.File, key searchKey, each func(item) error) error {
-	if key.MaxOffset == 0 {
-		key.MaxOffset = ^uint64(0)
-	}
-	if key.MaxTransid == 0 {
-		key.MaxTransid = ^uint64(0)
-	}
-	args := searchBuffers.Get().(*searchArgsV2)
-	defer searchBuffers.Put(args)
-	bounds := key
+	c := newCursor(dir, key)
+	defer c.close()
 	for {
-		args.Key, args.BufSize = key, searchBufferSize
-		args.Key.NrItems = ^uint32(0)
-		err := ioctl(int(dir.Fd()), iocTreeSearchV2, unsafe.Pointer(args))
-		if errors.Is(err, unix.EINTR) {
-			continue
+		i, more, err := c.next()
+		if err != nil || !more {
+			return err
 		}
-		if err != nil {
-			return wrap("search tree", fmt.Sprint(key.TreeID), err)
-		}
-		last, rest, err := decodeItems(args.Buf[:], args.Key.NrItems, bounds, each)
-		// The kernel stops where the range ends or the next item has no room: with room for any item left, it was the end.
-		if err != nil || args.Key.NrItems == 0 || len(rest) > maxItemSize || !advance(&key, last) {
+		if err := each(i); err != nil {
 			return err
 		}
 	}
-}
-
-// advance sets the minimum of key to what comes after last; false when that is past the maximum.
-func advance(key *searchKey, last item) bool {
-	key.MinObjectid, key.MinType, key.MinOffset = last.objectid, last.typ, last.offset
-	switch {
-	case key.MinOffset < ^uint64(0):
-		key.MinOffset++
-	case key.MinType < 255:
-		key.MinType, key.MinOffset = key.MinType+1, 0
-	case key.MinObjectid < ^uint64(0):
-		key.MinObjectid, key.MinType, key.MinOffset = key.MinObjectid+1, 0, 0
-	default:
-		return false
-	}
-	return key.MinObjectid <= key.MaxObjectid
-}
-
-// decodeItems calls each for the items in buf that lie within bounds, and returns the last one, in bounds or not, and what
-// of buf comes after it.
-func decodeItems(buf []byte, count uint32, bounds searchKey, each func(item) error) (i item, rest []byte, err error) {
-	for range count {
-		if len(buf) < itemHeaderSize {
-			return i, buf, errTruncated
-		}
-		size := binary.NativeEndian.Uint32(buf[28:])
-		if uint64(len(buf)-itemHeaderSize) < uint64(size) {
-			return i, buf, errTruncated
-		}
-		i = item{
-			transid:  binary.NativeEndian.Uint64(buf),
-			objectid: binary.NativeEndian.Uint64(buf[8:]),
-			offset:   binary.NativeEndian.Uint64(buf[16:]),
-			typ:      binary.NativeEndian.Uint32(buf[24:]),
-			data:     buf[itemHeaderSize : itemHeaderSize+size],
-		}
-		buf = buf[itemHeaderSize+size:]
-		if !bounds.contains(i) {
-			continue
-		}
-		if err := each(i); err != nil {
-			return i, buf, err
-		}
-	}
-	return i, buf, nil
 }
 
 func (k searchKey) contains(i item) bool {

@@ -25,22 +25,33 @@ const (
 // Object ids, key types and flags.
 const (
 	rootTreeID     = 1            // BTRFS_ROOT_TREE_OBJECTID
+	uuidTreeID     = 9            // BTRFS_UUID_TREE_OBJECTID
 	rootTreeDirID  = 6            // BTRFS_ROOT_TREE_DIR_OBJECTID
 	firstFreeID    = 256          // BTRFS_FIRST_FREE_OBJECTID: also the inode number of a subvolume's directory
 	lastFreeID     = ^uint64(255) // BTRFS_LAST_FREE_OBJECTID
 	orphanObjectID = ^uint64(4)   // BTRFS_ORPHAN_OBJECTID
 
+	keyInodeItem   = 1   // BTRFS_INODE_ITEM_KEY
+	keyInodeRef    = 12  // BTRFS_INODE_REF_KEY
+	keyInodeExtref = 13  // BTRFS_INODE_EXTREF_KEY
 	keyXattrItem   = 24  // BTRFS_XATTR_ITEM_KEY
 	keyOrphanItem  = 48  // BTRFS_ORPHAN_ITEM_KEY
 	keyDirItem     = 84  // BTRFS_DIR_ITEM_KEY
+	keyDirIndex    = 96  // BTRFS_DIR_INDEX_KEY
 	keyExtentData  = 108 // BTRFS_EXTENT_DATA_KEY
 	keyRootItem    = 132 // BTRFS_ROOT_ITEM_KEY
 	keyRootBackref = 144 // BTRFS_ROOT_BACKREF_KEY
+	keyUUIDSubvol  = 251 // BTRFS_UUID_KEY_SUBVOL
 
+	subvolReadOnly   = 1 << 1 // BTRFS_SUBVOL_RDONLY, of SNAP_CREATE_V2
 	subvolSpecByID   = 1 << 4 // BTRFS_SUBVOL_SPEC_BY_ID, of SNAP_DESTROY_V2
 	rootFlagReadOnly = 1 << 0 // BTRFS_ROOT_SUBVOL_RDONLY, of a root item
 
-	extentInline = 0 // BTRFS_FILE_EXTENT_INLINE
+	typeDirectory = 2 // BTRFS_FT_DIR: a directory, or a subvolume
+
+	extentInline   = 0 // BTRFS_FILE_EXTENT_INLINE
+	extentRegular  = 1 // BTRFS_FILE_EXTENT_REG
+	extentPrealloc = 2 // BTRFS_FILE_EXTENT_PREALLOC: allocated, not written, reads as zeros
 )
 
 // volArgsV2 is struct btrfs_ioctl_vol_args_v2. Name doubles as the subvolume id where flags say so.
