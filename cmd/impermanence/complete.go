@@ -79,37 +79,3 @@ func (a *app) completeNext(cmd *cobra.Command, args []string, toComplete string)
 	}
 	return names, directive
 }
-
-// completeEntries completes the targets of entries, those that are not in place first.
-func (a *app) completeEntries(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
-	defer cancel()
-	client, err := a.connect(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	entries, err := client.Entries(ctx)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveDefault
-	}
-	slices.SortStableFunc(entries, func(a, b dbus.Entry) int { return compareInPlace(a, b) })
-	var targets []string
-	for _, e := range entries {
-		if strings.HasPrefix(e.Target, toComplete) && !slices.Contains(args, e.Target) {
-			targets = append(targets, cobra.CompletionWithDesc(e.Target, e.State))
-		}
-	}
-	return targets, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-}
-
-// compareInPlace orders what needs attention before what does not.
-func compareInPlace(a, b dbus.Entry) int {
-	switch aIn, bIn := a.State == inPlace, b.State == inPlace; {
-	case aIn == bIn:
-		return 0
-	case bIn:
-		return -1
-	default:
-		return 1
-	}
-}

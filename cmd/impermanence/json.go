@@ -91,8 +91,47 @@ type snapshotDocument struct {
 
 // persistDocument is what `persist` prints.
 type persistDocument struct {
-	Job     jobDocument     `json:"job"`
-	Entries []entryDocument `json:"entries"` // as they are after the job
+	Job     *jobDocument     `json:"job"`     // that put entries in their place; null when only new ones were named
+	Changes []changeDocument `json:"changes"` // of what was none yet
+	Entries []entryDocument  `json:"entries"` // as they are after it
+}
+
+// forgetDocument is what `forget` prints.
+type forgetDocument struct {
+	Changes []changeDocument `json:"changes"`
+}
+
+// changeDocument is what became of a path that was to be kept, or kept no more.
+type changeDocument struct {
+	Target  string             `json:"target"`
+	Plan    []planStepDocument `json:"plan"`    // in order
+	Writers []string           `json:"writers"` // who has files open for writing there
+	Job     *jobDocument       `json:"job"`     // null when the daemon refused
+	Error   *string            `json:"error"`   // null when it was done
+}
+
+// planStepDocument is one step of a change.
+type planStepDocument struct {
+	Step   string `json:"step"`
+	Reason string `json:"reason"`
+}
+
+// orphansDocument is what `orphans` prints.
+type orphansDocument struct {
+	Orphans []orphanDocument `json:"orphans"`
+}
+
+// orphanDocument is something on a volume that no entry declares.
+type orphanDocument struct {
+	Path   string `json:"path"`
+	Kind   string `json:"kind"`
+	Volume string `json:"volume"`
+}
+
+// importDocument is what `import` prints.
+type importDocument struct {
+	TOML       string   `json:"toml"`
+	NotCarried []string `json:"notCarried"`
 }
 
 // entryDocument is one directory or file kept on a persistent volume.

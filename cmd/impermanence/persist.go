@@ -2,8 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,27 +15,41 @@ import (
 // inPlace is the state of an entry that is as it should be.
 const inPlace = "in-place"
 
-// persistCommand puts entries in their place.
+// persistCommand puts entries in their place, and begins to keep what is none yet.
 func (a *app) persistCommand() *cobra.Command {
+	var k keepFlags
 	cmd := &cobra.Command{
 		Use:        "persist [PATH...]",
-		SuggestFor: []string{"apply", "mount"},
-		Short:      "Put entries in their place, and list them",
-		Long: `Put the entries of the configuration in their place, as a boot does, and list
-how they are: all, or those at PATH. What stands in a place and not yet on the
-persistent volume is copied there first. Where both hold something and differ,
-that is reported, and what is kept is what counts.`,
+		SuggestFor: []string{"apply", "mount", "keep", "add", "adopt"},
+		Short:      "Keep directories and files, and put entries in their place",
+		Long: `Keep what is at PATH from now on: it is copied to the persistent volume,
+verified, put in its place, and recorded on the volume. A file that a program
+has open for writing is named and nothing is done; with --next-boot the next
+boot takes it from the root that it replaces.
+
+A PATH that is an entry already, and all entries when no PATH is given, are put
+in their place as a boot does, and listed. What stands in a place and not yet on
+the persistent volume is copied there first. Where both hold something and
+differ, that is reported, and what is kept is what counts.`,
 		Example: `  impermanence persist
-  impermanence persist /etc/machine-id /var/log`,
-		ValidArgsFunction: a.completeEntries,
-		RunE:              func(cmd *cobra.Command, args []string) error { return a.persist(cmd.Context(), args) },
+  impermanence persist --dry-run /var/lib/docker
+  impermanence persist /etc/app.conf /srv`,
+		ValidArgsFunction: a.completePersist,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := k.read(cmd, len(args)); err != nil {
+				return err
+			}
+			return a.persist(cmd.Context(), args, &k)
+		},
 	}
+	k.addWhen(cmd, "keep it at once (default)", "record it; the next boot takes it from the root that it replaces", "print what would be done, and why; do nothing")
+	k.addEntry(a, cmd)
 	a.jsonFlag(cmd)
 	return cmd
 }
 
-// persist puts the entries with these targets in place, all when there is none.
-func (a *app) persist(ctx context.Context, paths []string) error {
+// persist puts the entries with these targets in place, all when there is none, and begins to keep those that are none.
+func (a *app) persist(ctx context.Context, paths []string, k *keepFlags) error {
 	client, err := a.connect(ctx)
 	if err != nil {
 		return err
@@ -44,59 +58,56 @@ func (a *app) persist(ctx context.Context, paths []string) error {
 	if err != nil {
 		return err
 	}
-	targets, err := entryTargets(paths, entries)
+	targets, err := absolute(paths)
 	if err != nil {
 		return err
 	}
-	id, err := client.ApplyPersistence(ctx, targets)
+	known, fresh, err := divide(targets, entries)
 	if err != nil {
 		return err
 	}
-	return a.persisted(ctx, id, targets)
-}
-
-// entryTargets returns the targets that paths, absolute or relative to the working directory, mean. A path that is no
-// entry is an error that says how to make it one.
-func entryTargets(paths []string, entries []dbus.Entry) ([]string, error) {
-	targets := make([]string, 0, len(paths))
-	for _, path := range paths {
-		target, err := filepath.Abs(path)
+	p := persisting{all: a.changeAll(ctx, dbus.AddEntry, fresh, k), wanted: len(targets)}
+	if !k.dryRun && (len(known) > 0 || len(targets) == 0) && (len(fresh) == 0 || ctx.Err() == nil) {
+		id, err := client.ApplyPersistence(ctx, known)
 		if err != nil {
-			return nil, fmt.Errorf("find %q: %w", path, err)
+			return err
 		}
-		if !slices.ContainsFunc(entries, func(e dbus.Entry) bool { return e.Target == target }) {
-			return nil, notConfigured(target, entries)
+		job, err := a.await(ctx, id)
+		if err != nil {
+			return err
 		}
-		if !slices.Contains(targets, target) {
-			targets = append(targets, target)
-		}
+		p.applied = &job
 	}
-	return targets, nil
+	return a.persisted(ctx, p, targets, k.dryRun)
 }
 
-// notConfigured is the error about a path that is no entry: it says which entry it is in, or how to add it.
-func notConfigured(target string, entries []dbus.Entry) error {
-	volume := "/persist"
-	for _, e := range entries {
-		if strings.HasPrefix(target, e.Target+"/") {
-			err := fmt.Errorf("persist %q: %w: it is kept already as a part of %q", target, dbus.ErrNoSuchEntry, e.Target)
-			return &advised{err, "impermanence persist " + quote(e.Target)}
-		}
-		if v, ok := strings.CutSuffix(e.Source, e.Target); ok && v != "" {
-			volume = v
-		}
-	}
-	err := fmt.Errorf("persist %q: %w: add it to directories or files of [persistence.%q] in /etc/impermanence/impermanence.toml",
-		target, dbus.ErrNoSuchEntry, volume)
-	return &advised{err, "systemctl reload impermanenced.service && impermanence persist " + quote(target)}
+// persisting is what persist did.
+type persisting struct {
+	all     []changed
+	applied *dbus.Job // that put entries in place; nil when none was asked for
+	wanted  int
 }
 
-// persisted waits for the job that puts entries in place, and prints how they are after it.
-func (a *app) persisted(ctx context.Context, id uint64, targets []string) error {
-	job, err := a.await(ctx, id)
-	if err != nil {
-		return err
+// divide tells entries from what is none yet. A path inside an entry is an error that says what keeps it.
+func divide(targets []string, entries []dbus.Entry) (known, fresh []string, err error) {
+	for _, target := range targets {
+		if slices.ContainsFunc(entries, func(e dbus.Entry) bool { return e.Target == target }) {
+			known = append(known, target)
+			continue
+		}
+		for _, e := range entries {
+			if strings.HasPrefix(target, e.Target+"/") {
+				err := fmt.Errorf("persist %q: %w: it is kept already as a part of %q", target, dbus.ErrInvalidArgs, e.Target)
+				return nil, nil, &advised{err, "impermanence persist " + quote(e.Target)}
+			}
+		}
+		fresh = append(fresh, target)
 	}
+	return known, fresh, nil
+}
+
+// persisted prints what was done, and how the entries are after it.
+func (a *app) persisted(ctx context.Context, p persisting, targets []string, dryRun bool) error {
 	entries, err := a.client.Entries(context.WithoutCancel(ctx))
 	if err != nil {
 		return err
@@ -104,17 +115,39 @@ func (a *app) persisted(ctx context.Context, id uint64, targets []string) error 
 	if len(targets) > 0 {
 		entries = slices.DeleteFunc(entries, func(e dbus.Entry) bool { return !slices.Contains(targets, e.Target) })
 	}
-	if a.json {
-		if err := a.stdout.document(persistDocument{newJobDocument(job), entryDocuments(entries)}); err != nil {
+	switch {
+	case a.json:
+		if err := a.stdout.document(newPersistDocument(p, entries)); err != nil {
 			return err
 		}
-	} else {
-		if len(entries) == 0 {
+	case dryRun:
+		a.printChanges(p.all, "")
+		a.stdout.entries(entries)
+	default:
+		if len(entries) == 0 && p.wanted == 0 {
 			a.notice("no entries are configured")
 		}
 		a.stdout.entries(entries)
 	}
-	return outcome(job)
+	err = explainChanges(p.all, p.wanted, tryPersist)
+	if p.applied != nil {
+		err = errors.Join(err, outcome(*p.applied))
+	}
+	return err
+}
+
+// tryPersist is what to type after a path could not be kept.
+func tryPersist(c changed, err error) string {
+	target := quote(c.target)
+	switch {
+	case c.writers():
+		return "impermanence persist --next-boot " + target
+	case isRefusal(err, dbus.ErrSourceMissing) && c.err == nil:
+		return "impermanence persist --kind directory " + target
+	case isRefusal(err, dbus.ErrTargetConflict):
+		return "impermanence orphans"
+	}
+	return ""
 }
 
 // entries prints the table of entries.

@@ -84,6 +84,10 @@ func TestSchemaDescribesEveryField(t *testing.T) {
 		next:    nextBootDocument{Action: nextRoot, ID: 256, Name: "a"},
 	}
 	taken := newRootDocument(root)
+	changes := []changed{
+		{target: "/a", job: dbus.Job{Result: dbus.ResultDone, Started: at, State: dbus.JobDone, Details: dbus.Details{"plan": []string{"p"}, "reasons": []string{"r"}, "writers": []string{"w"}}}},
+		{target: "/b", err: dbus.ErrBusy},
+	}
 	for _, test := range []struct {
 		document string
 		value    any
@@ -96,7 +100,12 @@ func TestSchemaDescribesEveryField(t *testing.T) {
 		{"deleted", deletedDocument{newJobDocument(job), planDocuments([]dbus.PlanItem{item}), planDocuments(nil)}},
 		{"snapshot", snapshotDocument{newJobDocument(job), &taken}},
 		{"snapshot", snapshotDocument{newJobDocument(job), nil}},
-		{"persist", persistDocument{newJobDocument(job), entryDocuments(full.entries)}},
+		{"persist", newPersistDocument(persisting{all: changes, applied: &job}, full.entries)},
+		{"persist", newPersistDocument(persisting{}, nil)},
+		{"forget", forgetDocument{changeDocuments(changes)}},
+		{"orphans", orphansDocument{orphanDocuments([]dbus.Orphan{{Path: "/p/a", Kind: "other", Volume: "/p"}})}},
+		{"orphans", orphansDocument{orphanDocuments(nil)}},
+		{"import", importDocument{"a = 1\n", []string{"b"}}},
 		{"next", nextDocument{full.next}},
 		{"next", nextDocument{nextBootDocument{Action: nextFresh}}},
 	} {

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// keepFlags are the options of persist and forget for what is or was added while the system runs.
+type keepFlags struct {
+	now, nextBoot, dryRun bool
+	change                dbus.EntryChange // without Deed and Target
+	given                 []string         // their names, as typed
+}
+
+// addWhen adds the options that both commands have. More calls change nothing that was given.
+func (k *keepFlags) addWhen(cmd *cobra.Command, now, next, dryRun string) {
+	cmd.Flags().SortFlags = false
+	cmd.Flags().BoolVar(&k.now, "now", false, now)
+	cmd.Flags().BoolVar(&k.nextBoot, "next-boot", false, next)
+	cmd.Flags().BoolVar(&k.dryRun, "dry-run", false, dryRun)
+}
+
+// addEntry adds the options that say what a new entry is like.
+func (k *keepFlags) addEntry(a *app, cmd *cobra.Command) {
+	cmd.Flags().StringVar(&k.change.Volume, "volume", "", "keep it on this persistent `VOLUME` (default: the only one)")
+	cmd.Flags().StringVar(&k.change.Method, "method", "", "put it in its place by this `METHOD`: auto (default), bind, symlink or copy")
+	cmd.Flags().StringVar(&k.change.Kind, "kind", "", "make a `KIND`, directory or file, where nothing is yet")
+	_ = cmd.RegisterFlagCompletionFunc("volume", a.completeVolumes)
+	_ = cmd.RegisterFlagCompletionFunc("method", cobra.FixedCompletions([]string{"auto", "bind", "symlink", "copy"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"directory", "file"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// read finishes the reading of the options.
+func (k *keepFlags) read(cmd *cobra.Command, paths int) error {
+	k.change.NextBoot, k.change.DryRun = k.nextBoot, k.dryRun
+	for _, name := range []string{"now", "next-boot", "dry-run", "volume", "method", "kind"} {
+		if cmd.Flags().Changed(name) {
+			k.given = append(k.given, "--"+name)
+		}
+	}
+	switch {
+	case k.now && k.nextBoot:
+		return &usageError{fmt.Errorf("%s: --now and --next-boot at once", cmd.Name()), cmd.CommandPath() + " --help"}
+	case paths == 0 && len(k.given) > 0:
+		return &usageError{fmt.Errorf("%s: %s without a PATH", cmd.Name(), k.given[0]), cmd.CommandPath() + " " + k.given[0] + " PATH"}
+	}
+	return nil
+}
+
+// changed is what became of one path.
+type changed struct {
+	target string
+	job    dbus.Job
+	err    error // why there was no job
+}
+
+// failure is why the path is not as asked for; nil when it is.
+func (c *changed) failure() error {
+	if c.err != nil {
+		return c.err
+	}
+	return outcome(c.job)
+}
+
+// changeAll begins or ends to keep paths, one after the other, and goes on after a failure.
+func (a *app) changeAll(ctx context.Context, deed dbus.EntryDeed, targets []string, k *keepFlags) []changed {
+	all := make([]changed, 0, len(targets))
+	for _, target := range targets {
+		if len(all) > 0 && ctx.Err() != nil {
+			break
+		}
+		c := changed{target: target}
+		change := k.change
+		change.Deed, change.Target = deed, target
+		id, err := a.client.ChangeEntry(ctx, change)
+		if err == nil {
+			c.job, err = a.await(ctx, id)
+		}
+		c.err = err
+		all = append(all, c)
+	}
+	return all
+}
+
+// explainChanges returns the error that changes end with, with what to type next.
+func explainChanges(all []changed, wanted int, try func(c changed, err error) string) error {
+	var problems []error
+	next := ""
+	for _, c := range all {
+		err := c.failure()
+		if err == nil {
+			continue
+		}
+		problems = append(problems, fmt.Errorf("%s: %w", c.target, err))
+		if next == "" {
+			next = try(c, err)
+		}
+	}
+	if len(problems) == 0 {
+		return nil
+	}
+	err := problems[0]
+	if more := len(problems) - 1; more > 0 {
+		err = fmt.Errorf("%w; and %d more", err, more)
+	}
+	if len(problems) < wanted {
+		err = fmt.Errorf("%w: %w", errPartly, err)
+	}
+	if next == "" {
+		return err
+	}
+	return &advised{err, next}
+}
+
+// printChanges prints the plan when nothing else was asked for, and else what was done.
+func (a *app) printChanges(all []changed, done string) {
+	var plan, results [][]cell
+	for _, c := range all {
+		if c.failure() != nil {
+			continue
+		}
+		steps, reasons := details(c.job, "plan"), details(c.job, "reasons")
+		for i, step := range steps {
+			if c.job.Details["dryRun"] == true && i < len(reasons) {
+				plan = append(plan, []cell{{text: c.target}, {text: step}, {text: reasons[i]}})
+			}
+		}
+		if c.job.Details["dryRun"] != true {
+			results = append(results, []cell{{done, green}, {text: c.target}, {text: c.whatNow()}})
+		}
+	}
+	if len(plan) > 0 {
+		a.stdout.table([]column{{heading: "TARGET"}, {heading: "STEP"}, {heading: "REASON", wrap: true}}, plan)
+	}
+	if len(results) > 0 {
+		a.stdout.table([]column{{heading: "RESULT"}, {heading: "TARGET"}, {heading: "ACTION", wrap: true}}, results)
+	}
+}
+
+// whatNow tells what was done with a path, or when it will be.
+func (c *changed) whatNow() string {
+	if c.job.Details["nextBoot"] == true {
+		return "at the next boot"
+	}
+	var actions []string
+	for _, action := range details(c.job, "actions") {
+		actions = append(actions, strings.TrimPrefix(action, c.target+": "))
+	}
+	return strings.Join(actions, "; ")
+}
+
+// details gives a detail of a job that is a list of texts.
+func details(job dbus.Job, name string) []string {
+	list, _ := job.Details[name].([]string)
+	return list
+}
+
+// writers tells whether somebody has files open for writing there.
+func (c *changed) writers() bool { return len(details(c.job, "writers")) > 0 }
+
+// absolute makes the paths of the command line absolute, each once.
+func absolute(paths []string) ([]string, error) {
+	var targets []string
+	for _, path := range paths {
+		target, err := filepath.Abs(path)
+		if err != nil {
+			return nil, fmt.Errorf("find %q: %w", path, err)
+		}
+		if !slices.Contains(targets, target) {
+			targets = append(targets, target)
+		}
+	}
+	return targets, nil
+}
+
+// isRefusal tells whether the daemon refused for one of these reasons.
+func isRefusal(err error, reasons ...error) bool {
+	return slices.ContainsFunc(reasons, func(reason error) bool { return errors.Is(err, reason) })
+}
