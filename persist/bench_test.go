@@ -55,3 +55,22 @@ func BenchmarkApplyAgain(b *testing.B) {
 		m.apply(entries...)
 	}
 }
+
+// BenchmarkRestore brings a tree of many small files back.
+func BenchmarkRestore(b *testing.B) {
+	const files = 10_000
+	m, old := newRestorable(b, func(m *machine) {
+		for i := range files {
+			m.write(fmt.Sprintf("/srv/%02d/%03d/%d", i%20, i%400, i), "a small file of a few bytes, as most are")
+		}
+	})
+	n := 0
+	for b.Loop() {
+		n++
+		target := fmt.Sprintf("/copy/%d", n)
+		if got := m.restoreAs(Restoration{Sysroot: m.root, From: old, Items: []RestoreItem{{"/srv", target}}}); len(got) != 1 {
+			b.Fatal(got)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*files), "µs/file")
+}

@@ -17,6 +17,8 @@ type copier struct {
 	links map[InodeID]string   // files with more than one name -> path of the copy below top
 	wrote map[InodeID]struct{} // copies whose data was written instead of shared, to be read back
 	count int
+	bytes uint64       // the sizes of the files among them
+	each  func() error // when set, called for each of them; its error ends the copying
 }
 
 // keptFlags are the inode flags that a copy takes over: FS_SYNC_FL, FS_COMPR_FL, FS_NODUMP_FL, FS_NOATIME_FL, FS_NOCOMP_FL,
@@ -38,6 +40,11 @@ func (c *copier) copy(from int, name string, into int, as, at string) error {
 		return fmt.Errorf("%s: %w", name, ErrMountPoint)
 	}
 	c.count++
+	if c.each != nil {
+		if err := c.each(); err != nil {
+			return err
+		}
+	}
 	id := objectOf(st).ID
 	if first, ok := c.links[id]; ok && st.Nlink > 1 {
 		return c.linkTo(first, into, as)
@@ -49,6 +56,7 @@ func (c *copier) copy(from int, name string, into int, as, at string) error {
 	case unix.S_IFDIR:
 		return c.directory(from, name, into, as, at)
 	case unix.S_IFREG:
+		c.bytes += st.Size
 		return c.file(from, name, into, as)
 	case unix.S_IFLNK:
 		return c.symlink(from, name, into, as, st)
@@ -225,8 +233,14 @@ func (c *copier) finish(old, made int, object string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.k.chown(made, object, st.Uid, st.Gid); err != nil {
+	have, err := c.k.stat(made, "")
+	if err != nil {
 		return err
+	}
+	if st.Uid != have.Uid || st.Gid != have.Gid {
+		if err := c.k.chown(made, object, st.Uid, st.Gid); err != nil {
+			return err
+		}
 	}
 	if err := c.k.chmod(made, object, uint32(st.Mode)&0o7777); err != nil {
 		return err

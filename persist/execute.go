@@ -139,16 +139,19 @@ func (x *run) setOwner(dir int, name string, want Owner) error {
 }
 
 // moveAside renames what is at a name to one beside it that is free.
-func (k *kernel) moveAside(dir int, name string) error { return k.moveAsideAs(dir, name, name) }
+func (k *kernel) moveAside(dir int, name string) error {
+	_, err := k.moveAsideAs(dir, name, name)
+	return err
+}
 
-// moveAsideAs does so for what is staged for another name.
-func (k *kernel) moveAsideAs(dir int, name, as string) error {
+// moveAsideAs does so for what is staged for another name, and tells under which name.
+func (k *kernel) moveAsideAs(dir int, name, as string) (string, error) {
 	const most = 1000
 	for i := 1; ; i++ {
 		aside := asideName(as, i)
 		err := k.rename(dir, name, dir, aside, unix.RENAME_NOREPLACE)
 		if !errors.Is(err, unix.EEXIST) || i == most {
-			return err
+			return aside, err
 		}
 	}
 }

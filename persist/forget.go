@@ -147,5 +147,6 @@ func (x *run) exchange(dir int, staged, name string) error {
 			return err
 		}
 	}
-	return x.k.moveAsideAs(dir, staged, name)
+	_, err = x.k.moveAsideAs(dir, staged, name)
+	return err
 }
