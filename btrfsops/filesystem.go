@@ -131,6 +131,9 @@ func (fs *Filesystem) Close() error {
 	return err
 }
 
+// Top is a path of the top level that holds in this process, and until Close.
+func (fs *Filesystem) Top() string { return procPath(fs.top) }
+
 // UUID is the file system's UUID in lower case, 8-4-4-4-12.
 func (fs *Filesystem) UUID() string { return fs.uuid }
 

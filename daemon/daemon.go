@@ -19,15 +19,16 @@ const DefaultRunDir = "/run/impermanence"
 
 // Options say where a [Daemon] finds things. Log and Now must be set.
 type Options struct {
-	Version string
-	Config  config.LoadOptions
-	RunDir  string // holds boot.json and persist.json; empty: DefaultRunDir
-	Device  string // instead of every configured device
-	Sysroot string // where the booted system is; empty: "/"
-	Top     string // where the top level is mounted; empty: RunDir/top when it is mounted there, else nowhere
-	Placer  Placer // puts entries in their places; nil: the one that fits, see [NewPlacer]
-	Log     *zap.Logger
-	Now     func() time.Time
+	Version  string
+	Config   config.LoadOptions
+	RunDir   string   // holds boot.json and persist.json; empty: DefaultRunDir
+	Device   string   // instead of every configured device
+	Sysroot  string   // where the booted system is; empty: "/"
+	Top      string   // where the top level is mounted; empty: RunDir/top when it is mounted there, else nowhere
+	Placer   Placer   // puts entries in their places; nil: the one that fits, see [NewPlacer]
+	Restorer Restorer // brings paths of old roots back; nil: the one that fits, see [NewRestorer]
+	Log      *zap.Logger
+	Now      func() time.Time
 	// IdleExit ends the daemon when nobody has asked for anything for so long; 0: it stays.
 	IdleExit time.Duration
 	Notify   Notifier // tells the service manager; nil: nobody
@@ -76,6 +77,9 @@ func New(opts Options) *Daemon {
 	}
 	if opts.Placer == nil {
 		opts.Placer = NewPlacer(opts)
+	}
+	if opts.Restorer == nil {
+		opts.Restorer = NewRestorer(opts)
 	}
 	if opts.Notify == nil {
 		opts.Notify = func(string) {}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -272,6 +273,53 @@ func (b *backend) Orphans(_ context.Context, volume string) ([]dbus.Orphan, erro
 		return nil, err
 	}
 	return []dbus.Orphan{{Path: "/persist/old\xff", Kind: "directory", Volume: "/persist"}, {Path: "/persist/x", Kind: "file", Volume: "/persist"}}, nil
+}
+
+func (b *backend) CheckRestore(_ context.Context, _ uint64, o dbus.RestoreOptions) error {
+	for _, p := range o.Paths {
+		if strings.HasPrefix(p, "/elsewhere") {
+			return fmt.Errorf("%s: %w", p, dbus.ErrInvalidArgs)
+		}
+	}
+	return nil
+}
+
+func (b *backend) Restore(_ context.Context, c dbus.Caller, root uint64, o dbus.RestoreOptions, s *dbus.Stream) (uint64, error) {
+	if err := b.called("Restore %d %d %q %q %t", c.UID, root, o.Paths, o.To, o.DryRun); err != nil {
+		return 0, err
+	}
+	failure := dbus.InfoOf(dbus.ErrTargetConflict)
+	return b.stream(c, "restore", s,
+		dbus.RestoreResult{Path: "/a\xff", Target: "/to/a\xff", Action: "replaced", Aside: "/to/aside", Entries: 3, Bytes: 4711},
+		dbus.RestoreResult{Path: "/b", Target: "/to/b", Action: "failed", Error: &failure}), nil
+}
+
+func (b *backend) ListVersions(_ context.Context, c dbus.Caller, path string, s *dbus.Stream) (uint64, error) {
+	if err := b.called("ListVersions %d %q", c.UID, path); err != nil {
+		return 0, err
+	}
+	return b.stream(c, "list-versions", s, dbus.Version{Root: 257, Name: "one", Version: 1, Kind: "symlink", Link: "\xfe"}, dbus.Version{Kind: "absent"}), nil
+}
+
+// stream starts a job that sends these lines.
+func (b *backend) stream(c dbus.Caller, operation string, s *dbus.Stream, lines ...any) uint64 {
+	id := b.start(c, operation)
+	go func() {
+		err := s.Send(context.Background(), func(l *dbus.Lines) error {
+			for _, line := range lines {
+				if err := l.Encode(line); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		result := dbus.ResultDone
+		if err != nil {
+			result = dbus.ResultFailed
+		}
+		b.end(id, result, err)
+	}()
+	return id
 }
 
 func (b *backend) CancelJob(_ context.Context, id uint64) error {

@@ -19,8 +19,8 @@ type Caller struct {
 // ErrorInfo is an error as a property shows it: a D-Bus error name and a text for
 // people. Both are empty when there is no error.
 type ErrorInfo struct {
-	Name    string
-	Message string
+	Name    string `json:"name"`
+	Message string `json:"message"`
 }
 
 // Manager is what org.impermanence1.Manager shows.
@@ -189,6 +189,15 @@ type Backend interface {
 	// Orphans lists what lies on a persistent volume, or on all when none is named,
 	// and no entry declares.
 	Orphans(ctx context.Context, volume string) ([]Orphan, error)
+	// CheckRestore tells what is wrong with a restore as far as that can be known without
+	// looking at files.
+	CheckRestore(ctx context.Context, root uint64, o RestoreOptions) error
+	// Restore starts a job that brings paths of a root back, and sends a [RestoreResult]
+	// for each. The stream is the job's to close, unless there is an error.
+	Restore(ctx context.Context, c Caller, root uint64, o RestoreOptions, results *Stream) (job uint64, err error)
+	// ListVersions starts a job that looks a path up in all roots, and sends a [Version]
+	// for each. The stream is the job's to close, unless there is an error.
+	ListVersions(ctx context.Context, c Caller, path string, results *Stream) (job uint64, err error)
 	// CancelJob asks a job to end early. It returns when the job was told.
 	CancelJob(ctx context.Context, id uint64) error
 	// WaitJob returns the job as soon as it has ended.

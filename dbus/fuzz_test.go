@@ -42,13 +42,19 @@ func (fixed) ApplyPersistence(context.Context, Caller, []string) (uint64, error)
 func (fixed) CheckEntryChange(context.Context, EntryChange) error                { return nil }
 func (fixed) ChangeEntry(context.Context, Caller, EntryChange) (uint64, error)   { return 1, nil }
 func (fixed) Orphans(context.Context, string) ([]Orphan, error)                  { return []Orphan{{Path: "/x"}}, nil }
-func (fixed) CancelJob(context.Context, uint64) error                            { return nil }
-func (fixed) WaitJob(context.Context, uint64) (Job, error)                       { return Job{Result: ResultDone}, nil }
-func (fixed) Reload(context.Context) error                                       { return nil }
-func (fixed) Rescan(context.Context) error                                       { return nil }
-func (fixed) LogLevel() string                                                   { return "info" }
-func (fixed) SetLogLevel(string) error                                           { return nil }
-func (fixed) LogTarget() string                                                  { return "journal" }
+func (fixed) CheckRestore(context.Context, uint64, RestoreOptions) error         { return nil }
+func (fixed) Restore(context.Context, Caller, uint64, RestoreOptions, *Stream) (uint64, error) {
+	return 1, nil
+}
+
+func (fixed) ListVersions(context.Context, Caller, string, *Stream) (uint64, error) { return 1, nil }
+func (fixed) CancelJob(context.Context, uint64) error                               { return nil }
+func (fixed) WaitJob(context.Context, uint64) (Job, error)                          { return Job{Result: ResultDone}, nil }
+func (fixed) Reload(context.Context) error                                          { return nil }
+func (fixed) Rescan(context.Context) error                                          { return nil }
+func (fixed) LogLevel() string                                                      { return "info" }
+func (fixed) SetLogLevel(string) error                                              { return nil }
+func (fixed) LogTarget() string                                                     { return "journal" }
 
 func (fixed) SetLogTarget(string) error { return ErrInvalidArgs }
 
@@ -106,6 +112,8 @@ func FuzzHandler(f *testing.F) {
 	add("/org/impermanence1", managerInterface, "DeleteRoots", []ObjectPath{RootPath(257)}, table, uint64(0))
 	add("/org/impermanence1", managerInterface, "PlanPrune", map[string]godbus.Variant{"keepLast": godbus.MakeVariant(uint32(1))}, uint64(0))
 	add("/org/impermanence1", managerInterface, "SetNextBoot", "257", table, uint64(0))
+	add("/org/impermanence1", managerInterface, "Restore", RootPath(257), [][]byte{[]byte("/srv\x00")}, map[string]godbus.Variant{"to": godbus.MakeVariant([]byte("/x"))}, uint64(0))
+	add("/org/impermanence1", managerInterface, "ListVersions", []byte("/srv"), table, uint64(0))
 	add("/org/impermanence1", managerInterface, "ApplyPersistence", []ObjectPath{EntryPath("/e")}, table, uint64(0))
 	add("/org/impermanence1", managerInterface, "AddPersistence", []byte("/srv\x00"), map[string]godbus.Variant{"mode": godbus.MakeVariant(uint32(0o700))}, uint64(0))
 	add("/org/impermanence1", managerInterface, "ListOrphans", table, uint64(0))

@@ -2,7 +2,6 @@ package dbus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -35,6 +34,8 @@ func managerMethods() []method {
 		{"AddPersistence", "aya{sv}t", "o", actionModifyPersistence, planAddPersistence},
 		{"RemovePersistence", "aya{sv}t", "o", actionModifyPersistence, planRemovePersistence},
 		{"ListOrphans", "a{sv}t", "a(ayss)", actionReadLosses, planListOrphans},
+		{"Restore", "oaaya{sv}t", "oay", actionRestore, planRestore},
+		{"ListVersions", "aya{sv}t", "oay", actionReadLosses, planListVersions},
 		{"Reload", "t", "", actionReload, planReload},
 		{"Rescan", "t", "", actionReload, planRescan},
 	}
@@ -68,21 +69,6 @@ func starting(do func(context.Context, Caller) (uint64, error)) func(context.Con
 			return body{}, err
 		}
 		return body{"o", func(e *encoder) { e.path(JobPath(id)) }}, nil
-	}
-}
-
-// streaming makes a deed of something that starts a job whose result is streamed.
-func (s *Server) streaming(do func(context.Context, Caller, *Stream) (uint64, error)) func(context.Context, Caller) (body, error) {
-	return func(ctx context.Context, caller Caller) (body, error) {
-		stream, err := s.streams.create(caller.UID)
-		if err != nil {
-			return body{}, err
-		}
-		id, err := do(ctx, caller, stream)
-		if err != nil {
-			return body{}, errors.Join(err, stream.Close())
-		}
-		return body{"oay", func(e *encoder) { e.path(JobPath(id)); e.bytestring(stream.path) }}, nil
 	}
 }
 

@@ -21,7 +21,7 @@ type ServerConfig struct {
 	Authorizer Authorizer
 	// LogControl serves org.freedesktop.LogControl1; nil leaves that interface out.
 	LogControl LogControl
-	// StreamDir is where the sockets of [Pipes]s are made; it is made when it is needed,
+	// StreamDir is where the sockets of [Stream]s are made; it is made when it is needed,
 	// in a directory that everybody may enter. Empty: there are none.
 	StreamDir string
 	// Log tells of what goes wrong, and who did what; nil discards it.

@@ -108,8 +108,8 @@ func (x *restorer) decide(b batch, c *copier, s *stagedCopy) (merge bool, err er
 	return false, x.stage(b, c, s)
 }
 
-// same tells whether a name is what it is in the old root: kind, owner, mode, attributes and content. A file of the same
-// size and time is taken to have the same content, as rsync(1) does; its time alone makes no difference.
+// same tells whether a name is what it is in the old root: kind, owner, mode, attributes and content; its time makes no
+// difference. Files of the same size are read: many have the same time, too, as reproducible builds and the Nix store set it.
 func (c *copier) same(from int, name string, old unix.Statx_t, into int, as string, have unix.Statx_t) (bool, error) {
 	if old.Mode != have.Mode || old.Uid != have.Uid || old.Gid != have.Gid ||
 		old.Rdev_major != have.Rdev_major || old.Rdev_minor != have.Rdev_minor {
@@ -121,7 +121,7 @@ func (c *copier) same(from int, name string, old unix.Statx_t, into int, as stri
 		same, err = c.k.sameLink(from, name, into, as)
 	case unix.S_IFREG:
 		same = old.Size == have.Size
-		if same && old.Size > 0 && old.Mtime != have.Mtime {
+		if same && old.Size > 0 {
 			same, err = c.k.sameContent(from, name, into, as)
 		}
 	}

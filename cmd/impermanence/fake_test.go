@@ -13,6 +13,8 @@ import (
 // scripted is a daemon that answers what a test says: for what a real one does too rarely, or too fast, to be met on
 // purpose. The stories in testdata have the real one.
 type scripted struct {
+	dbus.Backend // what no script needs
+
 	manager dbus.Manager
 	entries []dbus.Entry
 	plan    []dbus.PlanItem

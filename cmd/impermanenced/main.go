@@ -52,6 +52,9 @@ func run(args []string, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "error:", err)
 		return exitUsage
 	}
+	if f.restore != "" {
+		return restore(f, stderr)
+	}
 	f.Version, f.Log, f.Now, f.Notify = version, log, time.Now, daemon.NewNotifier(log)
 	if err := serve(f, control); err != nil {
 		log.Error("the daemon ends", zap.Error(err))
@@ -60,11 +63,23 @@ func run(args []string, stderr io.Writer) int {
 	return exitDone
 }
 
+// restore does what a daemon asks for, which also tells what became of it.
+func restore(f options, stderr io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	if err := daemon.RestoreFor(ctx, f.RunDir, f.restore, f.Sysroot); err != nil {
+		_, _ = fmt.Fprintln(stderr, "error:", err)
+		return exitFailed
+	}
+	return exitDone
+}
+
 // options are what the flags say.
 type options struct {
 	daemon.Options
-	level string
-	stdio bool
+	level   string
+	stdio   bool
+	restore string // name of the socket through which a daemon asks for a restore
 }
 
 // parse reads the flags.
@@ -79,6 +94,7 @@ func parse(args []string, w io.Writer) (o options, err error) {
 	flags.StringVar(&o.level, "log-level", "info", "`level` of the log: err, warning, info or debug")
 	flags.DurationVar(&o.IdleExit, "idle-exit", 0, "end after this `time` without a call, such as 10m; the bus starts the daemon again (default: stay)")
 	flags.BoolVar(&o.stdio, "stdio", false, "serve the process at standard input and output instead of a bus, until it hangs up; root only")
+	flags.StringVar(&o.restore, "restore", "", "restore what a running daemon asks for through the socket of this `name`; for impermanence-restore@.service")
 	showVersion := flags.Bool("version", false, "print the version")
 	if err := flags.Parse(args); err != nil {
 		return o, err

@@ -1,0 +1,33 @@
+package dbus
+
+import (
+	"context"
+	"fmt"
+
+	godbus "github.com/godbus/dbus/v5"
+)
+
+// Restore starts a job that brings paths of an old root back, and returns what becomes
+// of each. The job begins when the results are read, and goes on when they are closed.
+func (c *Client) Restore(ctx context.Context, root uint64, o RestoreOptions) (*Results[RestoreResult], error) {
+	paths := make([][]byte, len(o.Paths))
+	for i, p := range o.Paths {
+		paths[i] = append([]byte(p), 0)
+	}
+	table := options{}
+	if o.To != "" {
+		table["to"] = godbus.MakeVariant(append([]byte(o.To), 0))
+	}
+	if o.DryRun {
+		table["dryRun"] = godbus.MakeVariant(true)
+	}
+	results, err := startStream[RestoreResult](ctx, c, "Restore", RootPath(root), paths, table, noFlags)
+	return results, wrapf(err, "restore")
+}
+
+// ListVersions starts a job that looks a path up in all old roots and in the running
+// root, and returns what is there: oldest first, the running root last.
+func (c *Client) ListVersions(ctx context.Context, path string) (*Results[Version], error) {
+	results, err := startStream[Version](ctx, c, "ListVersions", append([]byte(path), 0), options{}, noFlags)
+	return results, wrapf(err, fmt.Sprintf("list versions of %q", path))
+}
