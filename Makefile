@@ -105,6 +105,8 @@ $(foreach f,$(wildcard dbus/org.impermanence1.*.xml),
 644 $(units)/mkinitcpio/hooks/impermanence            lib/initcpio/hooks
 $(foreach f,$(wildcard $(units)/presets/*.toml),
 644 $(f) lib/impermanence/presets)
+$(foreach f,$(wildcard $(units)/cockpit/*),
+644 $(f) share/cockpit/impermanence)
 644 cmd/impermanence/impermanence.schema.json         share/impermanence
 644 bin/completion/impermanence                       share/bash-completion/completions
 644 bin/completion/_impermanence                      share/zsh/site-functions

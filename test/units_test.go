@@ -154,11 +154,14 @@ func globbed(t *testing.T, pattern string) []string {
 	return found
 }
 
-// files lists the regular files below dir; a dir that is not there has none.
+// files lists the regular files below dir, but for what npm puts there; a dir that is not there has none.
 func files(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == "node_modules" {
+			return fs.SkipDir
+		}
 		if err == nil && entry.Type().IsRegular() {
 			found = append(found, path)
 		}

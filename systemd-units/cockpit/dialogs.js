@@ -1,0 +1,74 @@
+// What is asked before something is done that can't be undone, or needs a word more.
+
+import { h } from "./dom.js";
+import { count, moment } from "./text.js";
+import { alert, button } from "./widgets.js";
+import { details } from "./roots.js";
+
+function field(id, text, value, help) {
+    return h("div", { class: "field" },
+        h("label", { for: id }, text),
+        h("input", { id, name: id, value, maxlength: 255, autocomplete: "off", "aria-describedby": help && `${id}-help` }),
+        help && h("p", { id: `${id}-help`, class: "note" }, help));
+}
+
+/** The lines of a plan, each with its reasons. */
+function planned(items) {
+    return h("ul", { class: "plan" }, items.map(({ name, reasons }) =>
+        h("li", null, h("span", { class: "name" }, name), h("span", { class: "note" }, reasons.join("; ")))));
+}
+
+function plan({ plan: items }) {
+    if (!items)
+        return { heading: "Prune old roots", body: h("p", { class: "note" }, "Asking what retention keeps…") };
+    const removed = items.filter(i => i.remove), kept = items.filter(i => !i.remove);
+    return {
+        heading: "Prune old roots",
+        body: [
+            removed.length > 0
+                ? [h("p", null, `The retention policy does not keep ${count(removed.length, "root")}. Deleting can't be undone.`), planned(removed)]
+                : h("p", null, "There is nothing to prune: the retention policy keeps every root."),
+            kept.length > 0 && h("details", { open: removed.length === 0 },
+                h("summary", null, `Kept: ${kept.length}`), planned(kept)),
+        ],
+        confirm: removed.length > 0 && button("prune", `Delete ${count(removed.length, "root")}`, { look: "danger" }),
+    };
+}
+
+// Of each kind of dialog: heading, body and the button that does it, from what was asked and the root that it is about.
+const kinds = {
+    root: (_asked, root) => ({ heading: root.Name, body: details(root), wide: true }),
+    delete: (_asked, root) => ({
+        heading: `Delete ${root.Name}?`,
+        body: h("p", null, `All that lies on this ${root.Kind === "snapshot" ? "snapshot" : "old root"} of ${moment(root.RolledOverUSec)} is gone then. This can't be undone.`),
+        confirm: button("delete-confirmed", "Delete", { look: "danger", data: { path: root.path } }),
+    }),
+    boot: (_asked, root) => ({
+        heading: `Boot a copy of ${root.Name} once?`,
+        body: h("p", null, "The next boot takes a writable copy of it as its root, and the root of now becomes an old root. The boot after that has a fresh root again."),
+        confirm: button("next", "Boot it next", { look: "primary", data: { value: String(root.SubvolumeId) } }),
+    }),
+    snapshot: () => ({
+        heading: "Take a snapshot of the running root",
+        body: field("label", "Label", "", "To tell it by, such as “before the upgrade”. It can be empty."),
+        form: "snapshot",
+        confirm: h("button", { class: "button primary", id: "do-snapshot-form" }, "Take it"),
+    }),
+    plan,
+};
+
+/** The dialog that was asked for, or nothing when what it is about has gone. */
+export function dialog(asked, daemon) {
+    const root = asked.path && daemon.roots.find(r => r.path === asked.path);
+    if (asked.path && !root)
+        return null;
+    const { heading, body, confirm, form, wide } = kinds[asked.kind](asked, root);
+    const content = [
+        h("h2", { id: "dialog-heading" }, heading),
+        asked.error && alert("danger", asked.error, { key: "error" }),
+        h("div", { class: "body", "data-key": "body" }, body),
+        h("footer", { class: "actions" }, confirm, button("close", confirm ? "Cancel" : "Close", { look: "link" })),
+    ];
+    return h("dialog", { id: `dialog-${asked.kind}`, "aria-labelledby": "dialog-heading", class: wide ? "wide" : undefined },
+        form ? h("form", { "data-action": form }, content) : content);
+}

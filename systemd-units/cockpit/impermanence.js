@@ -1,0 +1,231 @@
+// The page: what is shown in which state, and what a click does.
+
+import { Daemon } from "./daemon.js";
+import { dialog } from "./dialogs.js";
+import { h, morph } from "./dom.js";
+import { entries } from "./entries.js";
+import { jobs, operation } from "./jobs.js";
+import { overview, problems } from "./overview.js";
+import { roots } from "./roots.js";
+import { alert, button } from "./widgets.js";
+
+const daemon = new Daemon();
+
+/** What the person at the page has chosen: an open dialog, how much of the tables is shown, what went wrong. */
+const ui = { dialog: null, limits: { roots: 10, entries: 10 }, notices: [], pending: new Set() };
+
+const notAllowed = [
+    "org.freedesktop.DBus.Error.AccessDenied",
+    "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
+];
+
+/** What went wrong, and what to do about it. */
+function explain(error) {
+    if (notAllowed.includes(error.name))
+        return "You are not allowed to do that. Turn on administrative access at the top of Cockpit, and try again.";
+    return error.message || String(error);
+}
+
+const nameOf = path => daemon.roots.find(r => r.path === path)?.Name ?? path;
+
+// What the buttons and forms do, by their data-action; each gets the data-* of what was clicked and the fields of the form.
+// What an action answers with is told to those who can't see the page change.
+const actions = {
+    more: ({ table }) => { ui.limits[table] = Infinity },
+    close: () => { ui.dialog = null },
+    dismiss: ({ notice }) => { ui.notices = ui.notices.filter(n => String(n.id) !== notice) },
+    connect: () => daemon.connect(),
+    start: async () => {
+        await cockpit.spawn(["systemctl", "start", "impermanenced.service"], { superuser: "try", err: "message" });
+        daemon.connect();
+    },
+    reload: async () => {
+        await daemon.call("Reload", "t", [0]);
+        return "The configuration was read again";
+    },
+    root: ({ path }) => { ui.dialog = { kind: "root", path } },
+    delete: ({ path }) => { ui.dialog = { kind: "delete", path } },
+    boot: ({ path }) => { ui.dialog = { kind: "boot", path } },
+    snapshot: async (_data, fields) => {
+        if (!fields) {
+            ui.dialog = { kind: "snapshot" };
+            return;
+        }
+        await daemon.call("CreateSnapshot", "sa{sv}t", [fields.get("label"), {}, 0]);
+        ui.dialog = null;
+    },
+    plan: async () => {
+        const asked = ui.dialog = { kind: "plan", plan: null };
+        render();
+        const [items] = await daemon.call("PlanPrune", "a{sv}t", [{}, 0]);
+        asked.plan = items.map(([, action, why]) => ({ remove: action === "remove", name: why.name.v, reasons: why.reasons.v }));
+    },
+    prune: async () => {
+        await daemon.call("Prune", "a{sv}t", [{}, 0]);
+        ui.dialog = null;
+    },
+    pin: async ({ path, pinned }) => {
+        await daemon.call("SetPinned", "ba{sv}t", [pinned === "true", {}, 0], path, "Root");
+        return `${nameOf(path)} is ${pinned === "true" ? "pinned" : "no longer pinned"}`;
+    },
+    label: async ({ path }, fields) => {
+        await daemon.call("SetLabel", "sa{sv}t", [fields.get("label"), {}, 0], path, "Root");
+        return `The label of ${nameOf(path)} is saved`;
+    },
+    "delete-confirmed": async ({ path }) => {
+        await daemon.call("Delete", "a{sv}t", [{}, 0], path, "Root");
+        ui.dialog = null;
+    },
+    next: async ({ value }) => {
+        await daemon.call("SetNextBoot", "sa{sv}t", [value, {}, 0]);
+        ui.dialog = null;
+        return "What the next boot does is chosen";
+    },
+    apply: async ({ path }) => {
+        await daemon.call("ApplyPersistence", "aoa{sv}t", [path ? [path] : [], {}, 0]);
+    },
+    cancel: async ({ path }) => {
+        await daemon.call("Cancel", "a{sv}t", [{}, 0], path, "Job");
+        return "It ends as soon as it can";
+    },
+};
+
+/** Does what was asked for, once until it has answered. What goes wrong is shown where it was asked. */
+async function act(element, fields) {
+    const key = JSON.stringify(element.dataset);
+    if (ui.pending.has(key))
+        return;
+    ui.pending.add(key);
+    try {
+        announce(await actions[element.dataset.action](element.dataset, fields));
+        if (ui.dialog)
+            ui.dialog.error = null;
+    } catch (error) {
+        if (ui.dialog)
+            ui.dialog.error = explain(error);
+        else
+            notice(explain(error));
+    } finally {
+        ui.pending.delete(key);
+    }
+    render();
+}
+
+let notices = 0;
+
+function notice(text) {
+    ui.notices = [...ui.notices, { id: ++notices, text }];
+    announce(text);
+}
+
+function announce(text) {
+    if (text)
+        document.getElementById("announce").textContent = text;
+}
+
+/** What is shown instead of the page while there is no daemon to ask. */
+function unavailable() {
+    const empty = (heading, ...content) => h("section", { class: "card empty-state", "data-key": daemon.state }, h("h2", null, heading), ...content);
+    const again = button("connect", "Try again");
+    switch (daemon.state) {
+    case "connecting":
+        return empty("Asking the daemon…", h("progress", { "aria-label": "Asking the daemon" }));
+    case "absent":
+        return empty("The daemon does not run",
+            daemon.problem && h("p", null, daemon.problem),
+            h("p", null, "What is wrong with it: ", h("code", null, "systemctl status impermanenced.service")),
+            h("div", { class: "actions" }, button("start", "Start it", { look: "primary" }), again));
+    default:
+        return empty("The system bus is out of reach", daemon.problem && h("p", null, daemon.problem), h("div", { class: "actions" }, again));
+    }
+}
+
+function page() {
+    const told = ui.notices.map(({ id, text }) =>
+        alert("danger", text, { key: `notice-${id}`, action: button("dismiss", "Dismiss", { look: "link", data: { notice: id } }) }));
+    const content = daemon.state === "ready"
+        ? [problems(daemon), overview(daemon), jobs(daemon), roots(daemon, ui.limits.roots), entries(daemon, ui.limits.entries)]
+        : [unavailable()];
+    return [
+        h("header", { class: "masthead" }, h("h1", null, "Impermanence"), daemon.manager.Version && h("span", { class: "note" }, daemon.manager.Version)),
+        h("main", null, h("div", { class: "alerts", "data-key": "notices" }, told), content.filter(Boolean)),
+    ];
+}
+
+function render() {
+    morph(document.getElementById("page"), page());
+    const place = document.getElementById("dialog");
+    const wanted = daemon.state === "ready" && ui.dialog && dialog(ui.dialog, daemon);
+    const open = place.querySelector("dialog");
+    if (open && open.id !== wanted?.id)
+        open.close(); // the focus goes back to where it was
+    if (!wanted)
+        ui.dialog = null;
+    morph(place, wanted ? [wanted] : []);
+    const shown = place.querySelector("dialog");
+    if (shown && !shown.open)
+        shown.showModal();
+}
+
+let asked = false;
+
+/** Has the page drawn once, however much has changed until then. */
+function changed() {
+    if (!asked)
+        requestAnimationFrame(() => {
+            asked = false;
+            render();
+        });
+    asked = true;
+}
+
+function listen() {
+    document.addEventListener("click", event => {
+        const element = event.target.closest("button[data-action]");
+        if (element)
+            act(element);
+    });
+    document.addEventListener("submit", event => {
+        event.preventDefault();
+        act(event.target, new FormData(event.target));
+    });
+    document.addEventListener("cancel", event => { // Escape
+        event.preventDefault();
+        ui.dialog = null;
+        render();
+    }, true);
+    daemon.addEventListener("change", changed);
+    daemon.addEventListener("job", ({ detail: { operation: name, result, error } }) => {
+        if (result === "failed" || result === "partial")
+            notice(`${operation(name)}: ${error}`);
+        else
+            announce(`${operation(name)}: ${result}`);
+        changed();
+    });
+    // With administrative access the daemon is asked as root, without it as the user.
+    const permission = cockpit.permission({ admin: true });
+    let allowed = permission.allowed;
+    permission.addEventListener("changed", () => {
+        if (allowed !== null && allowed !== undefined && allowed !== permission.allowed)
+            daemon.connect();
+        allowed = permission.allowed;
+    });
+    setInterval(changed, 60_000); // for how long ago things were
+}
+
+/** Follows the style that was chosen in Cockpit's menu: "light", "dark", or as the browser asks. */
+function follow() {
+    const system = matchMedia("(prefers-color-scheme: dark)");
+    const apply = chosen => {
+        const style = chosen ?? localStorage.getItem("shell:style") ?? "auto";
+        document.documentElement.classList.toggle("dark", style === "dark" || (style === "auto" && system.matches));
+    };
+    window.addEventListener("storage", event => event.key === "shell:style" && apply());
+    window.addEventListener("cockpit-style", event => apply(event.detail?.style));
+    system.addEventListener("change", () => apply());
+    apply();
+}
+
+follow();
+listen();
+render();

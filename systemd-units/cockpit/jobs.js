@@ -1,0 +1,33 @@
+// Work of the daemon that has not ended.
+
+import { h } from "./dom.js";
+import { ago } from "./text.js";
+import { button, card } from "./widgets.js";
+
+const operations = {
+    "create-snapshot": "Take a snapshot",
+    "delete-roots": "Delete old roots",
+    "prune": "Prune",
+    "apply-persistence": "Put entries in place",
+};
+
+/** What a job is called; an operation that this page does not know goes by its own name. */
+export function operation(name) {
+    return operations[name] ?? name;
+}
+
+function job(j) {
+    const name = operation(j.Operation), done = j.ItemsTotal > 0 && `${j.ItemsDone} of ${j.ItemsTotal}`;
+    return h("li", { "data-key": j.path },
+        h("div", null,
+            h("strong", null, name),
+            h("span", { class: "note" }, [done, j.Stage, `started ${ago(j.StartUSec)}`].filter(Boolean).join(", "))),
+        h("progress", { "aria-label": name, max: 1, value: j.ProgressValid && j.Progress }),
+        j.Cancelable && button("cancel", "Cancel", { data: { path: j.path }, label: `Cancel: ${name}` }));
+}
+
+/** The jobs under way; nothing while there is none. */
+export function jobs(daemon) {
+    const all = daemon.jobs;
+    return all.length > 0 && card("jobs", "Under way", {}, h("ul", { class: "jobs" }, all.map(job)));
+}
