@@ -73,17 +73,26 @@ func (d *decoder) ephemeral(key string, v *value) (Ephemeral, bool) {
 	return e, true
 }
 
-// checkEphemerals finds mount points that share a root.
+// checkEphemerals finds mount points that share a root or a directory of old roots: the roots of one would be taken for
+// those of the other, be counted as them, and be booted as them.
 func (d *decoder) checkEphemerals(c *Config) {
-	seen := map[string]Ephemeral{}
-	for _, e := range c.Ephemeral {
-		id := e.Device + "\x00" + e.Subvolume
-		if first, ok := seen[id]; ok {
-			d.fail(position{file: e.Origin.File, line: e.Origin.Line}, fmt.Sprintf("ephemeral.%q.subvolume", e.MountPoint),
-				"give each mount point a subvolume of its own", "%q is the root of %s too (%s)", e.Subvolume, first.MountPoint, first.Origin)
-			continue
+	for i, e := range c.Ephemeral {
+		for _, first := range c.Ephemeral[:i] {
+			if first.Device != e.Device {
+				continue
+			}
+			at := position{file: e.Origin.File, line: e.Origin.Line}
+			if first.Subvolume == e.Subvolume {
+				d.fail(at, fmt.Sprintf("ephemeral.%q.subvolume", e.MountPoint),
+					"give each mount point a subvolume of its own", "%q is the root of %s too (%s)", e.Subvolume, first.MountPoint, first.Origin)
+				break
+			}
+			if first.OldRoots == e.OldRoots || below(first.OldRoots, e.OldRoots) || below(e.OldRoots, first.OldRoots) {
+				d.fail(at, fmt.Sprintf("ephemeral.%q.oldRoots", e.MountPoint),
+					"give each mount point a directory of its own", "%q is where those of %s are (%s)", e.OldRoots, first.MountPoint, first.Origin)
+				break
+			}
 		}
-		seen[id] = e
 	}
 }
 
