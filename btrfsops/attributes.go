@@ -84,9 +84,8 @@ func (a attributes) time(name string) time.Time {
 
 // replaces returns the id in attrReplaces; false when there is none.
 func (a attributes) replaces() (SubvolumeID, bool) {
-	var id uint64
-	n, err := fmt.Sscanf(a[attrReplaces], "%d", &id)
-	return SubvolumeID(id), n == 1 && err == nil
+	id, err := strconv.ParseUint(a[attrReplaces], 10, 64)
+	return SubvolumeID(id), err == nil
 }
 
 // pair is one attribute to set; an empty value removes it.
@@ -111,15 +110,16 @@ func (k *kernel) setAttributes(f *os.File, id SubvolumeID, pairs ...pair) error 
 
 // own makes the attributes of the subvolume that f is open on its own: what it inherited goes, but for attrStaged.
 func (k *kernel) own(f *os.File, id SubvolumeID) error {
-	buffer := make([]byte, 64<<10) // XATTR_LIST_MAX
-	n, err := unix.Fgetxattr(int(f.Fd()), attributePrefix+attrOwner, buffer)
-	if err == nil && string(buffer[:n]) == formatID(id) {
+	var owner [20]byte // the digits of the largest id; a longer value is none of ours
+	n, err := unix.Fgetxattr(int(f.Fd()), attributePrefix+attrOwner, owner[:])
+	if err == nil && string(owner[:n]) == formatID(id) {
 		return nil
 	}
-	if n, err = unix.Flistxattr(int(f.Fd()), buffer); err != nil {
-		return wrap("list attributes of", f.Name(), err)
+	names, err := attributeNames(f)
+	if err != nil {
+		return err
 	}
-	for _, name := range strings.Split(string(buffer[:n]), "\x00") {
+	for _, name := range names {
 		if short, ours := strings.CutPrefix(name, attributePrefix); ours && short != attrStaged {
 			if err := k.removeAttribute(f, short); err != nil {
 				return err
@@ -127,6 +127,19 @@ func (k *kernel) own(f *os.File, id SubvolumeID) error {
 		}
 	}
 	return k.setAttribute(f, attrOwner, formatID(id))
+}
+
+// attributeNames lists the names of all extended attributes of a file.
+func attributeNames(f *os.File) ([]string, error) {
+	n, err := unix.Flistxattr(int(f.Fd()), nil)
+	if err != nil || n == 0 {
+		return nil, wrap("list attributes of", f.Name(), err)
+	}
+	buffer := make([]byte, 64<<10) // XATTR_LIST_MAX: whatever is added meanwhile fits too
+	if n, err = unix.Flistxattr(int(f.Fd()), buffer); err != nil {
+		return nil, wrap("list attributes of", f.Name(), err)
+	}
+	return strings.Split(string(buffer[:n]), "\x00"), nil
 }
 
 // writable calls f while the subvolume that dir is open on is writable, and makes it read-only again when it was. A crash

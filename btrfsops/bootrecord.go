@@ -46,7 +46,7 @@ func WriteBootRecords(runtimeDir string, records []BootRecord) error {
 	if err := os.MkdirAll(runtimeDir, 0o755); err != nil {
 		return fmt.Errorf("write boot records: %w", err)
 	}
-	if err := renameio.WriteFile(filepath.Join(runtimeDir, BootRecordName), append(data, '\n'), 0o644); err != nil {
+	if err := renameio.WriteFile(filepath.Join(runtimeDir, BootRecordName), append(data, '\n'), 0o644, renameio.WithTempDir(runtimeDir)); err != nil {
 		return fmt.Errorf("write boot records: %w", err)
 	}
 	return nil

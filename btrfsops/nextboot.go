@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	iofs "io/fs"
-	"os"
 )
 
 // What can be asked for the next boot, besides the name of an old root.
@@ -43,6 +42,14 @@ func (fs *Filesystem) SetNextBoot(l Layout, next string) error {
 			return err
 		}
 	}
+	return fs.request(l, value)
+}
+
+// ForgetNextBoot takes back what was asked for the next boot, durably: it is being done. Errors: ErrNoRoot, ErrBusy.
+func (fs *Filesystem) ForgetNextBoot(l Layout) error { return fs.request(l, "") }
+
+// request writes a request durably, or takes it back with "".
+func (fs *Filesystem) request(l Layout, value string) error {
 	unlock, err := fs.lock()
 	if err != nil {
 		return err
@@ -56,11 +63,6 @@ func (fs *Filesystem) SetNextBoot(l Layout, next string) error {
 		return err
 	}
 	defer func() { _ = root.Close() }()
-	return fs.request(root, value)
-}
-
-// request writes the request durably.
-func (fs *Filesystem) request(root *os.File, value string) error {
 	info, err := subvolumeInfo(root)
 	if err != nil {
 		return err

@@ -57,10 +57,10 @@ func mountedAs(options string) (name, id string) {
 // findDefault looks up the default subvolume and whether it is the root, or what stands at root.next.
 func (r *rollover) findDefault() error {
 	var err error
-	if r.fallback, err = r.defaultSubvolume(); err != nil {
+	if r.fallback, err = r.defaultSubvolume(); err != nil || r.fallback == TopLevelID {
 		return err
 	}
-	staged, found := r.lookup(path.Join(path.Dir(r.Layout.Root), r.staged))
+	staged, found := r.lookup(r.Layout.Root + stagedSuffix)
 	r.defaultFollows = r.former != nil && r.fallback == r.former.ID || found && r.fallback == staged
 	return nil
 }

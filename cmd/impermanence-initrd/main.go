@@ -32,10 +32,7 @@ const usage = `usage: impermanence-initrd [OPTION…] rollover|persist|change
 `
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := run(ctx, os.Args[1:], newLogger(os.Stderr, os.Getenv("JOURNAL_STREAM") != ""))
-	stop()
-	os.Exit(code)
+	os.Exit(run(context.Background(), os.Args[1:], newLogger(os.Stderr, os.Getenv("JOURNAL_STREAM") != "")))
 }
 
 // options are what the flags say.
@@ -63,11 +60,8 @@ func run(ctx context.Context, args []string, log *logger) (code int) {
 		_, _ = fmt.Fprintln(log.w, version)
 		return exitDone
 	}
-	switch command {
-	case "persist":
-		return persistEntries(ctx, o, log)
-	case "change":
-		return changeEntries(ctx, o, log)
+	if command != "rollover" {
+		return onEntries(ctx, command, o, log)
 	}
 	cmdline, err := readCmdline(o.cmdline)
 	if err != nil {
@@ -75,6 +69,17 @@ func run(ctx context.Context, args []string, log *logger) (code int) {
 		return exitFailed
 	}
 	return rollover(ctx, o, parseCmdline(cmdline), log)
+}
+
+// onEntries runs the commands that may copy much: a signal ends them between two entries, and their report says so. A
+// rollover takes milliseconds and may be killed at any step, so it does without.
+func onEntries(ctx context.Context, command string, o options, log *logger) int {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if command == "change" {
+		return changeEntries(ctx, o, log)
+	}
+	return persistEntries(ctx, o, log)
 }
 
 // parse reads flags that stand before or after the command.

@@ -154,7 +154,7 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 		if b.keep { // a request on the file system waits for the next boot
 			return nil
 		}
-		return fs.SetNextBoot(layout, btrfsops.NextFresh)
+		return fs.ForgetNextBoot(layout)
 	}
 	options := btrfsops.RolloverOptions{
 		Layout: layout, BootID: b.id, Now: time.Now(), Persistent: b.persistentIn(layout, e),
