@@ -1,6 +1,7 @@
 package btrfsops
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -110,9 +111,7 @@ func (k *kernel) setAttributes(f *os.File, id SubvolumeID, pairs ...pair) error 
 
 // own makes the attributes of the subvolume that f is open on its own: what it inherited goes, but for attrStaged.
 func (k *kernel) own(f *os.File, id SubvolumeID) error {
-	var owner [20]byte // the digits of the largest id; a longer value is none of ours
-	n, err := unix.Fgetxattr(int(f.Fd()), attributePrefix+attrOwner, owner[:])
-	if err == nil && string(owner[:n]) == formatID(id) {
+	if owner, err := readAttribute(f, attrOwner); err == nil && owner == formatID(id) {
 		return nil
 	}
 	names, err := attributeNames(f)
@@ -127,6 +126,19 @@ func (k *kernel) own(f *os.File, id SubvolumeID) error {
 		}
 	}
 	return k.setAttribute(f, attrOwner, formatID(id))
+}
+
+// readAttribute reads one attribute; "" when it is not there.
+func readAttribute(f *os.File, name string) (string, error) {
+	var value [1024]byte // names have 255 at most, labels too
+	n, err := unix.Fgetxattr(int(f.Fd()), attributePrefix+name, value[:])
+	if errors.Is(err, unix.ENODATA) {
+		return "", nil
+	}
+	if err != nil {
+		return "", wrap("read "+name+" of", f.Name(), err)
+	}
+	return string(value[:n]), nil
 }
 
 // attributeNames lists the names of all extended attributes of a file.

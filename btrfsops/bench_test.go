@@ -27,11 +27,11 @@ func BenchmarkListRoots(b *testing.B) {
 	}
 }
 
-// BenchmarkProtected judges them by every guard.
-func BenchmarkProtected(b *testing.B) {
+// BenchmarkListGuarded judges them by every guard too.
+func BenchmarkListGuarded(b *testing.B) {
 	fs := withOldRoots(b, 1000)
 	for b.Loop() {
-		if _, err := fs.Protected(Guards{Layout: layout}); err != nil {
+		if _, err := fs.ListGuarded(Guards{Layout: layout}); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -26,8 +26,8 @@ type DeleteFailure struct {
 // failure, and reports both. progress, which may be nil, is told of subvolumes done, of how many.
 //
 // What may be deleted is judged when the deletion begins, and again for each tree at the moment at which its turn comes:
-// it must be a subvolume directly below old_roots, by id, with no reason to protect it or anything in it. Paths play no
-// part. A tree of several subvolumes is marked first, so that one whose deletion was cut short is known for what it is.
+// it must be a subvolume directly below old_roots, by id, with no reason to protect it or anything in it; and each
+// subvolume in it must still be there when its own turn comes. Paths play no part. A tree of several subvolumes is marked first, so that one whose deletion was cut short is known for what it is.
 //
 // The error is that of the whole: ErrBusy, or of a file system that can't be read; a canceled context ends the deletion
 // between two subvolumes.
@@ -41,12 +41,17 @@ func (fs *Filesystem) Delete(ctx context.Context, g Guards, ids []SubvolumeID, p
 	if err != nil {
 		return DeleteReport{}, err
 	}
-	defer d.watch.close()
+	defer d.close()
 	err = d.run(ctx)
 	if len(d.report.Subvolumes) > 0 {
 		err = errors.Join(err, d.commit())
 	}
 	return d.report, err
+}
+
+func (d *deletion) close() {
+	d.watch.close()
+	d.wish.close()
 }
 
 // commit makes the deletions durable.
@@ -67,6 +72,7 @@ type deletion struct {
 	trees       []doomed
 	tree        *tree
 	watch       *mountWatch
+	wish        *nextWatch
 	report      DeleteReport
 	done, total int
 	progress    func(done, total int)
@@ -87,10 +93,15 @@ func (fs *Filesystem) planDeletion(g Guards, ids []SubvolumeID, progress func(in
 	if err != nil {
 		return nil, err
 	}
+	wish, err := fs.watchNext(g.Layout)
+	if err != nil {
+		watch.close()
+		return nil, err
+	}
 	if progress == nil {
 		progress = func(int, int) {}
 	}
-	d := &deletion{Filesystem: fs, guards: g, roots: roots, tree: t, watch: watch, progress: progress}
+	d := &deletion{Filesystem: fs, guards: g, roots: roots, tree: t, watch: watch, wish: wish, progress: progress}
 	byID := map[SubvolumeID]OldRoot{}
 	for _, root := range roots {
 		byID[root.ID] = root
@@ -143,16 +154,14 @@ func (d *deletion) deleteTree(ctx context.Context, before facts, tree doomed) er
 			return err
 		}
 	}
-	for _, id := range append(tree.below, tree.root.ID) {
+	for i, id := range append(tree.below, tree.root.ID) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		mounted, err := d.watch.mounted()
-		if err != nil {
-			return err
-		}
-		if mounted[id] {
-			return &ProtectedError{tree.root.ID, tree.root.Name, []ProtectReason{ProtectInUse}}
+		if i > 0 || id != tree.root.ID { // else judge has just looked
+			if err := d.judgeAgain(id, tree.root); err != nil {
+				return err
+			}
 		}
 		if err := d.destroy(id); err != nil {
 			return err
@@ -160,39 +169,6 @@ func (d *deletion) deleteTree(ctx context.Context, before facts, tree doomed) er
 		d.report.Subvolumes = append(d.report.Subvolumes, id)
 		d.done++
 		d.progress(d.done, d.total)
-	}
-	return nil
-}
-
-// judge checks one root against every guard, with what can have changed since looked up anew.
-func (d *deletion) judge(f facts, root OldRoot) error {
-	where, err := d.backref(root.ID)
-	if err != nil {
-		return err
-	}
-	planned := d.tree.byID[root.ID]
-	if where.ParentID != planned.ParentID || where.DirID != planned.DirID || where.Name != planned.Name {
-		return fmt.Errorf("%w: subvolume %d was moved", ErrStateChanged, root.ID)
-	}
-	if d.held(d.guards.Layout, root.Name) {
-		return &ProtectedError{root.ID, root.Name, []ProtectReason{ProtectInUse}}
-	}
-	a, err := d.attributesOf(root.ID)
-	if err != nil {
-		return err
-	}
-	root.Pinned = a[attrPinned] != ""
-	if f.mounted, err = d.watch.mounted(); err != nil {
-		return err
-	}
-	if f.fallback, err = d.defaultSubvolume(); err != nil {
-		return err
-	}
-	if f.next, err = d.NextBoot(d.guards.Layout); err != nil {
-		return err
-	}
-	if reasons := f.reasons(d.tree, root); len(reasons) > 0 {
-		return &ProtectedError{root.ID, root.Name, reasons}
 	}
 	return nil
 }

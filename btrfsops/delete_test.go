@@ -130,10 +130,10 @@ func TestGuards(t *testing.T) {
 			g := f.guards()
 			root := f.list(t)[0]
 			c.protect(t, f, &g, root)
-			protected, err := f.Protected(g)
+			guarded, err := f.ListGuarded(g)
 			must(t, err)
-			if !slices.Equal(protected[root.ID], c.want) {
-				t.Errorf("protected for %v, want %v", protected[root.ID], c.want)
+			if guarded[0].ID != root.ID || !slices.Equal(guarded[0].Reasons, c.want) {
+				t.Errorf("protected: %+v, want %v", guarded[0], c.want)
 			}
 			report, err := f.Delete(context.Background(), g, []SubvolumeID{root.ID}, nil)
 			must(t, err)
@@ -184,6 +184,30 @@ func TestDeleteGoesOnAfterAFailure(t *testing.T) {
 	must(t, f.SetPinned(layout, roots[1].ID, true))
 	report := f.delete(t, roots[0].ID, roots[1].ID, roots[2].ID)
 	if !slices.Equal(report.Deleted, []SubvolumeID{roots[0].ID, roots[2].ID}) || len(report.Failed) != 1 || report.Failed[0].ID != roots[1].ID {
+		t.Errorf("report: %+v", report)
+	}
+}
+
+// What somebody saves out of an old root while it is being deleted is no part of it any more, at whatever depth.
+func TestWhatIsMovedOutMeanwhileStays(t *testing.T) {
+	f := newFixture(t)
+	for _, name := range []string{"root/outer", "root/outer/inner"} {
+		btrfstest.Subvolume(t, f.path(name))
+		f.write(t, name+"/data", name)
+	}
+	for n := range 3 {
+		f.boot(t, n+1, RolloverOptions{})
+	}
+	root, other := f.list(t)[0], f.list(t)[1]
+	report, err := f.Delete(context.Background(), f.guards(), []SubvolumeID{other.ID, root.ID}, func(done, _ int) {
+		if done == 1 { // the other one is gone, now it is this one's turn
+			must(t, os.Rename(f.path(root.Path+"/outer"), f.path("persist/outer")))
+		}
+	})
+	must(t, err)
+	f.has(t, "persist/outer/data", "root/outer")
+	f.has(t, "persist/outer/inner/data", "root/outer/inner")
+	if len(report.Failed) != 1 || !errors.Is(report.Failed[0].Err, ErrStateChanged) || len(report.Deleted) != 1 {
 		t.Errorf("report: %+v", report)
 	}
 }

@@ -13,8 +13,14 @@ type Guards struct {
 	Persistent []string    // subvolumes that are configured for anything else, relative to the top level
 }
 
-// Protected returns why each old root and snapshot may not be deleted now; one that may be is not in the map.
-func (fs *Filesystem) Protected(g Guards) (map[SubvolumeID][]ProtectReason, error) {
+// GuardedRoot is an old root or snapshot with why it may not be deleted now; no reason: it may.
+type GuardedRoot struct {
+	OldRoot
+	Reasons []ProtectReason
+}
+
+// ListGuarded is ListRoots with the reasons against each deletion, from one look at the file system.
+func (fs *Filesystem) ListGuarded(g Guards) ([]GuardedRoot, error) {
 	roots, t, err := fs.listRoots(g.Layout)
 	if err != nil {
 		return nil, err
@@ -28,13 +34,11 @@ func (fs *Filesystem) Protected(g Guards) (map[SubvolumeID][]ProtectReason, erro
 	if err != nil {
 		return nil, err
 	}
-	protected := map[SubvolumeID][]ProtectReason{}
-	for _, root := range roots {
-		if reasons := facts.reasons(t, root); len(reasons) > 0 {
-			protected[root.ID] = reasons
-		}
+	guarded := make([]GuardedRoot, len(roots))
+	for i, root := range roots {
+		guarded[i] = GuardedRoot{root, facts.reasons(t, root)}
 	}
-	return protected, nil
+	return guarded, nil
 }
 
 // facts is what the guards are judged by, at one moment.
@@ -113,6 +117,67 @@ func (f facts) reasons(t *tree, root OldRoot) []ProtectReason {
 		}
 	}
 	return reasons
+}
+
+// judge checks one root against every guard, with what can have changed since looked up anew.
+func (d *deletion) judge(f facts, root OldRoot) error {
+	if err := d.inPlace(root.ID); err != nil {
+		return err
+	}
+	if d.held(d.guards.Layout, root.Name) {
+		return &ProtectedError{root.ID, root.Name, []ProtectReason{ProtectInUse}}
+	}
+	a, err := d.attributesOf(root.ID)
+	if err != nil {
+		return err
+	}
+	root.Pinned = a[attrPinned] != ""
+	if f.mounted, err = d.watch.mounted(); err != nil {
+		return err
+	}
+	if f.fallback, err = d.defaultSubvolume(); err != nil {
+		return err
+	}
+	if f.next, err = d.wish.next(); err != nil {
+		return err
+	}
+	if reasons := f.reasons(d.tree, root); len(reasons) > 0 {
+		return &ProtectedError{root.ID, root.Name, reasons}
+	}
+	return nil
+}
+
+// judgeAgain looks, before one subvolume of a tree goes, whether it is still a part of that tree, and in use.
+func (d *deletion) judgeAgain(id SubvolumeID, root OldRoot) error {
+	for at := id; ; at = d.tree.byID[at].ParentID {
+		if err := d.inPlace(at); err != nil {
+			return err
+		}
+		if at == root.ID {
+			break
+		}
+	}
+	mounted, err := d.watch.mounted()
+	if err != nil {
+		return err
+	}
+	if mounted[id] {
+		return &ProtectedError{root.ID, root.Name, []ProtectReason{ProtectInUse}}
+	}
+	return nil
+}
+
+// inPlace says whether a subvolume stands where it did when the deletion was planned.
+func (d *deletion) inPlace(id SubvolumeID) error {
+	where, err := d.backref(id)
+	if err != nil {
+		return err
+	}
+	planned := d.tree.byID[id]
+	if where.ParentID != planned.ParentID || where.DirID != planned.DirID || where.Name != planned.Name {
+		return fmt.Errorf("%w: subvolume %d was moved", ErrStateChanged, id)
+	}
+	return nil
 }
 
 // defaultSubvolume is what a mount without subvol= gives: the directory item "default" of the tree of tree roots.

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -20,7 +19,8 @@ const ownMounts = "/proc/self/mountinfo"
 // does not stop the deletion of a mounted subvolume, not even of the running root, so somebody has to.
 type mountWatch struct {
 	devices map[uint64]bool
-	tables  []*os.File // one for each namespace
+	tables  []*os.File    // one for each namespace
+	polls   []unix.PollFd // of the tables
 	ids     map[SubvolumeID]bool
 }
 
@@ -32,7 +32,12 @@ func (fs *Filesystem) watchMounts() (*mountWatch, error) {
 	}
 	w := &mountWatch{devices: devices}
 	if w.tables, err = openMountTables(); err != nil {
+		w.close()
 		return nil, err
+	}
+	for _, table := range w.tables {
+		// proc(5): a change of the table is an exceptional condition.
+		w.polls = append(w.polls, unix.PollFd{Fd: int32(table.Fd()), Events: unix.POLLPRI})
 	}
 	if err := w.read(); err != nil {
 		w.close()
@@ -51,7 +56,7 @@ func openMountTables() ([]*os.File, error) {
 	if namespace, err := os.Readlink("/proc/self/ns/mnt"); err == nil {
 		seen[namespace] = true
 	}
-	processes, err := filepath.Glob("/proc/[0-9]*")
+	processes, err := processDirectories()
 	if err != nil {
 		return tables, err
 	}
@@ -71,6 +76,26 @@ func openMountTables() ([]*os.File, error) {
 	return tables, nil
 }
 
+// processDirectories lists the directories of /proc that are processes.
+func processDirectories() ([]string, error) {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	defer func() { _ = proc.Close() }()
+	names, err := proc.Readdirnames(-1)
+	if err != nil {
+		return nil, fmt.Errorf("list processes: %w", err)
+	}
+	var processes []string
+	for _, name := range names {
+		if name[0] >= '1' && name[0] <= '9' {
+			processes = append(processes, "/proc/"+name)
+		}
+	}
+	return processes, nil
+}
+
 func (w *mountWatch) close() {
 	for _, table := range w.tables {
 		_ = table.Close()
@@ -79,11 +104,7 @@ func (w *mountWatch) close() {
 
 // mounted returns the mounted subvolumes as of now.
 func (w *mountWatch) mounted() (map[SubvolumeID]bool, error) {
-	polls := make([]unix.PollFd, len(w.tables))
-	for i, table := range w.tables {
-		polls[i] = unix.PollFd{Fd: int32(table.Fd()), Events: unix.POLLPRI}
-	}
-	changed, err := unix.Poll(polls, 0) // proc(5): a change of the table is an exceptional condition
+	changed, err := unix.Poll(w.polls, 0)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return nil, fmt.Errorf("watch mounts: %w", err)
 	}

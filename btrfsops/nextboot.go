@@ -1,9 +1,13 @@
 package btrfsops
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // What can be asked for the next boot, besides the name of an old root.
@@ -27,6 +31,55 @@ func (fs *Filesystem) NextBoot(l Layout) (string, error) {
 		return next, nil
 	}
 	return NextFresh, nil
+}
+
+// nextWatch answers as NextBoot does, again and again while much is deleted, for a fraction of the cost.
+type nextWatch struct {
+	fs   *Filesystem
+	l    Layout
+	root *os.File // nil when there is none
+	id   SubvolumeID
+	st   unix.Stat_t // of root
+}
+
+func (fs *Filesystem) watchNext(l Layout) (*nextWatch, error) {
+	w := &nextWatch{fs: fs, l: l}
+	root, err := openSubvolume(fs.top, l.Root)
+	if err != nil {
+		return w, nil // NextBoot says the same each time
+	}
+	w.root = root
+	info, err := subvolumeInfo(root)
+	if err == nil {
+		err = wrap("stat", root.Name(), unix.Fstat(int(root.Fd()), &w.st))
+	}
+	if err != nil {
+		w.close()
+		return nil, err
+	}
+	w.id = info.ID
+	return w, nil
+}
+
+func (w *nextWatch) close() {
+	if w.root != nil {
+		_ = w.root.Close()
+	}
+}
+
+// next returns what NextBoot does.
+func (w *nextWatch) next() (string, error) {
+	var now unix.Stat_t
+	err := unix.Fstatat(int(w.fs.top.Fd()), w.l.Root, &now, unix.AT_SYMLINK_NOFOLLOW)
+	if w.root == nil || err != nil || now.Dev != w.st.Dev || now.Ino != w.st.Ino { // another root stands there
+		return w.fs.NextBoot(w.l)
+	}
+	owner, err := readAttribute(w.root, attrOwner)
+	if err != nil || owner != formatID(w.id) {
+		return NextFresh, err
+	}
+	next, err := readAttribute(w.root, attrNext)
+	return cmp.Or(next, NextFresh), err
 }
 
 // SetNextBoot asks for the next boot, durably; NextFresh takes an earlier request back. Errors: ErrNoRoot, ErrNoSuchRoot

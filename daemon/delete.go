@@ -96,8 +96,8 @@ func (d *Daemon) DeleteRoots(_ context.Context, c dbus.Caller, ids []uint64) (ui
 	var refused []error
 	var objects, devices []string
 	for _, r := range doomed {
-		if len(r.reasons) > 0 {
-			refused = append(refused, &btrfsops.ProtectedError{ID: r.ID, Name: r.Name, Reasons: r.reasons})
+		if len(r.Reasons) > 0 {
+			refused = append(refused, &btrfsops.ProtectedError{ID: r.ID, Name: r.Name, Reasons: r.Reasons})
 		}
 		objects = append(objects, string(dbus.RootPath(r.outside())))
 		devices = append(devices, r.place.device)

@@ -37,12 +37,11 @@ func (d *Daemon) PlanPrune(ctx context.Context, o dbus.PruneOptions) ([]dbus.Pla
 
 // plan decides what becomes of the roots of a place. Sizes are asked for when there is too little room, and when they are
 // wanted: without them, all that may go for want of space is planned to.
-func (d *Daemon) plan(p place, o dbus.PruneOptions, sizes bool) ([]retention.Decision, error) {
+func (d *Daemon) plan(p place, o dbus.PruneOptions, sizes bool) (decisions []retention.Decision, err error) {
 	roots, err := d.rootsOf(p)
 	if err != nil {
 		return nil, err
 	}
-	var decisions []retention.Decision
 	err = d.files.use(p, func(fs *btrfsops.Filesystem) error {
 		space, err := fs.Space()
 		if err != nil {
@@ -68,7 +67,7 @@ func (d *Daemon) plan(p place, o dbus.PruneOptions, sizes bool) ([]retention.Dec
 // facts is what the policy is told of a root.
 func (r guardedRoot) facts() retention.Root {
 	f := retention.Root{
-		ID: uint64(r.ID), Name: r.Name, Time: r.RolledOver, Since: r.Created, Protected: reasonNames(r.reasons),
+		ID: uint64(r.ID), Name: r.Name, Time: r.RolledOver, Since: r.Created, Protected: reasonNames(r.Reasons),
 	}
 	switch {
 	case r.Deleting:
@@ -128,9 +127,10 @@ func (d *Daemon) Prune(_ context.Context, c dbus.Caller, o dbus.PruneOptions) (u
 // prune is the job.
 func (d *Daemon) prune(ctx context.Context, progress *jobs.Progress, places []place, o dbus.PruneOptions) error {
 	t := &tally{progress: progress}
+	run := &pruning{d, o, t}
 	var err error
 	for _, p := range places {
-		if err = d.prunePlace(ctx, p, o, t); err != nil {
+		if err = run.place(ctx, p); err != nil {
 			break
 		}
 	}
@@ -143,10 +143,18 @@ func (d *Daemon) prune(ctx context.Context, progress *jobs.Progress, places []pl
 	return err
 }
 
-// prunePlace deletes what the rules do not keep, then, while there is too little room, what is oldest.
-func (d *Daemon) prunePlace(ctx context.Context, p place, o dbus.PruneOptions, t *tally) error {
-	t.progress.Stage("planning")
-	plan, err := d.plan(p, o, false)
+// pruning is a prune under way.
+type pruning struct {
+	*Daemon
+	options dbus.PruneOptions
+	tally   *tally
+}
+
+// place deletes what the rules do not keep, then, while there is too little room, what is oldest.
+func (r *pruning) place(ctx context.Context, p place) error {
+	progress := r.tally.progress
+	progress.Stage("planning")
+	plan, err := r.plan(p, r.options, false)
 	if err != nil {
 		return err
 	}
@@ -158,19 +166,19 @@ func (d *Daemon) prunePlace(ctx context.Context, p place, o dbus.PruneOptions, t
 			doomed = append(doomed, doomedRoot(decision))
 		}
 	}
-	t.total += uint64(len(doomed))
-	t.progress.Items(t.done, t.total, 0)
-	return d.files.use(p, func(fs *btrfsops.Filesystem) error {
-		t.progress.Stage("deleting")
-		report, err := d.delete(ctx, fs, p, doomed, t)
+	r.tally.total += uint64(len(doomed))
+	progress.Items(r.tally.done, r.tally.total, 0)
+	return r.files.use(p, func(fs *btrfsops.Filesystem) error {
+		progress.Stage("deleting")
+		report, err := r.delete(ctx, fs, p, doomed, r.tally)
 		if err != nil {
 			return err
 		}
 		if short {
-			return d.pruneForSpace(ctx, fs, p, o, t)
+			return r.forSpace(ctx, fs, p)
 		}
-		if o.Wait {
-			t.progress.Stage("waiting for the space")
+		if r.options.Wait {
+			progress.Stage("waiting for the space")
 			return fs.WaitCleaned(ctx, report.Subvolumes)
 		}
 		return nil
@@ -181,12 +189,12 @@ func doomedRoot(d retention.Decision) btrfsops.OldRoot {
 	return btrfsops.OldRoot{ID: btrfsops.SubvolumeID(d.Root.ID), Name: d.Root.Name}
 }
 
-// pruneForSpace deletes one root after the other until there is room. What a deletion frees is known only when the
-// cleaner is done, so each is waited for, and the plan is made anew.
-func (d *Daemon) pruneForSpace(ctx context.Context, fs *btrfsops.Filesystem, p place, o dbus.PruneOptions, t *tally) error {
-	failed := len(t.failed)
+// forSpace deletes one root after the other until there is room. What a deletion frees is known only when the cleaner is
+// done, so each is waited for, and the plan is made anew.
+func (r *pruning) forSpace(ctx context.Context, fs *btrfsops.Filesystem, p place) error {
+	progress, failed := r.tally.progress, len(r.tally.failed)
 	for {
-		t.progress.Stage("waiting for the space")
+		progress.Stage("waiting for the space")
 		pending, err := fs.Uncleaned()
 		if err != nil {
 			return err
@@ -194,17 +202,17 @@ func (d *Daemon) pruneForSpace(ctx context.Context, fs *btrfsops.Filesystem, p p
 		if err := fs.WaitCleaned(ctx, pending); err != nil {
 			return err
 		}
-		plan, err := d.plan(p, o, false)
+		plan, err := r.plan(p, r.options, false)
 		if err != nil {
 			return err
 		}
 		next := neededNext(plan)
-		if next == nil || len(t.failed) > failed {
+		if next == nil || len(r.tally.failed) > failed {
 			return nil // room enough, nothing left to delete, or it can't be deleted
 		}
-		t.progress.Stage("deleting for want of space")
-		t.total++
-		if _, err := d.delete(ctx, fs, p, next, t); err != nil {
+		progress.Stage("deleting for want of space")
+		r.tally.total++
+		if _, err := r.delete(ctx, fs, p, next, r.tally); err != nil {
 			return err
 		}
 	}

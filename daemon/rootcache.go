@@ -8,8 +8,6 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
-
-	"github.com/impermanence/impermanence/dbus"
 )
 
 // cacheTime bounds how long a list is shown that nothing has spoken against: what changes unnoticed (mounts in other
@@ -28,7 +26,7 @@ type rootCache struct {
 	watched map[string]bool
 	changes uint64 // counts what may have made a list old
 	places  []place
-	roots   []dbus.Root
+	kept    *listing // nil: none
 	until   time.Time
 }
 
@@ -37,24 +35,24 @@ func newRootCache(changed func(), log *zap.Logger) *rootCache {
 }
 
 // list returns the roots of places: the list that is kept, or what read reads. Nobody may change it.
-func (c *rootCache) list(places []place, read func() ([]dbus.Root, error)) ([]dbus.Root, error) {
+func (c *rootCache) list(places []place, read func() (*listing, error)) (*listing, error) {
 	c.mu.Lock()
-	if c.roots != nil && time.Now().Before(c.until) && reflect.DeepEqual(places, c.places) {
+	if c.kept != nil && time.Now().Before(c.until) && reflect.DeepEqual(places, c.places) {
 		defer c.mu.Unlock()
-		return c.roots, nil
+		return c.kept, nil
 	}
-	kept := c.watch(places)
+	watched := c.watch(places)
 	before := c.changes
 	c.mu.Unlock()
 
 	roots, err := read()
-	if err != nil || !kept {
+	if err != nil || !watched {
 		return roots, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.changes == before {
-		c.places, c.roots, c.until = places, roots, time.Now().Add(cacheTime)
+		c.places, c.kept, c.until = places, roots, time.Now().Add(cacheTime)
 	}
 	return roots, nil
 }
@@ -64,7 +62,7 @@ func (c *rootCache) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.changes++
-	c.roots = nil
+	c.kept = nil
 }
 
 // watch watches the directories of old roots of places, and tells whether all are. It needs mu.

@@ -12,48 +12,64 @@ import (
 
 // guardedRoot is an old root or snapshot with where it is and why it may not be deleted.
 type guardedRoot struct {
-	btrfsops.OldRoot
-	place   place
-	reasons []btrfsops.ProtectReason
+	btrfsops.GuardedRoot
+	place place
 }
 
 func (r guardedRoot) outside() uint64 { return r.place.outside(r.ID) }
 
-// rootsOf lists the roots of a place, oldest first.
-func (d *Daemon) rootsOf(p place) ([]guardedRoot, error) {
-	var list []guardedRoot
-	err := d.files.use(p, func(fs *btrfsops.Filesystem) error {
-		roots, err := fs.ListRoots(p.guards.Layout)
-		if err != nil {
-			return err
-		}
-		protected, err := fs.Protected(p.guards)
-		if err != nil {
-			return err
-		}
-		list = make([]guardedRoot, len(roots))
-		for i, r := range roots {
-			list[i] = guardedRoot{r, p, protected[r.ID]}
-		}
-		return nil
-	})
-	return list, err
+// listing is all roots of some places at one moment, oldest first.
+type listing struct {
+	roots []guardedRoot
+	shown []dbus.Root // the same, as the bus shows them
 }
 
-// allRoots reads the roots of places, oldest first.
-func (d *Daemon) allRoots(places []place) ([]guardedRoot, error) {
-	all := []guardedRoot{}
+// list returns the roots of places: as they were seen last, when nothing speaks against that.
+func (d *Daemon) list(places []place) (*listing, error) {
+	return d.cache.list(places, func() (*listing, error) { return d.lookAtRoots(places) })
+}
+
+// lookAtRoots reads the roots of places.
+func (d *Daemon) lookAtRoots(places []place) (*listing, error) {
+	l := &listing{roots: []guardedRoot{}, shown: []dbus.Root{}}
 	for _, p := range places {
-		list, err := d.rootsOf(p)
+		err := d.files.use(p, func(fs *btrfsops.Filesystem) error {
+			roots, err := fs.ListGuarded(p.guards)
+			for _, r := range roots {
+				l.roots = append(l.roots, guardedRoot{r, p})
+			}
+			return err
+		})
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, list...)
 	}
-	slices.SortStableFunc(all, func(a, b guardedRoot) int {
+	slices.SortStableFunc(l.roots, func(a, b guardedRoot) int {
 		return cmp.Or(a.RolledOver.Compare(b.RolledOver), cmp.Compare(a.outside(), b.outside()))
 	})
-	return all, nil
+	for _, r := range l.roots {
+		l.shown = append(l.shown, r.show())
+	}
+	return l, nil
+}
+
+// rootsOf returns the roots of one place, oldest first, as list does.
+func (d *Daemon) rootsOf(p place) ([]guardedRoot, error) {
+	places, err := d.findPlaces()
+	if err != nil {
+		return nil, err
+	}
+	all, err := d.list(places)
+	if err != nil {
+		return nil, err
+	}
+	var roots []guardedRoot
+	for _, r := range all.roots {
+		if r.place.mountPoint == p.mountPoint {
+			roots = append(roots, r)
+		}
+	}
+	return roots, nil
 }
 
 // find returns the roots with these ids, each once, in the order of the ids.
@@ -62,12 +78,12 @@ func (d *Daemon) find(ids ...uint64) ([]guardedRoot, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := d.allRoots(places)
+	all, err := d.list(places)
 	if err != nil {
 		return nil, err
 	}
-	byID := make(map[uint64]guardedRoot, len(all))
-	for _, r := range all {
+	byID := make(map[uint64]guardedRoot, len(all.roots))
+	for _, r := range all.roots {
 		byID[r.outside()] = r
 	}
 	var found []guardedRoot
@@ -92,12 +108,15 @@ func (d *Daemon) Roots(ctx context.Context, f dbus.RootFilter) ([]dbus.Root, err
 	if err != nil {
 		return nil, toBus(err)
 	}
-	all, err := d.cache.list(places, func() ([]dbus.Root, error) { return d.showRoots(places) })
-	if err != nil || f == (dbus.RootFilter{}) {
-		return all, toBus(err)
+	all, err := d.list(places)
+	if err != nil {
+		return nil, toBus(err)
 	}
-	selected := make([]dbus.Root, 0, len(all))
-	for _, r := range all {
+	if f == (dbus.RootFilter{}) {
+		return all.shown, nil
+	}
+	selected := make([]dbus.Root, 0, len(all.shown))
+	for _, r := range all.shown {
 		if (f.Kind == "" || f.Kind == r.Kind) && (f.Pinned == nil || *f.Pinned == r.Pinned) {
 			selected = append(selected, r)
 		}
@@ -105,25 +124,12 @@ func (d *Daemon) Roots(ctx context.Context, f dbus.RootFilter) ([]dbus.Root, err
 	return selected, nil
 }
 
-// showRoots reads the roots of places as the bus shows them.
-func (d *Daemon) showRoots(places []place) ([]dbus.Root, error) {
-	all, err := d.allRoots(places)
-	if err != nil {
-		return nil, err
-	}
-	shown := make([]dbus.Root, len(all))
-	for i, r := range all {
-		shown[i] = r.show()
-	}
-	return shown, nil
-}
-
 // show is a root as the bus shows it.
 func (r guardedRoot) show() dbus.Root {
 	return dbus.Root{
 		ID: r.outside(), Name: r.Name, Kind: string(r.Kind), Label: r.Label, UUID: r.UUID, Path: r.Path, BootID: r.BootID,
 		Created: r.Created, RolledOver: r.RolledOver, ReadOnly: r.ReadOnly, Pinned: r.Pinned, Deleting: r.Deleting,
-		ProtectReasons: reasonNames(r.reasons),
+		ProtectReasons: reasonNames(r.Reasons),
 	}
 }
 
