@@ -24,20 +24,10 @@ func (c *Client) wait(ctx context.Context, id uint64, progress func(Job)) (Job, 
 	signals := make(chan *godbus.Signal, 16)
 	c.conn.Signal(signals)
 	defer c.conn.RemoveSignal(signals)
-	for _, rule := range jobRules(id) {
-		if err := c.conn.AddMatchSignalContext(ctx, rule...); err != nil {
-			return Job{}, received(err)
-		}
-		defer c.conn.RemoveMatchSignal(rule...) //nolint:errcheck // the bus forgets it with the connection
-	}
-	// From here on no change is missed, and what was before is in the properties.
-	p, err := c.properties(ctx, JobPath(id), jobInterface)
+	owner, p, err := c.beginWait(ctx, id)
+	defer c.endWait(id)
 	if err != nil {
 		return Job{}, err
-	}
-	var owner string
-	if err := c.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetNameOwner", 0, BusName).Store(&owner); err != nil {
-		return Job{}, received(err)
 	}
 	j := jobOf(id, p)
 	for {
@@ -59,17 +49,41 @@ func (c *Client) wait(ctx context.Context, id uint64, progress func(Job)) (Job, 
 	}
 }
 
+// beginWait asks the bus for what is said about a job, who the daemon is, and the daemon for how the job is. All is sent
+// at once: the bus deals with it in its order, so no change is missed, and what was before is in the properties.
+func (c *Client) beginWait(ctx context.Context, id uint64) (owner string, p propertyTable, err error) {
+	var asked []*godbus.Call
+	ask := func(method string, arg any) {
+		asked = append(asked, c.conn.BusObject().GoWithContext(ctx, busSender+"."+method, 0, make(chan *godbus.Call, 1), arg))
+	}
+	for _, rule := range jobRules(id) {
+		ask("AddMatch", rule)
+	}
+	ask("GetNameOwner", BusName)
+	p, err = c.properties(ctx, JobPath(id), jobInterface)
+	for _, call := range asked {
+		if reply := <-call.Done; reply.Err != nil {
+			return "", nil, received(reply.Err)
+		}
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return owner, p, received(asked[len(asked)-1].Store(&owner))
+}
+
+// endWait takes back what beginWait asked the bus for. Nobody waits for the answer: the bus has one for each rule.
+func (c *Client) endWait(id uint64) {
+	for _, rule := range jobRules(id) {
+		c.conn.BusObject().Go(busSender+".RemoveMatch", godbus.FlagNoReplyExpected, nil, rule)
+	}
+}
+
 // jobRules select what is said about a job, and that the daemon leaves the bus.
-func jobRules(id uint64) [][]godbus.MatchOption {
-	return [][]godbus.MatchOption{
-		{
-			godbus.WithMatchSender(BusName), godbus.WithMatchObjectPath(JobPath(id)),
-			godbus.WithMatchInterface(propertiesInterface), godbus.WithMatchMember("PropertiesChanged"),
-		},
-		{
-			godbus.WithMatchSender(busSender), godbus.WithMatchInterface(busSender),
-			godbus.WithMatchMember("NameOwnerChanged"), godbus.WithMatchArg(0, BusName),
-		},
+func jobRules(id uint64) []string {
+	return []string{
+		fmt.Sprintf("type='signal',sender='%s',path='%s',interface='%s',member='PropertiesChanged'", BusName, JobPath(id), propertiesInterface),
+		fmt.Sprintf("type='signal',sender='%s',interface='%[1]s',member='NameOwnerChanged',arg0='%s'", busSender, BusName),
 	}
 }
 

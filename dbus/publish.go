@@ -16,8 +16,8 @@ const (
 	// publishInterval is the least time between two looks at the backend that nobody
 	// waits for.
 	publishInterval = 3 * time.Millisecond
-	// rootsInterval is the same for its list of roots, which is the dearest; a list that
-	// took long is followed by ten times as long a rest.
+	// rootsInterval is how long its list of roots, which is the dearest, is put off after
+	// the first change; a list that took long is followed by ten times as long a rest.
 	rootsInterval = 20 * time.Millisecond
 )
 
@@ -162,12 +162,13 @@ func (p *publisher) paceJob(job *Job, now time.Time) time.Time {
 	return last
 }
 
-// run flushes whenever something changed, until ctx ends. Listing roots can take long: it rests ten times as long as it
+// run flushes whenever something changed, until ctx ends. Roots wait a little first, since one change seldom comes alone, and
+// who deletes a hundred is not to be slowed by as many lists. Listing them can take long: it rests ten times as long as it
 // took, and keeps nothing else from being told meanwhile, the end of a job above all.
 func (p *publisher) run(ctx context.Context) {
 	rest := time.NewTimer(0) // the first look needs no word
 	defer rest.Stop()
-	var rootsDue time.Time
+	var roots, rested time.Time // when roots are due, zero when nothing is known to have changed; when the rest ends
 	for {
 		select {
 		case <-rest.C:
@@ -175,24 +176,36 @@ func (p *publisher) run(ctx context.Context) {
 			return
 		}
 		p.flush(ctx, EverythingChanged&^RootsChanged)
-		if began := time.Now(); !began.Before(rootsDue) {
+		switch now := time.Now(); {
+		case p.dirty.Load()&uint32(RootsChanged) == 0:
+			roots = time.Time{}
+		case roots.IsZero():
+			roots = latest(rested, now.Add(rootsInterval))
+		case !now.Before(roots):
 			p.flush(ctx, RootsChanged)
-			rootsDue = time.Now().Add(max(rootsInterval, 10*time.Since(began)))
+			roots, rested = time.Time{}, time.Now().Add(10*time.Since(now))
 		}
 		rest.Reset(publishInterval)
-		if !p.await(ctx, rootsDue) {
+		if !p.await(ctx, roots) {
 			return
 		}
 	}
 }
 
-// await waits for a change, or until progress or roots that were held back are due.
-func (p *publisher) await(ctx context.Context, rootsDue time.Time) bool {
+func latest(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// await waits for a change, or until progress or roots (unless zero) that were held back are due.
+func (p *publisher) await(ctx context.Context, roots time.Time) bool {
 	p.mu.Lock()
 	next := p.due
 	p.mu.Unlock()
-	if roots := p.dirty.Load()&uint32(RootsChanged) != 0; roots && (next.IsZero() || rootsDue.Before(next)) {
-		next = rootsDue
+	if !roots.IsZero() && (next.IsZero() || roots.Before(next)) {
+		next = roots
 	}
 	var due <-chan time.Time
 	if !next.IsZero() {

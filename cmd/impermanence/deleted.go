@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/impermanence/impermanence/dbus"
@@ -14,11 +13,10 @@ func (a *app) deleted(ctx context.Context, id uint64, plan []dbus.PlanItem) erro
 	if err != nil {
 		return err
 	}
-	roots, err := a.client.ListRoots(context.WithoutCancel(ctx), dbus.RootFilter{})
+	gone, left, err := a.outcomes(ctx, plan, job)
 	if err != nil {
 		return err
 	}
-	gone, left := split(withMore(plan, job), roots)
 	explain(left, job)
 	if a.json {
 		err = a.stdout.document(deletedDocument{newJobDocument(job), planDocuments(gone), planDocuments(left)})
@@ -31,11 +29,30 @@ func (a *app) deleted(ctx context.Context, id uint64, plan []dbus.PlanItem) erro
 	return outcome(job)
 }
 
-// withMore returns the plan with what the job deleted beyond it: while it runs, the want of space can grow.
-func withMore(plan []dbus.PlanItem, job dbus.Job) []dbus.PlanItem {
+// outcomes divides the plan, with what the job deleted beyond it, into the roots that are gone and those that are still
+// there. What the job does not tell of (it was canceled, or the daemon was killed) is looked up.
+func (a *app) outcomes(ctx context.Context, plan []dbus.PlanItem, job dbus.Job) (gone, left []dbus.PlanItem, err error) {
 	names, _ := job.Details["deleted"].([]string)
-	for _, name := range names {
-		if !slices.ContainsFunc(plan, func(item dbus.PlanItem) bool { return item.Name == name }) {
+	plan = withMore(plan, names)
+	if len(plan) == len(names) {
+		return plan, nil, nil
+	}
+	roots, err := a.client.ListRoots(context.WithoutCancel(ctx), dbus.RootFilter{})
+	if err != nil {
+		return nil, nil, err
+	}
+	gone, left = split(plan, roots)
+	return gone, left, nil
+}
+
+// withMore returns the plan with what the job deleted beyond it: while it runs, the want of space can grow.
+func withMore(plan []dbus.PlanItem, deleted []string) []dbus.PlanItem {
+	planned := make(map[string]bool, len(plan))
+	for _, item := range plan {
+		planned[item.Name] = true
+	}
+	for _, name := range deleted {
+		if !planned[name] {
 			plan = append(plan, dbus.PlanItem{Name: name, Remove: true, Reasons: []string{"for want of space"}})
 		}
 	}
@@ -56,8 +73,12 @@ func explain(left []dbus.PlanItem, job dbus.Job) {
 
 // split divides a plan into the roots that are gone and those that are still there.
 func split(plan []dbus.PlanItem, roots []dbus.RootEntry) (gone, left []dbus.PlanItem) {
+	there := make(map[uint64]bool, len(roots))
+	for _, r := range roots {
+		there[r.ID] = true
+	}
 	for _, item := range plan {
-		if slices.ContainsFunc(roots, func(r dbus.RootEntry) bool { return r.ID == item.Root }) {
+		if there[item.Root] {
 			left = append(left, item)
 		} else {
 			gone = append(gone, item)
