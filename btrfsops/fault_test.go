@@ -117,7 +117,7 @@ func (s scenario) inject(t *testing.T, work func(t *testing.T, device string, at
 		}
 		must(t, os.Remove(image))
 		if !stopped {
-			if at < 5 {
+			if at < 4 {
 				t.Errorf("only %d steps", at)
 			}
 			t.Logf("%d steps", at)

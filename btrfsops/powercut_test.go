@@ -1,6 +1,7 @@
 package btrfsops
 
 import (
+	"context"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -133,6 +134,7 @@ func (s scenario) boot(t *testing.T, image string) {
 	f.has(t, "persist/of", "persist")
 	f.has(t, "nix/of", "nix")
 	f.has(t, "template/of", "template")
+	f.templateIsWhole(t)
 	if now, err := f.defaultSubvolume(); err != nil || fallback && now != f.id(t, "root") {
 		t.Errorf("the default subvolume is %d (%v), the root %d", now, err, f.id(t, "root"))
 	}
@@ -177,6 +179,45 @@ func (f *fixture) bootableByDefault(t *testing.T) bool {
 	return true
 }
 
+// templateIsWhole fails the test unless the template, and the one before, is one that was committed, and can be changed.
+func (f *fixture) templateIsWhole(t *testing.T) {
+	t.Helper()
+	is, was := f.version(t, "template"), f.version(t, "template"+templateFormer)
+	before := map[string][]string{"": {""}, "first": {"", "before"}, "before": {"first"}, "stopped": {"before"}, "new": {"", "before", "stopped"}}
+	if former, known := before[is]; !known || !slices.Contains(former, was) {
+		// Between the exchange and the putting away, what was before stands at template.next.
+		if next := f.version(t, "template"+templateStaged); !slices.Contains(former, next) {
+			t.Errorf("the template is %q, the one before %q, and beside them is %q", is, was, next)
+		}
+	}
+	n, err := f.StageTemplate(context.Background(), templateLayout, FromTemplate)
+	must(t, err)
+	must(t, n.Drop())
+	n.Close()
+	f.lacks(t, "template"+templateStaged)
+	if now := f.version(t, "template"); now != is {
+		t.Errorf("putting things right changed the template from %q to %q", is, now)
+	}
+	if now := f.version(t, "template"+templateFormer); !slices.Contains(before[is], now) {
+		t.Errorf("after putting things right the one before %q is %q", is, now)
+	}
+}
+
+// version is what a template says it is; "" for one that was never changed, or is not there.
+func (f *fixture) version(t *testing.T, template string) string {
+	t.Helper()
+	text, err := os.ReadFile(f.path(template + "/version"))
+	if os.IsNotExist(err) {
+		return ""
+	}
+	must(t, err)
+	first, _, _ := strings.Cut(string(text), "\n")
+	if string(text) != strings.Repeat(first+"\n", versionLines) {
+		t.Errorf("%s is torn", template)
+	}
+	return first
+}
+
 // isDone fails the test unless the work took effect on the image.
 func (s scenario) isDone(t *testing.T, image string) {
 	t.Helper()
@@ -191,6 +232,16 @@ func (s scenario) isDone(t *testing.T, image string) {
 		if slices.Contains(s.doomed, string(marker)) {
 			t.Errorf("not deleted: %+v", root)
 		}
+	}
+	if strings.HasPrefix(s.name, "template") {
+		want := "new"
+		if s.name == "template rolled back" {
+			want = "first"
+		}
+		if got := f.version(t, "template"); got != want {
+			t.Errorf("the template is %q, not %q", got, want)
+		}
+		f.lacks(t, "template"+templateStaged)
 	}
 	if !strings.HasPrefix(s.name, "rollover") {
 		return

@@ -2,8 +2,11 @@ package btrfsops
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -49,6 +52,7 @@ func scenarios() []scenario {
 		return func(fs *Filesystem) error { return removeOldest(fs, count) }
 	}
 	makeDefault := func(t *testing.T, f *fixture) { t.Helper(); f.makeDefault(t, "root") }
+	templated := []Layout{templateLayout}
 	one, both := []Layout{layout}, []Layout{layout, homeLayout}
 	return []scenario{
 		{"rollover to an empty root", one, nothing, rollOver(layout), nil},
@@ -74,8 +78,54 @@ func scenarios() []scenario {
 		}, nil},
 		{"delete one with nested subvolumes", one, nothing, remove(1), []string{"oldest"}},
 		{"prune two", one, nothing, remove(2), []string{"oldest", "older"}},
+		{"template, the first change", templated, nothing, changeTemplate("new"), nil},
+		{"template, with a former one to let go", templated, twoTemplates, changeTemplate("new"), nil},
+		{"template after a change that stopped before the exchange", templated, stopChange("set flags", 1), changeTemplate("new"), nil},
+		{"template after a change that stopped after the exchange", templated, stopChange("rename", 1), changeTemplate("new"), nil},
+		{"template after a change that stopped with the one before on its way out", templated, stopChange("rename", 2), changeTemplate("new"), nil},
+		{"template rolled back", templated, twoTemplates, func(fs *Filesystem) error {
+			_, err := fs.RollBackTemplate(context.Background(), templateLayout)
+			return err
+		}, nil},
 	}
 }
+
+// twoTemplates are a template and a former one: "before" and "first".
+func twoTemplates(t *testing.T, f *fixture) {
+	t.Helper()
+	must(t, changeTemplate("first")(f.Filesystem))
+	must(t, changeTemplate("before")(f.Filesystem))
+}
+
+// stopChange changes the template twice, and stops a third change after the n-th call of a kind.
+func stopChange(call string, n int) func(t *testing.T, f *fixture) {
+	return func(t *testing.T, f *fixture) {
+		t.Helper()
+		twoTemplates(t, f)
+		f.stopAfter(t, call, n, func() error { return changeTemplate("stopped")(f.Filesystem) })
+	}
+}
+
+// changeTemplate makes a new template that says which it is, with a subvolume inside, as programs make them.
+func changeTemplate(version string) func(fs *Filesystem) error {
+	return func(fs *Filesystem) error {
+		n, err := fs.StageTemplate(context.Background(), templateLayout, FromTemplate)
+		if err != nil {
+			return err
+		}
+		defer n.Close()
+		if err := os.WriteFile(n.Dir()+"/version", []byte(strings.Repeat(version+"\n", versionLines)), 0o644); err != nil {
+			return err
+		}
+		if err := fs.kernel.createSubvolume(n.dir, "nested-"+version); err != nil {
+			return err
+		}
+		return n.Commit(context.Background())
+	}
+}
+
+// versionLines make the file that says it larger than what btrfs keeps in its trees.
+const versionLines = 1000
 
 // removeOldest deletes the oldest roots.
 func removeOldest(fs *Filesystem, count int) error {
@@ -97,6 +147,15 @@ func removeOldest(fs *Filesystem, count int) error {
 // interrupt begins a rollover and stops it with an error after the n-th call of a kind, as if the process had been killed.
 func (f *fixture) interrupt(t *testing.T, l Layout, call string, n int) {
 	t.Helper()
+	f.stopAfter(t, call, n, func() error {
+		_, err := f.tryBoot(8, RolloverOptions{Layout: l})
+		return err
+	})
+}
+
+// stopAfter does some work, stopped with an error after the n-th call of a kind, as if the process had been killed.
+func (f *fixture) stopAfter(t *testing.T, call string, n int, work func() error) {
+	t.Helper()
 	stop := fmt.Errorf("stopped after %s", call)
 	f.kernel.step = func(c string, done bool) error {
 		if c != call || !done {
@@ -108,8 +167,8 @@ func (f *fixture) interrupt(t *testing.T, l Layout, call string, n int) {
 		f.kernel.step = func(string, bool) error { return stop }
 		return stop
 	}
-	if _, err := f.tryBoot(8, RolloverOptions{Layout: l}); err == nil {
-		t.Fatalf("nothing stopped after %s", call)
+	if err := work(); !errors.Is(err, stop) {
+		t.Fatalf("nothing stopped after %s: %v", call, err)
 	}
 	f.kernel.step = nil
 }

@@ -23,8 +23,8 @@ type Subvolume struct {
 	ReadOnly             bool
 }
 
-// pristine says that nothing in it has changed since it was made.
-func (s Subvolume) pristine() bool { return s.CreatedIn == s.ChangedIn }
+// pristine says that nothing in it has changed since it was made. A snapshot begins with the last change of its source.
+func (s Subvolume) pristine() bool { return s.ChangedIn <= s.CreatedIn }
 
 // subvolumeInfo asks about the subvolume that dir is in.
 func subvolumeInfo(dir *os.File) (Subvolume, error) {

@@ -44,31 +44,42 @@ func (fs *Filesystem) recoverTemplate(l Layout, parent *os.File) error {
 	if err != nil || t.Staged == nil {
 		return err
 	}
-	if busy, err := fs.isLocked(l.Template + templateStaged); err != nil || busy {
-		return errors.Join(err, fmt.Errorf("%w: the template is being changed", ErrBusy))
-	}
-	replaces := SubvolumeID(0)
-	if t.Current != nil {
-		a, err := fs.attributesOf(t.Current.ID)
-		if err != nil {
-			return err
-		}
-		replaces, _ = a.replaces()
-	}
-	a, err := fs.attributesOf(t.Staged.ID)
+	busy, err := fs.isLocked(l.Template + templateStaged)
 	if err != nil {
 		return err
 	}
-	_, marked := a[attrStaged]
-	switch {
-	case replaces == t.Staged.ID: // the exchange was done
+	if busy {
+		return fmt.Errorf("%w: the template is being changed", ErrBusy)
+	}
+	marked := false // of the last, the staged one
+	replaced := map[*Subvolume]SubvolumeID{}
+	for _, s := range []*Subvolume{t.Current, t.Former, t.Staged} {
+		if s == nil {
+			continue
+		}
+		a, err := fs.attributesOf(s.ID)
+		if err != nil {
+			return err
+		}
+		replaced[s], _ = a.replaces()
+		_, marked = a[attrStaged]
+	}
+	switch next := t.Staged; {
+	case t.Current != nil && replaced[t.Current] == next.ID: // the exchange was done
 		return fs.retireTemplate(l, parent)
 	case marked,
-		t.Former != nil && t.Former.ID == replaces,                              // what was kept before, on its way out
-		t.Staged.pristine() && (t.Current == nil || t.Staged.ID > t.Current.ID): // cut between its making and its marking
-		return fs.destroyTree(t.Staged.ID)
+		next.pristine() && (t.Current == nil || next.ID > t.Current.ID), // cut between its making and its marking
+		t.onItsWayOut(replaced):
+		return fs.destroyTree(next.ID)
 	}
 	return fmt.Errorf("%w: %q is in the way; move it away, a change of the template needs the name", ErrInvalidName, l.Template+templateStaged)
+}
+
+// onItsWayOut says whether what is at template.next was kept as the former template before the one that is now: of the two, one
+// was made to replace the other, whichever way a rollback put them.
+func (t Templates) onItsWayOut(replaced map[*Subvolume]SubvolumeID) bool {
+	return t.Current != nil && t.Former != nil && replaced[t.Current] == t.Former.ID &&
+		(replaced[t.Former] == t.Staged.ID || replaced[t.Staged] == t.Former.ID)
 }
 
 // isLocked says whether somebody works on the subvolume at p.

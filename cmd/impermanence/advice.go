@@ -7,6 +7,7 @@ import (
 
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/daemon/setup"
+	"github.com/impermanence/impermanence/daemon/template"
 	"github.com/impermanence/impermanence/dbus"
 )
 
@@ -70,6 +71,8 @@ func adviceTable() []advice {
 		{setup.ErrLayout, "findmnt -t btrfs"},
 		{setup.ErrNested, "btrfs subvolume list -o /"},
 		{setup.ErrNotBtrfs, "findmnt -t btrfs"},
+		{template.ErrNotConfigured, "impermanence setup --dry-run"},
+		{template.ErrDiverged, "impermanence template show"},
 		{machine.ErrNotMounted, "findmnt"},
 		// The daemon that runs is not of this version.
 		{dbus.ErrUnknownObject, restart},

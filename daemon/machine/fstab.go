@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -29,7 +30,7 @@ func ParseFstab(text string) Fstab {
 
 func parseFstabLine(text string) FstabLine {
 	line := FstabLine{Text: text}
-	fields := strings.Fields(text)
+	fields := strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == '\t' })
 	if len(fields) < 3 || strings.HasPrefix(fields[0], "#") {
 		return line
 	}
@@ -52,15 +53,17 @@ func NewFstabLine(spec, point, fsType string, options []string, rest string) Fst
 
 // WithOptions is the same line with other options, and its columns as they were where possible.
 func (l FstabLine) WithOptions(options []string) FstabLine {
-	old, new := strings.Join(l.Options, ","), strings.Join(options, ",")
-	changed := l
-	changed.Options = options
-	if i := strings.LastIndex(l.Text, old); i >= 0 {
-		changed.Text = l.Text[:i] + new + l.Text[i+len(old):]
-		return changed
+	at := fstabOptions.FindStringSubmatchIndex(l.Text)
+	if at == nil {
+		return NewFstabLine(l.Spec, l.Point, l.Type, options, l.Rest)
 	}
-	return NewFstabLine(l.Spec, l.Point, l.Type, options, l.Rest)
+	l.Text = l.Text[:at[2]] + strings.Join(options, ",") + l.Text[at[3]:]
+	l.Options = options
+	return l
 }
+
+// fstabOptions matches a line up to its fourth field.
+var fstabOptions = regexp.MustCompile(`^[ \t]*[^ \t]+[ \t]+[^ \t]+[ \t]+[^ \t]+[ \t]+([^ \t]+)`)
 
 // Option gives the value of an option, as in subvol=root; found is true for one without a value too.
 func (l FstabLine) Option(name string) (value string, found bool) {

@@ -30,9 +30,27 @@ var kernelMounts = [][]string{
 	{"-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/tmp"},
 }
 
-// OpenTree mounts in dir what programs need. binds are directories of the running machine that are mounted at the same place,
-// where the tree has it. What the programs print goes to out. Close takes the mounts away.
-func OpenTree(ctx context.Context, dir string, binds []string, out io.Writer) (*Tree, error) {
+// Bind is something that a tree is to show as well.
+type Bind struct {
+	From string
+	At   string // in the tree; left out where the tree has nothing there
+}
+
+// Binds gives what the machine below root has mounted in its tree, but for what is of the kernel or of one boot: a program that
+// runs in another tree with these writes where it would write in the machine.
+func Binds(root string, mounts []Mount) []Bind {
+	var binds []Bind
+	for _, m := range mounts {
+		own := slices.ContainsFunc([]string{"/proc", "/sys", "/dev", "/run", "/tmp"}, func(dir string) bool { return within(m.Point, dir) })
+		if m.Point != "/" && !own && m.Type != "autofs" {
+			binds = append(binds, Bind{filepath.Join(root, m.Point), m.Point})
+		}
+	}
+	return binds
+}
+
+// OpenTree mounts in dir what programs need, and binds. What is run by Run prints to out. Close takes the mounts away.
+func OpenTree(ctx context.Context, dir string, binds []Bind, out io.Writer) (*Tree, error) {
 	t := &Tree{dir: dir, out: out}
 	for _, args := range kernelMounts {
 		if err := t.mount(ctx, args[len(args)-1], args[:len(args)-1]...); err != nil {
@@ -40,7 +58,7 @@ func OpenTree(ctx context.Context, dir string, binds []string, out io.Writer) (*
 		}
 	}
 	for _, bind := range binds {
-		if err := t.mount(ctx, bind, "--bind", bind); err != nil {
+		if err := t.mount(ctx, bind.At, "--bind", bind.From); err != nil {
 			return nil, errors.Join(err, t.Close())
 		}
 	}

@@ -29,6 +29,7 @@ var base = []struct {
 	{"etc/group", 0o644, "root:x:0:\n"},
 	{"var/log/messages", 0o640, "before the set-up\n"},
 	{"var/lib/systemd/random-seed", 0o600, "seed"},
+	{"var/lib/dpkg/status", 0o644, "Package: base\nStatus: install ok installed\nArchitecture: all\nVersion: 12\n"},
 	{"tmp/leftover", 0o644, ""},
 	{"usr/lib/modules/6.1.0-1-amd64/modules.dep", 0o644, ""},
 	{Stub, 0o755, ""},

@@ -1,0 +1,163 @@
+package btrfsops
+
+import (
+	"context"
+	"errors"
+	"os"
+	"testing"
+)
+
+func TestTemplateFromTheRoot(t *testing.T) {
+	f := newFixture(t)
+	f.boot(t, 1, RolloverOptions{})
+	f.write(t, "root/etc/of", "the root")
+	n, err := f.StageTemplate(t.Context(), templateLayout, FromRoot)
+	must(t, err)
+	defer n.Close()
+	f.has(t, n.Path()+"/etc/of", "the root")
+	f.lacks(t, "template")
+	must(t, n.Commit(t.Context()))
+	found, err := f.Templates(templateLayout)
+	must(t, err)
+	if found.Current == nil || found.Current.ID != n.ID() || !found.Current.ReadOnly || found.Former != nil || found.Staged != nil {
+		t.Errorf("got %+v", found)
+	}
+	f.boot(t, 2, RolloverOptions{Layout: templateLayout})
+	f.has(t, "root/etc/of", "the root")
+	if next, err := f.NextBoot(templateLayout); err != nil || next != NextFresh {
+		t.Errorf("a fresh root inherits %q (%v)", next, err)
+	}
+}
+
+func TestTwoChangesOfATemplateAtATime(t *testing.T) {
+	f := newFixture(t)
+	must(t, changeTemplateOf(t, f, "one"))
+	first, err := f.StageTemplate(t.Context(), templateLayout, FromTemplate)
+	must(t, err)
+	other := &fixture{device: f.device, dir: f.dir}
+	other.open(t)
+	if _, err := other.StageTemplate(t.Context(), templateLayout, FromTemplate); !errors.Is(err, ErrBusy) {
+		t.Errorf("a second change at a time: %v", err)
+	}
+	if _, err := other.RollBackTemplate(t.Context(), templateLayout); !errors.Is(err, ErrBusy) {
+		t.Errorf("a rollback meanwhile: %v", err)
+	}
+	must(t, first.Commit(t.Context()))
+	first.Close()
+	second, err := other.StageTemplate(t.Context(), templateLayout, FromTemplate)
+	must(t, err)
+	must(t, second.Drop())
+	second.Close()
+	f.lacks(t, "template.next")
+}
+
+func changeTemplateOf(t *testing.T, f *fixture, version string) error {
+	t.Helper()
+	if _, found := f.lookup("template"); !found {
+		must(t, os.Mkdir(f.path("old_roots"), 0o700))
+		n, err := f.StageTemplate(t.Context(), templateLayout, FromRoot)
+		must(t, err)
+		defer n.Close()
+		return n.Commit(t.Context())
+	}
+	return changeTemplate(version)(f.Filesystem)
+}
+
+func TestRollBackTwiceIsNothing(t *testing.T) {
+	f := newFixture(t)
+	if _, err := f.RollBackTemplate(t.Context(), templateLayout); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("without a template: %v", err)
+	}
+	must(t, changeTemplateOf(t, f, "made"))
+	if _, err := f.RollBackTemplate(t.Context(), templateLayout); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("without a former one: %v", err)
+	}
+	must(t, changeTemplateOf(t, f, "one"))
+	before, err := f.Templates(templateLayout)
+	must(t, err)
+	after, err := f.RollBackTemplate(t.Context(), templateLayout)
+	must(t, err)
+	if after.Current.ID != before.Former.ID || after.Former.ID != before.Current.ID {
+		t.Errorf("rolled back from %+v to %+v", before, after)
+	}
+	again, err := f.RollBackTemplate(t.Context(), templateLayout)
+	must(t, err)
+	if again.Current.ID != before.Current.ID {
+		t.Errorf("twice rolled back from %+v to %+v", before, again)
+	}
+}
+
+func TestWhatIsNotOursInTheTemplatesWay(t *testing.T) {
+	f := newFixture(t)
+	must(t, changeTemplateOf(t, f, "made"))
+	must(t, changeTemplateOf(t, f, "one"))
+	must(t, f.kernel.createSubvolume(f.top, "template.next"))
+	f.write(t, "template.next/precious", "precious")
+	must(t, f.Sync())
+	f.write(t, "template.next/more", "more")
+	must(t, f.Sync())
+	if _, err := f.StageTemplate(t.Context(), templateLayout, FromTemplate); !errors.Is(err, ErrInvalidName) {
+		t.Errorf("got %v", err)
+	}
+	f.has(t, "template.next/precious", "precious")
+}
+
+func TestRemoveTemplate(t *testing.T) {
+	f := newFixture(t)
+	must(t, changeTemplateOf(t, f, "made"))
+	must(t, changeTemplateOf(t, f, "one"))
+	f.makeDefault(t, "template")
+	if err := f.RemoveTemplate(t.Context(), templateLayout); !errors.Is(err, ErrProtected) {
+		t.Errorf("the default subvolume: %v", err)
+	}
+	f.makeDefault(t, "root")
+	must(t, f.RemoveTemplate(t.Context(), templateLayout))
+	must(t, f.RemoveTemplate(t.Context(), templateLayout))
+	for _, gone := range []string{"template", "template.former", "template.next"} {
+		f.lacks(t, gone)
+	}
+	if _, err := f.tryBoot(3, RolloverOptions{Layout: templateLayout}); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("a rollover without a template: %v", err)
+	}
+	f.has(t, "root/of", "root")
+}
+
+func TestVolumes(t *testing.T) {
+	f := newFixture(t)
+	made, isNew, err := f.MakeSubvolume("data")
+	must(t, err)
+	if again, isNewAgain, err := f.MakeSubvolume("data"); err != nil || !isNew || isNewAgain || again.ID != made.ID {
+		t.Errorf("made %+v (%t), then %+v (%t), %v", made, isNew, again, isNewAgain, err)
+	}
+	must(t, subvolumeIn(f, "data", "inner"))
+	must(t, subvolumeIn(f, "data/inner", "most"))
+	if inside, err := f.SubvolumesIn("data"); err != nil || len(inside) != 2 || inside[0] != "inner" || inside[1] != "inner/most" {
+		t.Errorf("inside are %q, %v", inside, err)
+	}
+	if err := f.RemoveSubvolume("data", made.ID+1000); !errors.Is(err, ErrStateChanged) {
+		t.Errorf("another id: %v", err)
+	}
+	must(t, f.RemoveSubvolume("data", made.ID))
+	must(t, f.RemoveSubvolume("data", made.ID))
+	f.lacks(t, "data")
+	if gone, err := f.RemoveOldRoots(layout); err != nil || !gone {
+		t.Errorf("no old roots: %t, %v", gone, err)
+	}
+	must(t, f.MakeOldRoots(layout))
+	f.boot(t, 1, RolloverOptions{})
+	if gone, err := f.RemoveOldRoots(layout); err != nil || gone {
+		t.Errorf("with old roots: %t, %v", gone, err)
+	}
+	if _, err := f.StageTemplate(context.Background(), layout, FromRoot); !errors.Is(err, ErrNoTemplate) {
+		t.Errorf("a layout without a template: %v", err)
+	}
+}
+
+func subvolumeIn(f *fixture, dir, name string) error {
+	d, err := openBeneath(f.top, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = d.Close() }()
+	return f.kernel.createSubvolume(d, name)
+}

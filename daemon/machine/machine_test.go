@@ -1,0 +1,287 @@
+package machine
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+	"github.com/impermanence/impermanence/test/machinetest"
+)
+
+func TestMain(m *testing.M) { btrfstest.Main(m) }
+
+func TestCmdlines(t *testing.T) {
+	for _, test := range []struct {
+		line, booting string
+		boots         bool
+	}{
+		{"root=UUID=1 ro rootflags=subvol=@ quiet", "root=UUID=1 ro rootflags=subvol=@ quiet", true},
+		{"root=UUID=1 rootflags=subvol=/@", "root=UUID=1 rootflags=subvol=/@", true},
+		{"root=UUID=1  ro", "root=UUID=1 ro rootflags=subvol=@", false},
+		{"", "rootflags=subvol=@", false},
+		{"ro rootflags=subvolid=256 quiet", "ro rootflags=subvol=@ quiet", false},
+		{"rootflags=compress=zstd,subvolid=256,subvol=@ ro", "rootflags=compress=zstd,subvol=@ ro", false},
+		{"rootflags=noatime ro rootflags=subvol=@old", "ro rootflags=noatime,subvol=@", false},
+	} {
+		if got := ParseCmdline(test.line).Boots("@"); got != test.boots {
+			t.Errorf("%q boots @: %t", test.line, got)
+		}
+		if got := WithSubvolume(test.line, "@"); got != test.booting {
+			t.Errorf("%q becomes %q, want %q", test.line, got, test.booting)
+		}
+	}
+}
+
+func FuzzCmdline(f *testing.F) {
+	f.Add("root=UUID=1 rootflags=compress=zstd,subvolid=256 rootflags=subvol=/x quiet")
+	f.Fuzz(func(t *testing.T, line string) {
+		changed := WithSubvolume(line, "@")
+		if !ParseCmdline(changed).Boots("@") {
+			t.Errorf("%q does not boot @, made of %q", changed, line)
+		}
+		if again := WithSubvolume(changed, "@"); again != changed {
+			t.Errorf("changed twice: %q, then %q", changed, again)
+		}
+	})
+}
+
+func TestFstab(t *testing.T) {
+	const text = "# comment\n\nUUID=1\t/\tbtrfs  defaults,subvol=@rootfs 0 1\nUUID=1 /with\\040space btrfs subvol=a\\040b\n/dev/sdb1 / ext4\n"
+	table := ParseFstab(text)
+	if got := table.String(); got != text {
+		t.Errorf("unchanged it becomes %q", got)
+	}
+	if line, found := table.At("/with space/"); !found || line.Options[0] != `subvol=a\040b` {
+		t.Errorf("got %+v, %t", line, found)
+	}
+	if line, _ := table.At("/"); line.Spec != "/dev/sdb1" {
+		t.Errorf("of two lines the first was found: %+v", line)
+	}
+	if _, found := table.At("/none"); found {
+		t.Error("a line was found for what has none")
+	}
+	root := table[2]
+	if value, found := root.Option("subvol"); value != "@rootfs" || !found {
+		t.Errorf("subvol is %q, %t", value, found)
+	}
+	if got := root.WithOptions([]string{"noatime", "subvol=/@rootfs"}).Text; got != "UUID=1\t/\tbtrfs  noatime,subvol=/@rootfs 0 1" {
+		t.Errorf("with other options it becomes %q", got)
+	}
+	if got := table[4].WithOptions([]string{"ro"}).Text; got != "/dev/sdb1 / ext4 ro" {
+		t.Errorf("with options for the first time it becomes %q", got)
+	}
+	if got := NewFstabLine("UUID=1", "/with space", "btrfs", []string{"rw"}, "0 0").Text; got != `UUID=1 /with\040space btrfs rw 0 0` {
+		t.Errorf("made: %q", got)
+	}
+}
+
+func FuzzFstab(f *testing.F) {
+	f.Add("UUID=1 / btrfs subvol=@,x-initrd.mount 0 0\n# no\n\\134\\040 \\011 btrfs")
+	f.Fuzz(func(t *testing.T, text string) {
+		table := ParseFstab(text)
+		if got := table.String(); got != text && got != text+"\n" {
+			t.Errorf("%q becomes %q", text, got)
+		}
+		for _, line := range table {
+			if line.Point == "" {
+				continue
+			}
+			again := parseFstabLine(line.WithOptions([]string{"new"}).Text)
+			if again.Point != line.Point || again.Spec != line.Spec || again.Type != line.Type || !cmp.Equal(again.Options, []string{"new"}) {
+				t.Errorf("%q with options: %+v, not %+v", line.Text, again, line)
+			}
+		}
+	})
+}
+
+func TestBootFiles(t *testing.T) {
+	root := t.TempDir()
+	put := func(name, text string) { machinetest.Write(t, filepath.Join(root, name), text, 0o644) }
+	put("etc/kernel/cmdline", "root=UUID=1\n quiet\n")
+	put("boot/loader/entries/a.conf", "title x\noptions root=UUID=1 ro\noptions quiet\n")
+	put("boot/loader/entries/b.conf", "title x\nlinux /y\n")
+	put("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX='net.ifnames=0'\n")
+	put("boot/grub/grub.cfg", "menuentry x {\n\tlinux\t/vmlinuz root=UUID=1 ro  \n}\nlinuxefi /k root=UUID=2\nlinux_foo no\n")
+	found, err := BootFiles(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type summary struct {
+		Path    string
+		Lines   []string
+		Booting string
+	}
+	var got []summary
+	for _, f := range found {
+		got = append(got, summary{f.Path, f.Lines, f.Booting("@")})
+	}
+	want := []summary{
+		{"/etc/kernel/cmdline", []string{"root=UUID=1 quiet"}, "root=UUID=1 quiet rootflags=subvol=@\n"},
+		{"/boot/loader/entries/a.conf", []string{"root=UUID=1 ro quiet"}, "title x\noptions root=UUID=1 ro\noptions quiet rootflags=subvol=@\n"},
+		{"/boot/loader/entries/b.conf", []string{""}, "title x\nlinux /y\noptions rootflags=subvol=@\n"},
+		{"/boot/grub/grub.cfg", []string{"root=UUID=1 ro", "root=UUID=2"}, found[3].Text},
+		{"/etc/default/grub", nil, "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"net.ifnames=0 rootflags=subvol=@\"\n"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for _, test := range []struct {
+		line string
+		want bool
+	}{
+		{"root=UUID=1-2 ro", true},
+		{"root=UUID=other ro", false},
+		{"root=/dev/sda2", true},
+		{"root=/dev/sdb2", false},
+		{"quiet", true},
+	} {
+		if got := For(test.line, "1-2", []string{"/dev/sda2"}); got != test.want {
+			t.Errorf("%q is for it: %t", test.line, got)
+		}
+	}
+}
+
+func TestKernels(t *testing.T) {
+	root := t.TempDir()
+	image := make([]byte, 0x1000)
+	copy(image[signatureAt:], signature)
+	binary.LittleEndian.PutUint16(image[versionAt:], 0x600)
+	copy(image[0x800:], "6.12.1-arch1-1 (linux@archlinux) #1 SMP\x00more")
+	for name, text := range map[string]string{
+		"boot/vmlinuz-linux": string(image), "boot/vmlinuz-6.1.0-1-amd64": "no header", "boot/initrd.img-6.1.0": "", "boot/vmlinuz": "",
+		"boot/0123/6.15.0/linux": "", "usr/lib/modules/6.1.0-1-amd64/modules.dep": "", "usr/lib/modules/6.0/other": "",
+	} {
+		machinetest.Write(t, filepath.Join(root, name), text, 0o644)
+	}
+	kernels, modules := BootKernels(root), Kernels(root)
+	want := []Kernel{{"/boot/0123/6.15.0/linux", "6.15.0"}, {"/boot/vmlinuz-6.1.0-1-amd64", "6.1.0-1-amd64"}, {"/boot/vmlinuz-linux", "6.12.1-arch1-1"}}
+	if diff := cmp.Diff(want, kernels); diff != "" {
+		t.Errorf("kernels (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"6.1.0-1-amd64"}, modules); diff != "" {
+		t.Errorf("modules (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]Kernel{want[0], want[2]}, Without(kernels, modules)); diff != "" {
+		t.Errorf("without modules (-want +got):\n%s", diff)
+	}
+}
+
+func TestPackages(t *testing.T) {
+	debian, arch := t.TempDir(), t.TempDir()
+	const status = "Package: a\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2-3\nDescription: x\n Status: fake\n\n" +
+		"Package: b\nStatus: deinstall ok config-files\nVersion: 1\n"
+	machinetest.Write(t, filepath.Join(debian, "var/lib/dpkg/status"), status, 0o644)
+	machinetest.Write(t, filepath.Join(arch, "var/lib/pacman/local/lib32-glibc-2.40+r1-1/desc"), "", 0o644)
+	machinetest.Write(t, filepath.Join(arch, "var/lib/pacman/local/ALPM_DB_VERSION"), "9", 0o644)
+	for root, want := range map[string]Packages{
+		debian:      {"dpkg", "/var/lib/dpkg/status", map[string]string{"a:amd64": "1:2-3"}},
+		arch:        {"pacman", "/var/lib/pacman/local", map[string]string{"lib32-glibc": "2.40+r1-1"}},
+		t.TempDir(): {},
+	} {
+		got, err := ReadPackages(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	old, new := Packages{Versions: map[string]string{"a": "1", "b": "1"}}, Packages{Versions: map[string]string{"a": "2", "b": "1", "c": "1"}}
+	if diff := cmp.Diff([]string{"a 2", "c 1"}, new.Missing(old)); diff != "" {
+		t.Errorf("missing (-want +got):\n%s", diff)
+	}
+}
+
+func TestMounts(t *testing.T) {
+	device := btrfstest.NewDevice(t, 0)
+	top, root := filepath.Join(t.TempDir(), "top"), filepath.Join(t.TempDir(), "the root")
+	btrfstest.Mount(t, device, top, "subvolid=5")
+	btrfstest.Subvolume(t, filepath.Join(top, "@"))
+	btrfstest.Subvolume(t, filepath.Join(top, "@home"))
+	machinetest.Write(t, filepath.Join(top, "@/data/x"), "", 0o644)
+	btrfstest.Mount(t, device, root, "subvol=@")
+	btrfstest.Mount(t, device, filepath.Join(root, "home"), "subvol=@home")
+	inner := filepath.Join(root, "inner")
+	if err := os.Mkdir(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	btrfstest.Run(t, "mount", "--bind", filepath.Join(root, "data"), inner)
+	t.Cleanup(func() { btrfstest.Unmount(t, inner) })
+	mounts, err := Mounts(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []Mount
+	for _, m := range mounts {
+		got = append(got, Mount{Point: m.Point, Type: m.Type, Source: m.Source, Subvolume: m.Subvolume, Inner: m.Inner})
+	}
+	want := []Mount{
+		{"/", "btrfs", device, "@", "", ""}, {"/home", "btrfs", device, "@home", "", ""}, {"/inner", "btrfs", device, "@", "data", ""},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	for path, point := range map[string]string{"/": "/", "/home": "/home", "/home/demo": "/home", "/homes": "/"} {
+		if on := On(mounts, path); on.Point != point {
+			t.Errorf("%s is on %s", path, on.Point)
+		}
+	}
+	if _, err := Mounts(t.TempDir()); !errors.Is(err, ErrNotMounted) {
+		t.Errorf("a plain directory: %v", err)
+	}
+	if binds := Binds("/x", []Mount{{Point: "/"}, {Point: "/run/user/1"}, {Point: "/boot"}, {Point: "/net", Type: "autofs"}}); len(binds) != 1 || binds[0] != (Bind{"/x/boot", "/boot"}) {
+		t.Errorf("binds are %+v", binds)
+	}
+}
+
+func TestATreeRunsPrograms(t *testing.T) {
+	root := t.TempDir()
+	machinetest.Install(t, root, "usr/bin/dracut", nil)
+	var out bytes.Buffer
+	script := "cat /proc/1/cmdline >/dev/null && ls /dev/null /sys/fs && echo in $SYSTEMD_OFFLINE && echo left >/tmp/left && readlink /proc/self"
+	if err := RunIn(context.Background(), root, &out, "sh", "-c", script); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	if !strings.Contains(out.String(), "/dev/null\n") || !strings.Contains(out.String(), "in 1\n") {
+		t.Errorf("it printed %q", out.String())
+	}
+	if _, err := os.Stat(filepath.Join(root, "tmp/left")); err == nil {
+		t.Error("what it left in /tmp is in the tree")
+	}
+	if mounts := btrfstest.Run(t, "cat", "/proc/self/mountinfo"); strings.Contains(mounts, root) {
+		t.Error("a mount is left")
+	}
+	if err := RunIn(context.Background(), root, &out, "sh", "-c", "exit 3"); err == nil {
+		t.Error("a program that failed did not fail")
+	}
+}
+
+func TestPathsInATree(t *testing.T) {
+	root := t.TempDir()
+	machinetest.Write(t, filepath.Join(root, "real/boot/x"), "", 0o644)
+	for link, to := range map[string]string{"boot": "/real/boot", "rel": "real/../real/boot", "up": "../../../../real", "loop": "loop"} {
+		if err := os.Symlink(to, filepath.Join(root, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for at, want := range map[string]string{"/boot/x": "/real/boot/x", "/rel": "/real/boot", "/up/boot": "/real/boot", "/real": "/real"} {
+		got, err := resolveIn(root, at)
+		if err != nil || got != filepath.Join(root, want) {
+			t.Errorf("%s is %s, %v", at, got, err)
+		}
+	}
+	if _, err := resolveIn(root, "/loop"); err == nil {
+		t.Error("a loop was followed to its end")
+	}
+	if _, err := resolveIn(root, "/none"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("nothing there: %v", err)
+	}
+}

@@ -1,0 +1,92 @@
+package template
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
+)
+
+// grubEnvironment is the running system's: what it wants of the next boot.
+const grubEnvironment = "grubenv"
+
+// files lists what is below a directory and no directory itself, by its path there. A missing directory has none.
+func files(dir string) (map[string]bool, error) {
+	found := map[string]bool{}
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) && path == dir {
+			return filepath.SkipDir
+		}
+		if err == nil && !entry.IsDir() {
+			rel, errRel := filepath.Rel(dir, path)
+			found[rel] = true
+			err = errRel
+		}
+		return err
+	})
+	return found, err
+}
+
+// mirror copies what a boot directory has to another, file by file, each whole or not at all, and then takes away what was in the
+// former one and no longer is: a boot in between finds all that it may be about to load.
+func mirror(from, to string, former map[string]bool) error {
+	wanted, err := files(from)
+	if err != nil {
+		return fmt.Errorf("read /boot of the template: %w", err)
+	}
+	for name := range wanted {
+		if filepath.Base(name) == grubEnvironment {
+			continue
+		}
+		if err := mirrorFile(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			return fmt.Errorf("copy /boot/%s: %w", name, err)
+		}
+	}
+	for name := range former {
+		if wanted[name] || filepath.Base(name) == grubEnvironment {
+			continue
+		}
+		if err := os.Remove(filepath.Join(to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("remove /boot/%s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+func mirrorFile(from, to string) error {
+	info, err := os.Lstat(from)
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(to), 0o755); err != nil {
+		return err
+	}
+	if info.Mode()&fs.ModeSymlink != 0 {
+		link, err := os.Readlink(from)
+		if err != nil {
+			return err
+		}
+		if now, err := os.Readlink(to); err == nil && now == link {
+			return nil
+		}
+		return renameio.Symlink(link, to)
+	}
+	if !info.Mode().IsRegular() {
+		return nil
+	}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		return err
+	}
+	if now, err := os.ReadFile(to); err == nil && bytes.Equal(now, text) {
+		return nil
+	}
+	if err := renameio.WriteFile(to, text, info.Mode().Perm()); err != nil {
+		return err
+	}
+	return os.Chtimes(to, info.ModTime(), info.ModTime())
+}

@@ -1,0 +1,112 @@
+package template
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/machine"
+)
+
+// Version is one state of the template: a subvolume.
+type Version struct {
+	ID      uint64
+	Created time.Time
+}
+
+// State is what a template is, and how it stands to the machine.
+type State struct {
+	Path     string // relative to the top level
+	Root     string // the root's subvolume
+	Current  Version
+	Former   *Version         // nil when none is kept
+	Manager  string           // the package manager; "" for none that is known
+	Packages int              // installed in the template
+	Lost     []string         // "name version" that the running root has, and the template not: gone after the next boot
+	New      []string         // that the template has, and the running root not: there after the next boot
+	Modules  []string         // kernel versions that the template has modules for
+	Without  []machine.Kernel // that the boot loader has, and the template has no modules for
+}
+
+// Problem is something that does not belong together, and the command that puts it right.
+type Problem struct{ What, Try string }
+
+// Show looks at the template. It changes nothing. Errors: btrfsops.ErrNoTemplate.
+func (t *Template) Show(ctx context.Context) (State, error) {
+	s := State{Path: t.layout.Template, Root: t.layout.Root}
+	found, err := t.fs.Templates(t.layout)
+	if err != nil {
+		return s, err
+	}
+	if found.Current == nil {
+		return s, fmt.Errorf("%w at %q", btrfsops.ErrNoTemplate, t.layout.Template)
+	}
+	s.Current = Version{uint64(found.Current.ID), found.Current.Created}
+	if f := found.Former; f != nil {
+		s.Former = &Version{uint64(f.ID), f.Created}
+	}
+	err = t.mounted(ctx, found.Current.ID, func(dir string) error {
+		here, err := machine.ReadPackages(t.root)
+		if err != nil {
+			return err
+		}
+		there, err := machine.ReadPackages(dir)
+		if err != nil {
+			return err
+		}
+		s.Manager, s.Packages = there.Manager, len(there.Versions)
+		s.Lost, s.New = here.Missing(there), there.Missing(here)
+		s.Modules = machine.Kernels(dir)
+		s.Without = machine.Without(machine.BootKernels(t.root), s.Modules)
+		return nil
+	})
+	return s, err
+}
+
+// PlanCommit says what Commit would do, a line each.
+func (s State) PlanCommit() []string {
+	plan := []string{
+		fmt.Sprintf("make the root %s the template, without what persists", s.Root),
+		fmt.Sprintf("keep the template, subvolume %d, as the former one", s.Current.ID),
+	}
+	if s.Former != nil {
+		plan = append(plan, fmt.Sprintf("delete the former one, subvolume %d", s.Former.ID))
+	}
+	return plan
+}
+
+// PlanRollBack says what RollBack would do, a line each. Errors: btrfsops.ErrNoTemplate.
+func (s State) PlanRollBack() ([]string, error) {
+	if s.Former == nil {
+		return nil, fmt.Errorf("roll back: %w: no former one is kept", btrfsops.ErrNoTemplate)
+	}
+	return []string{
+		fmt.Sprintf("make the former one, subvolume %d, the template", s.Former.ID),
+		fmt.Sprintf("keep the template, subvolume %d, as the former one", s.Current.ID),
+	}, nil
+}
+
+// Problems says what does not belong together, each with the command that puts it right.
+func (s State) Problems() []Problem {
+	var problems []Problem
+	add := func(what, try string) { problems = append(problems, Problem{what, try}) }
+	if len(s.Modules) > 0 && len(s.Without) > 0 {
+		k := s.Without[0]
+		add(fmt.Sprintf("%s is kernel %s, for which the template has no modules", k.File, k.Version), "sudo impermanence template commit")
+	}
+	if len(s.Lost) > 0 {
+		add("the running root has packages that are gone after the next boot: "+some(s.Lost), "sudo impermanence template commit")
+	}
+	return problems
+}
+
+// some names the first of many.
+func some(names []string) string {
+	const most = 5
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return strings.Join(names[:most], ", ") + ", …"
+}

@@ -1,0 +1,251 @@
+package template
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/machine"
+)
+
+// Errors of the package, beside those of btrfsops.
+var (
+	ErrNotConfigured = errors.New("no template is configured for the root")
+	ErrDiverged      = errors.New("package database, kernel and template would not belong together")
+)
+
+// CommandError is a command that failed in the template, or in the running root after it.
+type CommandError struct {
+	Command []string
+	Err     error
+}
+
+func (e *CommandError) Error() string { return strings.Join(e.Command, " ") + ": " + e.Err.Error() }
+
+// Unwrap gives what the command ended with.
+func (e *CommandError) Unwrap() error { return e.Err }
+
+// Template is the template of a machine's root.
+type Template struct {
+	root   string // where the machine's root is mounted
+	mounts []machine.Mount
+	config *config.Config
+	layout btrfsops.Layout
+	fs     *btrfsops.Filesystem
+	note   func(text string)
+}
+
+// Open finds the template of the machine whose root is mounted at root; note is told what a person has to know. Errors:
+// ErrNotConfigured, config.Errors.
+func Open(root string, note func(text string)) (*Template, error) {
+	c, err := config.Load(config.LoadOptions{Root: root})
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(c.Ephemeral, func(e config.Ephemeral) bool { return e.MountPoint == "/" })
+	if i < 0 || c.Ephemeral[i].Template == "" {
+		return nil, ErrNotConfigured
+	}
+	e := c.Ephemeral[i]
+	mounts, err := machine.Mounts(root)
+	if err != nil {
+		return nil, err
+	}
+	fs, err := btrfsops.OpenDevice(mounts[0].Source)
+	if err != nil {
+		return nil, err
+	}
+	if err := config.AddRecorded(root, c); err != nil {
+		note(err.Error())
+	}
+	return &Template{
+		root: root, mounts: mounts, config: c, fs: fs, note: note,
+		layout: btrfsops.Layout{Root: e.Subvolume, OldRoots: e.OldRoots, Template: e.Template},
+	}, nil
+}
+
+// Close lets go of it.
+func (t *Template) Close() error { return t.fs.Close() }
+
+// Streams are what a command reads and writes.
+type Streams struct {
+	In       io.Reader
+	Out, Err io.Writer
+}
+
+// Run changes the template by running a command in a copy of it, with what the machine has mounted below its root: what the
+// command writes to entries, to /boot when that is a file system of its own, or to /home is written there at once. When it
+// succeeds the copy becomes the template; else the copy is dropped, and the error is a CommandError.
+func (t *Template) Run(ctx context.Context, argv []string, s Streams) error {
+	if err := t.checkDatabase(); err != nil {
+		return err
+	}
+	return t.change(ctx, btrfsops.FromTemplate, func(dir string) error {
+		tree, err := machine.OpenTree(ctx, dir, machine.Binds(t.root, t.mounts), s.Err)
+		if err != nil {
+			return err
+		}
+		cmd := tree.Command(ctx, argv...)
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err
+		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+		if err = cmd.Run(); err != nil {
+			err = &CommandError{argv, err}
+		} else {
+			err = t.checkKernels(dir)
+		}
+		return errors.Join(err, tree.Close())
+	})
+}
+
+// Commit makes the present root the template, without what is kept elsewhere or of one boot.
+func (t *Template) Commit(ctx context.Context) error {
+	if err := t.checkDatabase(); err != nil {
+		return err
+	}
+	return t.change(ctx, btrfsops.FromRoot, t.checkKernels)
+}
+
+// RollBack exchanges the template with the former one.
+func (t *Template) RollBack(ctx context.Context) error {
+	found, err := t.fs.RollBackTemplate(ctx, t.layout)
+	if err != nil {
+		return err
+	}
+	return t.mirrorBoot(ctx, found)
+}
+
+// change stages a new template, has it worked on where it is mounted, and commits it; on an error it is dropped.
+func (t *Template) change(ctx context.Context, from btrfsops.TemplateSource, work func(dir string) error) error {
+	staged, err := t.fs.StageTemplate(ctx, t.layout, from)
+	if err != nil {
+		return err
+	}
+	defer staged.Close()
+	err = t.mounted(ctx, staged.ID(), func(dir string) error {
+		if err := work(dir); err != nil {
+			return err
+		}
+		return Clean(dir, t.config.Entries())
+	})
+	if err != nil {
+		return errors.Join(err, staged.Drop())
+	}
+	if err := staged.Commit(ctx); err != nil {
+		return err
+	}
+	found, err := t.fs.Templates(t.layout)
+	if err != nil {
+		return err
+	}
+	return t.mirrorBoot(ctx, found)
+}
+
+// mounted mounts a subvolume by its id for as long as f runs.
+func (t *Template) mounted(ctx context.Context, id btrfsops.SubvolumeID, f func(dir string) error) (err error) {
+	dir, err := os.MkdirTemp("", "impermanence-template-")
+	if err != nil {
+		return fmt.Errorf("mount the template: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.Remove(dir)) }()
+	if err := command(ctx, "mount", "-t", "btrfs", "-o", fmt.Sprint("noatime,subvolid=", id), t.mounts[0].Source, dir); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, command(context.WithoutCancel(ctx), "umount", dir)) }()
+	return f(dir)
+}
+
+func command(ctx context.Context, name string, args ...string) error {
+	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+// checkDatabase refuses to change a template whose package database is kept elsewhere: the two would not go back, or forward,
+// together.
+func (t *Template) checkDatabase() error {
+	packages, err := machine.ReadPackages(t.root)
+	if err != nil || packages.Database == "" {
+		return err
+	}
+	if on := machine.On(t.mounts, packages.Database); on.Point != "/" {
+		return fmt.Errorf("%w: the package database %s lies on %s, which is no part of the template: keep it on the root", ErrDiverged, packages.Database, on.Point)
+	}
+	return nil
+}
+
+// checkKernels refuses a tree in which no kernel of the boot loader has its modules, and notes those that have none. The kernels
+// are those of the tree, or of the machine where /boot is a file system of its own.
+func (t *Template) checkKernels(dir string) error {
+	kernels := machine.BootKernels(t.bootOf(dir))
+	modules := machine.Kernels(dir)
+	without := machine.Without(kernels, modules)
+	switch {
+	case len(without) == 0 || machine.FirstFile(dir, "/usr/lib/modules", "/lib/modules") == "": // a kernel that has all built in
+		return nil
+	case len(without) == len(kernels):
+		return fmt.Errorf("%w: %s is kernel %s, and the template has modules for %s", ErrDiverged, without[0].File, without[0].Version, strings.Join(modules, ", "))
+	}
+	for _, k := range without {
+		t.note(fmt.Sprintf("%s is kernel %s, for which the template has no modules: don't boot it", k.File, k.Version))
+	}
+	return nil
+}
+
+// bootOf gives the tree whose /boot belongs to the template at dir.
+func (t *Template) bootOf(dir string) string {
+	if t.bootApart() {
+		return t.root
+	}
+	return dir
+}
+
+// bootApart tells whether /boot is a file system, or a subvolume, of its own.
+func (t *Template) bootApart() bool { return machine.On(t.mounts, "/boot").Point != "/" }
+
+// RunHere runs a command in the running root, as Run did in the template.
+func (t *Template) RunHere(ctx context.Context, argv []string, s Streams) error {
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
+	if t.root != "/" {
+		cmd = exec.CommandContext(ctx, "chroot", append([]string{t.root}, argv...)...)
+	}
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	if err := cmd.Run(); err != nil {
+		return &CommandError{argv, err}
+	}
+	return nil
+}
+
+// mirrorBoot gives the running root the kernels of the template, where /boot is a part of both: the boot loader reads it from the
+// root before a fresh one takes its place.
+func (t *Template) mirrorBoot(ctx context.Context, found btrfsops.Templates) error {
+	if t.bootApart() {
+		return nil
+	}
+	former := map[string]bool{}
+	if found.Former != nil {
+		err := t.mounted(ctx, found.Former.ID, func(dir string) (err error) {
+			former, err = files(filepath.Join(dir, "boot"))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	err := t.mounted(ctx, found.Current.ID, func(dir string) error {
+		return mirror(filepath.Join(dir, "boot"), filepath.Join(t.root, "boot"), former)
+	})
+	if err != nil {
+		return fmt.Errorf("the template is changed, but /boot of the root is not as in it yet: %w", err)
+	}
+	return nil
+}

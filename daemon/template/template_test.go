@@ -1,0 +1,106 @@
+package template
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/impermanence/impermanence/persist"
+	"github.com/impermanence/impermanence/test/btrfstest"
+	"github.com/impermanence/impermanence/test/machinetest"
+)
+
+func TestMain(m *testing.M) { btrfstest.Main(m) }
+
+func TestClean(t *testing.T) {
+	dir, outside := t.TempDir(), t.TempDir()
+	write := func(name string) { machinetest.Write(t, filepath.Join(dir, name), "x", 0o600) }
+	for _, name := range []string{
+		"etc/machine-id", "etc/passwd", "etc/ssh/key", "etc/kept", "var/log/a/b", "var/log/c\nd", "tmp/.hidden", "var/tmp/x", "run/x", "srv/data/x",
+	} {
+		write(name)
+	}
+	machinetest.Write(t, filepath.Join(outside, "precious"), "", 0o600)
+	for link, to := range map[string]string{"var/log/out": outside, "opt": outside, "var/mail": outside} {
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := func(target string) persist.Entry { return persist.Entry{Target: target, Kind: persist.File} }
+	directory := func(target string) persist.Entry { return persist.Entry{Target: target} }
+	entries := []persist.Entry{
+		file("/etc/machine-id"), file("/etc/passwd"), file("/etc/ssh/key"), file("/etc/not-there"), directory("/var/log"), directory("/var/mail"),
+		directory("/nothing/here"), directory("/srv/data"),
+	}
+	if err := Clean(dir, entries); err != nil {
+		t.Fatal(err)
+	}
+	left, err := files(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{"etc/machine-id": true, "etc/passwd": true, "etc/kept": true, "opt": true, "var/mail": true}
+	if diff := cmp.Diff(want, left); diff != "" {
+		t.Errorf("what is left (-want +got):\n%s", diff)
+	}
+	if text, err := os.ReadFile(filepath.Join(dir, "etc/machine-id")); err != nil || len(text) > 0 {
+		t.Errorf("the machine id is %q, %v", text, err)
+	}
+	for _, stays := range []string{filepath.Join(outside, "precious"), filepath.Join(dir, "var/log"), filepath.Join(dir, "srv/data"), filepath.Join(dir, "tmp")} {
+		if _, err := os.Stat(stays); err != nil {
+			t.Error(err)
+		}
+	}
+	// A directory on the way that leads out of the tree is not followed.
+	if err := Clean(dir, []persist.Entry{directory("/opt/inner"), file("/opt/precious")}); err == nil {
+		t.Error("an entry outside the tree was cleaned")
+	}
+	if _, err := os.Stat(filepath.Join(outside, "precious")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestMirror(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	put := func(dir, name, text string) { machinetest.Write(t, filepath.Join(dir, name), text, 0o600) }
+	put(from, "vmlinuz-2", "new")
+	put(from, "grub/grub.cfg", "new")
+	put(from, "grub/grubenv", "template's")
+	put(to, "vmlinuz-1", "old")
+	put(to, "mine", "mine")
+	put(to, "grub/grub.cfg", "old")
+	put(to, "grub/grubenv", "running")
+	if err := os.Symlink("vmlinuz-2", filepath.Join(from, "vmlinuz")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("vmlinuz-1", filepath.Join(to, "vmlinuz")); err != nil {
+		t.Fatal(err)
+	}
+	former := map[string]bool{"vmlinuz-1": true, "vmlinuz": true, "grub/grub.cfg": true, "grub/grubenv": true, "gone-already": true}
+	for range 2 {
+		if err := mirror(from, to, former); err != nil {
+			t.Fatal(err)
+		}
+		got := map[string]string{}
+		names, err := files(to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for name := range names {
+			text, err := os.ReadFile(filepath.Join(to, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got[name] = string(text)
+		}
+		want := map[string]string{"vmlinuz-2": "new", "vmlinuz": "new", "grub/grub.cfg": "new", "grub/grubenv": "running", "mine": "mine"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	}
+	if err := mirror(filepath.Join(from, "none"), to, nil); err != nil {
+		t.Errorf("a template without /boot: %v", err)
+	}
+}
