@@ -58,6 +58,7 @@ type Object struct {
 	ID       InodeID
 	Version  int64  // when content last changed (mtime), in nanoseconds
 	Empty    bool   // a directory without entries, a file without content
+	Size     int64  // of a file, in bytes
 	Link     string // a symlink's text
 	Dangling bool   // a symlink that leads to nothing
 	Mount    bool   // something is mounted there
@@ -88,7 +89,7 @@ func objectOf(st unix.Statx_t) Object {
 	case unix.S_IFDIR:
 		o.Kind = IsDirectory
 	case unix.S_IFREG:
-		o.Kind, o.Empty = IsFile, st.Size == 0
+		o.Kind, o.Empty, o.Size = IsFile, st.Size == 0, int64(st.Size)
 	case unix.S_IFLNK:
 		o.Kind = IsSymlink
 	default:

@@ -78,6 +78,8 @@ func (p *planner) plan() {
 	switch {
 	case target.Mount && target.ID == source.ID && source.Kind != Absent:
 		p.planMounted()
+	case target.Mount && p.firstBoot():
+		p.State = InPlace
 	case target.Mount:
 		p.fail(Conflict, "%s: %w", e.Target, ErrMountPoint)
 	case p.Method == Symlink:
@@ -87,6 +89,12 @@ func (p *planner) plan() {
 	default:
 		p.planBind()
 	}
+}
+
+// firstBoot tells that what is mounted over the place is the id that PID 1 made up for the machine's first boot, which the source, bound
+// below it by early boot, asked for. systemd-machine-id-commit.service writes it there when the boot went well. See machine-id(5).
+func (p *planner) firstBoot() bool {
+	return p.Entry.Target == machineID && p.facts.Source.Kind == IsFile && p.facts.Source.Size == int64(len(uninitialized))
 }
 
 // chooseMethod decides what auto means: a directory is bound; so is a file that there is something to bind of.

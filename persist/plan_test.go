@@ -68,6 +68,14 @@ func TestPlan(t *testing.T) {
 		{"unknown group", users, unknown, EntryFacts{}},
 		{"machine-id, at first", users, fileEntry(machineID), EntryFacts{SourceParents: parents("/persist/etc")}},
 		{"machine-id, emptied", users, fileEntry(machineID), EntryFacts{Source: with(fileObject(0o444), empty)}},
+		{"machine-id, made up by PID 1", users, fileEntry(machineID), EntryFacts{
+			Source: with(fileObject(0o444), func(o *Object) { o.Size = int64(len(uninitialized)) }),
+			Target: with(fileObject(0o444), func(o *Object) { o.Mount, o.ID.Inode = true, 7 }),
+		}},
+		{"machine-id, of somebody else", users, fileEntry(machineID), EntryFacts{
+			Source: with(fileObject(0o444), func(o *Object) { o.Size = 33 }),
+			Target: with(fileObject(0o444), func(o *Object) { o.Mount, o.ID.Inode = true, 7 }),
+		}},
 		{"file that may come later", users, fileEntry("/etc/adjtime"), EntryFacts{SourceParents: parents("/persist/etc")}},
 		{"file with data", users, fileEntry("/etc/adjtime"), EntryFacts{Target: fileObject(0o644)}},
 		{"empty file in the way", users, fileEntry("/etc/adjtime"), EntryFacts{Source: fileObject(0o644), Target: with(fileObject(0o600), empty)}},
