@@ -15,6 +15,7 @@ import (
 
 // statusCommand shows on one screen how things are.
 func (a *app) statusCommand() *cobra.Command {
+	var problems bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Show what happened at this boot, what is kept, and what is wrong",
@@ -22,6 +23,7 @@ func (a *app) statusCommand() *cobra.Command {
 where the former one is; what the next boot does; the entries that are in place
 and those that are not; the old roots; what is wrong, each with what to type.`,
 		Example: `  impermanence status
+  impermanence status --problems
   impermanence status --json | jq .problems`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -32,11 +34,16 @@ and those that are not; the old roots; what is wrong, each with what to type.`,
 			if a.json {
 				return a.stdout.document(s.document())
 			}
-			a.stdout.status(s, time.Now())
+			if problems {
+				a.stdout.problems(s)
+			} else {
+				a.stdout.status(s, time.Now())
+			}
 			return nil
 		},
 	}
 	a.jsonFlag(cmd)
+	cmd.Flags().BoolVar(&problems, "problems", false, "show only what is wrong; nothing when all is well")
 	return cmd
 }
 
@@ -115,6 +122,11 @@ func (o output) status(s *state, now time.Time) {
 	for _, j := range s.jobs {
 		o.topic(cell{text: "running"}, cell{text: jobLine(j)})
 	}
+	o.problems(s)
+}
+
+// problems prints what is wrong, each with what to type.
+func (o output) problems(s *state) {
 	for _, p := range s.problems() {
 		o.line("")
 		o.topic(cell{"wrong", red}, cell{text: p.What})
