@@ -38,7 +38,7 @@ func (s *state) problems() []problem {
 
 // problems returns what went wrong at this boot.
 func (b boot) problems() []problem {
-	const look = "journalctl -b -u impermanence-rollover.service"
+	const look = "journalctl -b | grep impermanence" // a unit's in a systemd initrd, the kernel's in another
 	var found []problem
 	switch {
 	case b.Outcome == "failed":

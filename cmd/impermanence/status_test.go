@@ -52,10 +52,10 @@ wrong       configuration: /etc/impermanence/impermanence.toml:12:
   try       systemctl reload impermanenced.service
 
 wrong       this boot has no fresh root: no such template: "root-template"
-  try       journalctl -b -u impermanence-rollover.service
+  try       journalctl -b | grep impermanence
 
 wrong       no fresh root at /home: no space left on the file system
-  try       journalctl -b -u impermanence-rollover.service
+  try       journalctl -b | grep impermanence
 
 wrong       /etc/ssh: its place holds something else
   try       sudo mv /etc/ssh /etc/ssh.before && sudo impermanence persist /etc/ssh

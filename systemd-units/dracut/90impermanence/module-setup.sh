@@ -16,10 +16,15 @@ depends() {
 	echo systemd btrfs
 }
 
-# The files that `impermanence-initrd` reads, one a line.
+# The files of the configuration, one a line.
 configuration() {
+	existing /etc/impermanence/impermanence.toml {/etc,/usr/lib}/impermanence/conf.d/*.{toml,json}
+}
+
+# existing FILE…: those that there are
+existing() {
 	local file
-	for file in /usr/lib/impermanence/{conf.d,presets}/*.toml /etc/impermanence/impermanence.toml /etc/impermanence/conf.d/*.toml; do
+	for file; do
 		if [[ -e ${dracutsysrootdir-}$file ]]; then
 			echo "$file"
 		fi
@@ -29,7 +34,7 @@ configuration() {
 install() {
 	local file
 	inst_multiple /usr/lib/impermanence/impermanence-initrd
-	configuration | while read -r file; do
+	{ configuration; existing /usr/lib/impermanence/presets/*.toml; } | while read -r file; do
 		inst_simple "$file"
 	done
 
