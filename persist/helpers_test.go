@@ -96,10 +96,16 @@ func (m *machine) symlink(text, p string) {
 	}
 }
 
+// chown sets owner and mode; a symlink has no mode, and chmod(2) would set that of what it leads to, on the machine that runs the test.
 func (m *machine) chown(p string, uid, gid int, mode uint32) {
 	m.t.Helper()
 	if err := os.Lchown(m.path(p), uid, gid); err != nil {
 		m.t.Fatal(err)
+	}
+	if info, err := os.Lstat(m.path(p)); err != nil {
+		m.t.Fatal(err)
+	} else if info.Mode()&os.ModeSymlink != 0 {
+		return
 	}
 	if err := syscall.Chmod(m.path(p), mode); err != nil {
 		m.t.Fatal(err)
