@@ -1,16 +1,17 @@
 package dbus_test
 
 import (
-	"fmt"
-	"io"
+	"bufio"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	godbus "github.com/godbus/dbus/v5"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/impermanence/impermanence/dbus"
@@ -136,122 +137,113 @@ func TestGDBus(t *testing.T) {
 	}
 }
 
-// agent is a polkit agent that answers without asking anybody.
-type agent struct {
-	conn  *godbus.Conn
-	allow bool
-	asked chan string
-}
-
-// BeginAuthentication is org.freedesktop.PolicyKit1.AuthenticationAgent's.
-func (a *agent) BeginAuthentication(action, message, _ string, _ map[string]string, cookie string, identities []struct {
-	Kind    string
-	Details map[string]godbus.Variant
-},
-) *godbus.Error {
-	a.asked <- action + ": " + message
-	if !a.allow {
-		return godbus.NewError("org.freedesktop.PolicyKit1.Error.Cancelled", []any{"dismissed"}) //nolint:misspell // as polkit spells it
-	}
-	err := a.conn.Object("org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority").
-		Call("org.freedesktop.PolicyKit1.Authority.AuthenticationAgentResponse2", 0, uint32(0), cookie, identities[0]).Err
-	if err != nil {
-		return godbus.MakeFailedError(err)
-	}
-	return nil
-}
-
-// attend registers an agent for a process.
-func (s *served) attend(t testing.TB, pid int, allow bool) *agent {
+// follow runs a program that prints what is on the bus, and returns once ready is among that. read returns what it prints
+// from then on, up to a line with end in it.
+func (s *served) follow(t testing.TB, ready string, line ...string) (read func(end string) []string) {
 	t.Helper()
-	a := &agent{bustest.DialAs(t, s.address, 0), allow, make(chan string, 10)}
-	const path = "/org/example/Agent"
-	if err := a.conn.Export(a, path, "org.freedesktop.PolicyKit1.AuthenticationAgent"); err != nil {
-		t.Fatal(err)
-	}
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	cmd := exec.CommandContext(t.Context(), "sh", append([]string{"-c", `exec "$@" 2>&1`, "sh"}, line...)...)
+	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+s.address)
+	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var started uint64
-	fields := strings.Fields(string(stat[strings.LastIndexByte(string(stat), ')')+2:]))
-	if _, err := fmt.Sscan(fields[19], &started); err != nil {
-		t.Fatal(err)
-	}
-	subject := struct {
-		Kind    string
-		Details map[string]godbus.Variant
-	}{"unix-process", map[string]godbus.Variant{
-		"pid": godbus.MakeVariant(uint32(pid)), "start-time": godbus.MakeVariant(started), "uid": godbus.MakeVariant(int32(bustest.Nobody)),
-	}}
-	err = a.conn.Object("org.freedesktop.PolicyKit1", "/org/freedesktop/PolicyKit1/Authority").
-		Call("org.freedesktop.PolicyKit1.Authority.RegisterAuthenticationAgent", 0, subject, "C", path).Err
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a
-}
-
-// runAttended runs a client as nobody with an agent at its side.
-func (s *served) runAttended(t testing.TB, allow bool, args ...string) (string, *agent) {
-	t.Helper()
-	cmd := bustest.As(exec.CommandContext(t.Context(), "sh", append([]string{"-c", `read -r go && exec "$@" 2>&1`, "sh"}, args...)...), bustest.Nobody)
-	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+s.address, "HOME=/")
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out strings.Builder
-	cmd.Stdout = &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	a := s.attend(t, cmd.Process.Pid, allow)
-	if _, err := io.WriteString(stdin, "go\n"); err != nil {
-		t.Fatal(err)
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // it was killed
+	})
+	lines := bufio.NewScanner(out)
+	read = func(end string) (all []string) {
+		for lines.Scan() {
+			if all = append(all, lines.Text()); strings.Contains(lines.Text(), end) {
+				return all
+			}
+		}
+		t.Fatalf("%s: no %q in %q", line[0], end, all)
+		return nil
 	}
-	_ = cmd.Wait() // what it printed tells
-	return strings.TrimSpace(out.String()), a
+	read(ready)
+	return read
 }
 
-func TestAgentIsAsked(t *testing.T) {
-	s := servedWithPolkit(t)
-	snapshot := []string{"busctl", "call", dbus.BusName, manager, managerName, "CreateSnapshot", "sa{sv}t", "from nobody", "0", "0"}
-	prune := []string{"gdbus", "call", "--system", "--interactive", "--dest", dbus.BusName, "--object-path", manager, "--method", managerName + ".Prune", "{}", "0"}
-	for name, test := range map[string]struct {
-		args  []string
-		allow bool
-		asked string
-		want  string
-	}{
-		"busctl":           {snapshot, true, "org.impermanence1.create-snapshot: Authentication is required to take a snapshot of the root file system", `o "/org/impermanence1/job/`},
-		"busctl dismissed": {snapshot, false, "org.impermanence1.create-snapshot: Authentication is required to take a snapshot of the root file system", "Access denied"},
-		"gdbus":            {prune, true, "org.impermanence1.prune: Authentication is required to delete old root file systems", "(objectpath '/org/impermanence1/job/"},
-		"details": {
-			[]string{"busctl", "call", dbus.BusName, manager + "/root/257", "org.impermanence1.Root", "SetPinned", "ba{sv}t", "true", "0", "0"},
-			true,
-			"org.impermanence1.manage-roots: Authentication is required to change old root file systems: 20261123T000000Z-257", "",
-		},
-		"GLib": {python(t, "gobject.py", "interactive"), true, "org.impermanence1.prune: Authentication is required to delete old root file systems", "pruning /org/impermanence1/job/"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			out, a := s.runAttended(t, test.allow, test.args...)
-			if !strings.Contains(out, test.want) {
-				t.Errorf("%s, want %s", out, test.want)
-			}
-			select {
-			case asked := <-a.asked:
-				if asked != test.asked {
-					t.Errorf("asked %q, want %q", asked, test.asked)
-				}
-			default:
-				t.Error("nobody was asked")
-			}
-		})
+// wantProgress wants the values of Progress that a pattern finds in lines to grow.
+func wantProgress(t testing.TB, pattern string, lines []string) {
+	t.Helper()
+	var progress []float64
+	for _, found := range regexp.MustCompile(pattern).FindAllStringSubmatch(strings.Join(lines, "\n"), -1) {
+		value, err := strconv.ParseFloat(found[1], 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		progress = append(progress, value)
 	}
-	quiet := append([]string{"busctl", "--allow-interactive-authorization=no"}, snapshot[1:]...)
-	out, a := s.runAttended(t, true, quiet...)
-	if len(a.asked) > 0 || !strings.Contains(out, "nteractive authorization required") {
-		t.Errorf("not interactive: %s, asked %d times", out, len(a.asked))
+	if !slices.IsSorted(progress) || len(progress) < 2 {
+		t.Errorf("progress %v in %q", progress, lines)
+	}
+}
+
+func TestBusctl(t *testing.T) {
+	s := servedWithPolkit(t)
+	s.backend.working(t)
+	job1, job2 := manager+"/job/1", manager+"/job/2"
+	const jobName = "org.impermanence1.Job"
+	monitored := s.follow(t, "Monitoring bus message stream", "busctl", "--address="+s.address, "--json=short", "monitor", dbus.BusName)
+	for _, step := range []struct {
+		uid  uint32
+		args []string
+		want string
+	}{
+		{0, []string{manager, managerName, "ListRoots", "a{sv}t", "1", "kind", "s", "old", "0"}, `a(ostt) 3 "/org/impermanence1/root/257" "20261123T000000Z-257" 1795420440000000 0`},
+		{0, []string{manager, managerName, "CreateSnapshot", "sa{sv}t", "from busctl", "0", "0"}, `o "` + job1 + `"`},
+		{0, []string{job1, jobName, "Cancel", "a{sv}t", "0", "0"}, ""},
+		{0, []string{job1, jobName, "Wait", "t", "0"}, `sss "canceled" "org.impermanence1.Error.Canceled" "canceled"`},
+		{0, []string{manager, managerName, "Prune", "a{sv}t", "1", "keepLast", "u", "1", "0"}, `o "` + job2 + `"`},
+		{0, []string{job2, jobName, "Wait", "t", "0"}, `sss "done" "" ""`},
+		{bustest.Nobody, []string{manager, managerName, "Prune", "a{sv}t", "0", "0"}, "Call failed: authorize org.impermanence1.prune: interactive authorization required: there is no agent that could ask"},
+	} {
+		out, _ := s.busctl(t, step.uid, append([]string{"call", dbus.BusName}, step.args...)...)
+		if !strings.HasPrefix(out, step.want) {
+			t.Errorf("%v: %s, want %s", step.args, out, step.want)
+		}
+	}
+	wantProgress(t, `"Progress":\{"type":"d","data":([^}]*)\}`, monitored(`"member":"JobRemoved","payload":{"type":"ossss","data":["`+job2))
+}
+
+func TestGDBusMonitor(t *testing.T) {
+	s := servedWithPolkit(t)
+	s.backend.working(t)
+	monitored := s.follow(t, "is owned by", "gdbus", "monitor", "--system", "--dest", dbus.BusName)
+	s.gdbus(t, 0, manager, managerName+".Prune", "{}", "0")
+	wantProgress(t, `'Progress': <([^>]*)>`, monitored("JobRemoved (objectpath '"+manager))
+}
+
+// gobus is a client that uses godbus alone.
+func gobus(t testing.TB) string {
+	t.Helper()
+	program := filepath.Join(bustest.PublicDir(t), "gobus")
+	if out, err := exec.Command("go", "build", "-o", program, "./testdata/clients/gobus").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	return program
+}
+
+func TestGodbus(t *testing.T) {
+	s := servedWithPolkit(t)
+	s.backend.working(t)
+	program := gobus(t)
+	want := strings.Join([]string{
+		"root /org/impermanence1/root/257 20261123T000000Z-257 true 0",
+		"root /org/impermanence1/root/258 20261123T010000Z-258 true 0",
+		"root /org/impermanence1/root/259 20261123T020000Z-259 true 8",
+		"snapshot /org/impermanence1/job/1 canceled org.impermanence1.Error.Canceled",
+		"pruned prune done true",
+	}, "\n")
+	if diff := cmp.Diff(want, s.run(t, 0, program)); diff != "" {
+		t.Error(diff)
+	}
+	if got := s.run(t, bustest.Nobody, program, "refused"); got != interactiveRequired {
+		t.Errorf("refused with %s", got)
 	}
 }

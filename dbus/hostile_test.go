@@ -70,8 +70,11 @@ func TestFileDescriptorsNeverArrive(t *testing.T) {
 	object := conn.Object(dbus.BusName, manager)
 	for _, arg := range []any{[]godbus.UnixFD{fd}, map[string]godbus.UnixFD{"x": fd}, fd, godbus.MakeVariant(fd)} {
 		err := object.Call(managerName+".ListRoots", 0, arg).Err
-		if name := errorOf(err); name != "org.freedesktop.DBus.Error.NotSupported" {
-			t.Errorf("%T: %v", arg, err)
+		switch name := errorOf(err); name {
+		case "org.freedesktop.DBus.Error.NotSupported": // dbus-daemon
+		case "org.freedesktop.DBus.Error.Failed": // dbus-broker
+		default:
+			t.Errorf("%T: %s: %v", arg, name, err)
 		}
 	}
 	unique := conn.Names()[0]

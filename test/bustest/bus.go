@@ -91,6 +91,9 @@ const configuration = `<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus
 
 func start(t testing.TB, policies ...string) string {
 	t.Helper()
+	if os.Getenv(BrokerEnv) != "" {
+		return startBroker(t)
+	}
 	dir := PublicDir(t)
 	var includes strings.Builder
 	for _, p := range policies {
