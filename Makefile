@@ -38,6 +38,12 @@ demo: build ## The whole story on a disk image made for it; needs root
 	@test/install-packages demo
 	@test/demo.sh
 
+.PHONY: docs
+docs: build ## README.md's transcript, from what the demo prints; needs root
+	@$(call root,docs)
+	@test/install-packages demo
+	go test ./test -run TestDemoTellsTheStory -update
+
 .PHONY: test
 test: build ## Every test; needs root; a skipped test fails it
 	@$(call root,test)

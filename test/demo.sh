@@ -218,6 +218,14 @@ run impermanence status
 shown 'status tells that this boot had a fresh root, and where the former one is' grep -q 'former root is' <(impermanence status)
 run impermanence roots
 
+chapter 'One thing more that persists'
+run sh -c "mkdir -p $root/srv && echo 'to be kept' > $root/srv/notes"
+run impermanence persist /srv
+run findmnt --noheadings --output TARGET,SOURCE "$root/srv"
+shown 'one command keeps what is there already, at once and at every boot' grep -q 'to be kept' "$top/persist/srv/notes"
+run impermanence forget /srv
+shown 'another ends that, and gives a copy back' grep -q 'to be kept' "$root/srv/notes"
+
 chapter 'Thirty-one days later'
 run impermanence snapshot --label 'before the upgrade'
 shown 'a snapshot of the running root is kept beside the old roots' grep -q snapshot <(impermanence roots)
