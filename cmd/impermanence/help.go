@@ -12,6 +12,7 @@ import (
 const (
 	groupLook  = "look"
 	groupKeep  = "keep"
+	groupBack  = "back"
 	groupLetGo = "let-go"
 	groupSetUp = "set-up"
 	groupShell = "shell"
@@ -22,6 +23,7 @@ func helpGroups() []*cobra.Group {
 	return []*cobra.Group{
 		{ID: groupLook, Title: "Look:"},
 		{ID: groupKeep, Title: "Keep:"},
+		{ID: groupBack, Title: "Bring back:"},
 		{ID: groupLetGo, Title: "Let go:"},
 		{ID: groupSetUp, Title: "Set up:"},
 		{ID: groupShell, Title: "Use it better:"},

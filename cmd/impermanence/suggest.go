@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,23 +11,21 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// unknownCommand advises the command that is spelled most like name, or that does what name may mean.
+// unknownCommand advises the command that does what name may mean, or is spelled most like it.
 func unknownCommand(cmd *cobra.Command, name string) error {
 	var names []string
-	try := cmd.CommandPath() + " --help"
+	meant := ""
 	for _, c := range cmd.Commands() {
 		if !shown(c) {
 			continue
 		}
 		names = append(names, c.Name())
 		if slices.Contains(c.SuggestFor, name) {
-			try = cmd.CommandPath() + " " + c.Name()
+			meant = c.Name()
 		}
 	}
-	if near := nearest(name, names); near != "" {
-		try = cmd.CommandPath() + " " + near
-	}
-	return &usageError{fmt.Errorf("unknown command %q", name), try}
+	meant = cmp.Or(meant, nearest(name, names), "--help")
+	return &usageError{fmt.Errorf("unknown command %q", name), cmd.CommandPath() + " " + meant}
 }
 
 // flagError says what is wrong with an option, and advises the option that is spelled most like it.
