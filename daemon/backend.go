@@ -98,6 +98,7 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	if err := d.Rescan(ctx); err != nil {
 		d.log.Warn("look around after a reload", zap.Error(err))
 	}
+	d.watchCopies(ctx)
 	return nil
 }
 

@@ -53,6 +53,7 @@ type Daemon struct {
 	config    *config.Config // that and what is recorded on the volumes, as seen when the entries were looked at last
 	wrong     error          // why the configuration on disk is not in force
 	unread    error          // why what is recorded on the volumes is not in force
+	copies    []string       // what is copied back, as far as CopyBackUnit knows
 	digest    configDigest   // of the files that were read
 	seen      seen
 	// reloadNeeded says that the configuration files are not those that digest is of.
@@ -129,6 +130,9 @@ func (d *Daemon) readRecorded() {
 	err := config.AddRecorded(d.opts.Sysroot, &merged)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.config == d.loaded { // the first look: the unit has read the same
+		d.copies = copiesOf(&merged)
+	}
 	d.config, d.unread = &merged, nil
 	if err != nil {
 		d.unread = &busError{err, dbus.ErrInvalidConfiguration}

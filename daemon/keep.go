@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/daemon/change"
+	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/jobs"
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/persist"
@@ -83,12 +85,35 @@ func (d *Daemon) change(ctx context.Context, p *jobs.Progress, r change.Request)
 	if lookErr := d.lookAtEntries(); lookErr != nil {
 		d.log.Warn("look at the entries after a change", zap.Error(lookErr))
 	}
-	if err == nil && reply.Method == persist.Copy {
-		if watchErr := d.opts.Placer.Watch(context.WithoutCancel(ctx)); watchErr != nil {
-			d.log.Warn("what is copied back is not watched", zap.Error(watchErr))
+	d.watchCopies(context.WithoutCancel(ctx))
+	return err
+}
+
+// watchCopies has those files watched that are copied back, when they are others than before.
+func (d *Daemon) watchCopies(ctx context.Context) {
+	cfg, _ := d.current()
+	copies := copiesOf(cfg)
+	d.mu.Lock()
+	same := slices.Equal(d.copies, copies)
+	d.copies = copies
+	d.mu.Unlock()
+	if same {
+		return
+	}
+	if err := d.opts.Placer.Watch(ctx); err != nil {
+		d.log.Warn("what is copied back is not watched", zap.Error(err))
+	}
+}
+
+// copiesOf lists the sources of what is copied back.
+func copiesOf(cfg *config.Config) []string {
+	var copies []string
+	for _, e := range cfg.Entries() {
+		if e.Method == persist.Copy {
+			copies = append(copies, e.Source)
 		}
 	}
-	return err
+	return copies
 }
 
 // showReply makes what was planned and done details of the job.

@@ -67,7 +67,7 @@ func entryStates(d *daemon.Daemon) map[string]string {
 	return states
 }
 
-func change(t testing.TB, d *daemon.Daemon, c dbus.EntryChange) dbus.Job {
+func changeEntry(t testing.TB, d *daemon.Daemon, c dbus.EntryChange) dbus.Job {
 	t.Helper()
 	id, err := d.ChangeEntry(t.Context(), anybody, c)
 	return finish(t, d, id, err)
@@ -82,11 +82,11 @@ func TestKeepAndForget(t *testing.T) {
 	} {
 		dry := c
 		dry.DryRun = true
-		plan := change(t, d, dry)
+		plan := changeEntry(t, d, dry)
 		if plan.Result != dbus.ResultDone || m.recorded(t) != "" && c.Target == "/srv/app" || len(entryStates(d)) > 2 {
 			t.Errorf("a dry run: %+v, recorded %q, %v", plan, m.recorded(t), entryStates(d))
 		}
-		job := change(t, d, c)
+		job := changeEntry(t, d, c)
 		if job.Result != dbus.ResultDone || job.Operation != "add-persistence" || job.Objects[0] != dbus.EntryPath(c.Target) {
 			t.Fatalf("add %s: %+v", c.Target, job)
 		}
@@ -108,14 +108,14 @@ func TestKeepAndForget(t *testing.T) {
 		t.Errorf("another daemon sees %s", diff)
 	}
 
-	job := change(t, d, dbus.EntryChange{Deed: dbus.UnmountEntry, Target: "/srv/app"})
+	job := changeEntry(t, d, dbus.EntryChange{Deed: dbus.UnmountEntry, Target: "/srv/app"})
 	if state := entryStates(d)["/srv/app"]; job.Result != dbus.ResultDone || state == "bind in-place" {
 		t.Errorf("unmount: %+v, %s", job, state)
 	}
 	id, err := d.ApplyPersistence(t.Context(), anybody, []string{"/srv/app"})
 	finish(t, d, id, err)
 	for _, target := range []string{"/srv/app", "/etc/app.conf"} {
-		if job := change(t, d, dbus.EntryChange{Deed: dbus.RemoveEntry, Target: target}); job.Result != dbus.ResultDone {
+		if job := changeEntry(t, d, dbus.EntryChange{Deed: dbus.RemoveEntry, Target: target}); job.Result != dbus.ResultDone {
 			t.Errorf("remove %s: %+v", target, job)
 		}
 	}
@@ -137,7 +137,7 @@ func TestKeepAndForgetAtTheNextBoot(t *testing.T) {
 	f, err := os.OpenFile(filepath.Join(m.sysroot, "srv/app/data"), os.O_WRONLY|os.O_APPEND, 0)
 	must(t, err)
 	defer f.Close()
-	now := change(t, d, dbus.EntryChange{Deed: dbus.AddEntry, Target: "/srv/app"})
+	now := changeEntry(t, d, dbus.EntryChange{Deed: dbus.AddEntry, Target: "/srv/app"})
 	writers, _ := now.Details["writers"].([]string)
 	if now.Result != dbus.ResultFailed || now.Error.Name != "org.impermanence1.Error.MountBusy" || len(writers) != 1 || !strings.HasSuffix(writers[0], fmt.Sprintf("[%d])", os.Getpid())) {
 		t.Errorf("with a file open for writing: %+v", now)
@@ -146,7 +146,7 @@ func TestKeepAndForgetAtTheNextBoot(t *testing.T) {
 		t.Errorf("refused, and recorded: %q", m.recorded(t))
 	}
 	next := dbus.EntryChange{Deed: dbus.AddEntry, Target: "/srv/app", NextBoot: true}
-	if job := change(t, d, next); job.Result != dbus.ResultDone {
+	if job := changeEntry(t, d, next); job.Result != dbus.ResultDone {
 		t.Errorf("at the next boot: %+v", job)
 	}
 	if diff := cmp.Diff(map[string]string{"/var/log": "bind in-place", "/srv/app": "bind missing"}, entryStates(d)); diff != "" {
@@ -156,7 +156,7 @@ func TestKeepAndForgetAtTheNextBoot(t *testing.T) {
 		t.Errorf("something was copied: %v", err)
 	}
 	next.Deed = dbus.RemoveEntry
-	if job := change(t, d, next); job.Result != dbus.ResultDone || m.recorded(t) != "" {
+	if job := changeEntry(t, d, next); job.Result != dbus.ResultDone || m.recorded(t) != "" {
 		t.Errorf("taken back: %+v, %q", job, m.recorded(t))
 	}
 	m.wantText(t, "srv/app/data", "data")
@@ -245,7 +245,7 @@ func TestWrongRecord(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"/var/log": "bind in-place"}, entryStates(d)); diff != "" {
 		t.Errorf("entries: %s", diff)
 	}
-	job := change(t, d, dbus.EntryChange{Deed: dbus.AddEntry, Target: "/srv/app"})
+	job := changeEntry(t, d, dbus.EntryChange{Deed: dbus.AddEntry, Target: "/srv/app"})
 	if !strings.HasSuffix(job.Error.Name, ".InvalidConfiguration") {
 		t.Errorf("ended as %+v", job)
 	}
@@ -262,13 +262,12 @@ func TestWrongRecord(t *testing.T) {
 // From its sandbox the daemon leaves a request for a service and reads the answer: the two programs understand each other.
 func TestChangeThroughFiles(t *testing.T) {
 	m, _ := keeping(t, "")
-	early := filepath.Join(t.TempDir(), "impermanence-initrd")
-	btrfstest.Run(t, "go", "build", "-o", early, "github.com/impermanence/impermanence/cmd/impermanence-initrd")
+	program := build(t)
 	request := map[string]any{"id": "7", "deed": "add", "target": "/srv/app", "method": "auto"}
 	data, err := json.Marshal(request)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(m.runDir, "change-request.json"), data, 0o600))
-	btrfstest.Run(t, early, "change", "--config="+m.config, "--sysroot="+m.sysroot, "--run-dir="+m.runDir)
+	btrfstest.Run(t, program, "change", "--config="+m.config, "--sysroot="+m.sysroot, "--run-dir="+m.runDir)
 	answer, err := os.ReadFile(filepath.Join(m.runDir, "change-reply.json"))
 	must(t, err)
 	var reply struct{ ID, Done, Error string }

@@ -38,6 +38,9 @@ func NewCopyBack(opts Options, entries []Entry, window time.Duration) *CopyBack 
 	return c
 }
 
+// Watches tells whether there is a file to watch.
+func (c *CopyBack) Watches() bool { return len(c.entries) > 0 }
+
 // Ready is closed when all places are watched, and what had changed before is copied back.
 func (c *CopyBack) Ready() <-chan struct{} { return c.ready }
 
@@ -96,8 +99,7 @@ func (c *CopyBack) loop(ctx context.Context, w *watcher, events <-chan []watchEv
 	for {
 		select {
 		case <-ctx.Done():
-			_, err := c.copyAll(context.WithoutCancel(ctx))
-			return err
+			return c.copyLast(context.WithoutCancel(ctx))
 		case err := <-failed:
 			return fmt.Errorf("watch files that are copied back: %w", err)
 		case batch := <-events:
@@ -114,6 +116,17 @@ func (c *CopyBack) loop(ctx context.Context, w *watcher, events <-chan []watchEv
 			}
 		}
 	}
+}
+
+// copyLast copies back what has changed, again while something changes meanwhile.
+func (c *CopyBack) copyLast(ctx context.Context) error {
+	const most = 5
+	for range most {
+		if again, err := c.copyAll(ctx); err != nil || !again {
+			return err
+		}
+	}
+	return fmt.Errorf("copy back at the end: %w", ErrBusy)
 }
 
 // watchAndCopy watches first and copies then, so that no change falls between.

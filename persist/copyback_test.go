@@ -3,6 +3,7 @@ package persist
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -180,4 +181,21 @@ func TestPasswd(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(m.root, "etc/passwd.impermanence-conflict")); err != nil {
 		t.Error("what the fresh root had is not kept:", err)
 	}
+}
+
+// TestCrashBeforeCopyBackInAKeptRoot: the change is still there at the next boot of the same root, wins over what it was
+// copied from, and is copied back.
+func TestCrashBeforeCopyBackInAKeptRoot(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/shadow")
+	m.write("/persist/etc/shadow", "before")
+	m.apply(e)
+	m.write("/etc/shadow", "changed, and then the power failed")
+	root := fmt.Sprintf("root%d", m.boots)
+	m.powerOff()
+	btrfstest.Mount(t, m.device, m.root, "subvol="+root)
+	btrfstest.Mount(t, m.device, m.path("/persist"), "subvol=persist")
+	m.apply(e)
+	m.wantText("/etc/shadow", "changed, and then the power failed")
+	m.wantText("/persist/etc/shadow", "changed, and then the power failed")
 }

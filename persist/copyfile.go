@@ -53,11 +53,15 @@ func (k *kernel) fileSum(dir int, name string) (string, error) {
 	}
 }
 
-// rootID tells roots apart: by boot and, since tests and demonstrations boot many roots in one boot, by subvolume.
+// rootID tells roots apart. A root on btrfs that is kept for another boot stays the same one: what a crash has kept from being
+// copied back then is, later. Another root is another one at each boot.
 func (s *session) rootID() string {
 	if s.id == "" {
+		s.id = s.k.subvolumeOf(s.paths.root)
+	}
+	if s.id == "" {
 		boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-		s.id = fmt.Sprintf("%s/%d:%d/%d", bytes.TrimSpace(boot), s.device.DevMajor, s.device.DevMinor, s.k.subvolumeID(s.paths.root))
+		s.id = fmt.Sprintf("%s/%d:%d", bytes.TrimSpace(boot), s.device.DevMajor, s.device.DevMinor)
 	}
 	return s.id
 }

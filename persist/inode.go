@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"fmt"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -25,27 +26,12 @@ func (k *kernel) setInodeFlags(fd int, object string, flags uint32) error {
 	})
 }
 
-// inoLookupArgs is struct btrfs_ioctl_ino_lookup_args of include/uapi/linux/btrfs.h.
-type inoLookupArgs struct {
-	treeid, objectid uint64
-	name             [4080]byte
-}
-
-const (
-	inoLookup       = 0xd0009412 // BTRFS_IOC_INO_LOOKUP
-	firstFreeObject = 256        // BTRFS_FIRST_FREE_OBJECTID
-)
-
-// subvolumeID gives the btrfs subvolume that a directory is in; 0 on another file system.
-func (k *kernel) subvolumeID(dir int) uint64 {
-	fd, err := k.open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
-	if err != nil {
-		return 0
+// subvolumeOf tells btrfs subvolumes apart, on whatever file system, now and at later boots: btrfs_statfs puts the id of the
+// subvolume into the id of the file system (fs/btrfs/super.c). Empty on another file system.
+func (k *kernel) subvolumeOf(dir int) string {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(dir, &st); err != nil || st.Type != unix.BTRFS_SUPER_MAGIC {
+		return ""
 	}
-	defer k.close(fd)
-	args := inoLookupArgs{objectid: firstFreeObject}
-	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), inoLookup, uintptr(unsafe.Pointer(&args))); errno != 0 {
-		return 0
-	}
-	return args.treeid
+	return fmt.Sprintf("%08x%08x", uint32(st.Fsid.Val[0]), uint32(st.Fsid.Val[1]))
 }

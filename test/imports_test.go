@@ -23,7 +23,7 @@ var reach = map[string]struct {
 	"persist":                 {nil, "mechanism is a leaf"},
 	"dbus":                    {nil, "the contract is a leaf"},
 	"daemon/config":           {[]string{"persist"}, "early boot reads it too"},
-	"daemon/change":           {[]string{"persist", "daemon/config"}, "PID 1 carries changes out through early boot's program"},
+	"daemon/change":           {[]string{"persist", "daemon/config"}, "carried out where no bus is, too"},
 	"daemon/retention":        {nil, "what is kept is one pure function"},
 	"daemon/jobs":             {nil, "a job knows nothing of what it does"},
 	"daemon":                  {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/retention"}, "policy knows all three"},
@@ -31,7 +31,7 @@ var reach = map[string]struct {
 	"daemon/template":         {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine"}, "works without the daemon"},
 	"daemon/setup":            {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine", "daemon/template"}, "works before there is a daemon"},
 	"cmd/impermanence":        {[]string{"dbus", "btrfsops", "persist", "daemon/config", "daemon/machine", "daemon/setup", "daemon/template"}, "D-Bus only, but for setup, template and import, which work where no daemon does"},
-	"cmd/impermanence-initrd": {[]string{"btrfsops", "persist", "daemon/config", "daemon/change"}, "early boot has no bus and no daemon"},
+	"cmd/impermanence-initrd": {[]string{"btrfsops", "persist", "daemon/config"}, "early boot has no bus and no daemon"},
 	"cmd/impermanenced":       {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/retention", "daemon"}, "main only wires"},
 }
 

@@ -21,8 +21,23 @@ const (
 // TestMachine boots a Debian with a real systemd, with what `make install` puts there, three times from one disk: the daemon
 // in its sandbox, its units, PID 1, polkit, reboots. What a boot is to show stands in the scripts in machine/.
 func TestMachine(t *testing.T) {
+	newMachine(t).bootAll(t, "first", "second", "third")
+}
+
+// TestMachineMakesItsID boots the same machine without an id: PID 1 makes one up and covers the volume's with it, until it is
+// written down.
+func TestMachineMakesItsID(t *testing.T) {
 	m := newMachine(t)
-	for n, name := range []string{"first", "second", "third"} {
+	if err := os.Remove(filepath.Join(m.top, "persist/etc/machine-id")); err != nil {
+		t.Fatal(err)
+	}
+	m.bootAll(t, "new-id", "same-id")
+}
+
+// bootAll boots once for each script.
+func (m *machine) bootAll(t *testing.T, names ...string) {
+	t.Helper()
+	for n, name := range names {
 		for _, line := range m.boot(t, name) {
 			if what, ok := strings.CutPrefix(line, "ok "); ok {
 				t.Logf("boot %d: %s", n+1, what)

@@ -50,8 +50,9 @@ func TestVerifyFindsWhatIsWrong(t *testing.T) {
 func TestExposure(t *testing.T) {
 	root := installed(t)
 	for unit, threshold := range map[string]string{
-		"impermanenced.service":      "20",
-		"impermanence-prune.service": "10",
+		"impermanenced.service":          "20",
+		"impermanence-prune.service":     "10",
+		"impermanence-copy-back.service": "20",
 	} {
 		out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=true", "--root="+root, "--threshold="+threshold, unit).CombinedOutput()
 		if err != nil {

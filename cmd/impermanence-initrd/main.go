@@ -23,11 +23,10 @@ const (
 // version is set by the linker.
 var version = "unknown"
 
-const usage = `usage: impermanence-initrd [OPTION…] rollover|persist|change
+const usage = `usage: impermanence-initrd [OPTION…] rollover|persist
 
   rollover   make each ephemeral root an old root and put a fresh one in its place; before the root is mounted
   persist    put the entries of persistent volumes in place; after root and volumes are mounted
-  change     do what the daemon asks for in the runtime directory; in the running system
 
 `
 
@@ -60,8 +59,8 @@ func run(ctx context.Context, args []string, log *logger) (code int) {
 		_, _ = fmt.Fprintln(log.w, version)
 		return exitDone
 	}
-	if command != "rollover" {
-		return onEntries(ctx, command, o, log)
+	if command == "persist" {
+		return persistUntilSignal(ctx, o, log)
 	}
 	cmdline, err := readCmdline(o.cmdline)
 	if err != nil {
@@ -71,14 +70,11 @@ func run(ctx context.Context, args []string, log *logger) (code int) {
 	return rollover(ctx, o, parseCmdline(cmdline), log)
 }
 
-// onEntries runs the commands that may copy much: a signal ends them between two entries, and their report says so. A
-// rollover takes milliseconds and may be killed at any step, so it does without.
-func onEntries(ctx context.Context, command string, o options, log *logger) int {
+// persistUntilSignal puts entries in place, which may copy much: a signal ends it between two entries, and its report says so.
+// A rollover takes milliseconds and may be killed at any step, so it does without.
+func persistUntilSignal(ctx context.Context, o options, log *logger) int {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if command == "change" {
-		return changeEntries(ctx, o, log)
-	}
 	return persistEntries(ctx, o, log)
 }
 
@@ -110,7 +106,7 @@ func parse(args []string, w io.Writer) (options, string, error) {
 		}
 	}
 	switch command {
-	case "rollover", "persist", "change", "version":
+	case "rollover", "persist", "version":
 		return o, command, nil
 	case "":
 		return o, "", errors.New("no command: give rollover or persist; see impermanence-initrd -help")

@@ -56,19 +56,8 @@ func run(args []string, stderr io.Writer) int {
 		return restore(f, stderr)
 	}
 	f.Version, f.Log, f.Now, f.Notify = version, log, time.Now, daemon.NewNotifier(log)
-	if err := serve(f, control); err != nil {
-		log.Error("the daemon ends", zap.Error(err))
-		return exitFailed
-	}
-	return exitDone
-}
-
-// restore does what a daemon asks for, which also tells what became of it.
-func restore(f options, stderr io.Writer) int {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	defer stop()
-	if err := daemon.RestoreFor(ctx, f.RunDir, f.restore, f.Sysroot); err != nil {
-		_, _ = fmt.Fprintln(stderr, "error:", err)
+	if err := commands[f.command](f, control); err != nil {
+		log.Error("ends early", zap.Error(err))
 		return exitFailed
 	}
 	return exitDone
@@ -77,6 +66,7 @@ func restore(f options, stderr io.Writer) int {
 // options are what the flags say.
 type options struct {
 	daemon.Options
+	command string // empty: be the daemon
 	level   string
 	stdio   bool
 	restore string // name of the socket through which a daemon asks for a restore
@@ -103,7 +93,12 @@ func parse(args []string, w io.Writer) (o options, err error) {
 		_, _ = fmt.Fprintln(w, version)
 		return o, flag.ErrHelp
 	}
-	if flags.NArg() > 0 {
+	if o.command = flags.Arg(0); flags.NArg() > 1 {
+		if err := flags.Parse(flags.Args()[1:]); err != nil {
+			return o, err
+		}
+	}
+	if _, known := commands[o.command]; !known || o.command != "" && flags.NArg() > 1 {
 		return o, fmt.Errorf("unexpected argument %q; see impermanenced --help", flags.Arg(0))
 	}
 	o.Config.Root = o.Sysroot

@@ -25,3 +25,13 @@ says() {
 show() { says "$2" systemctl show --property="$1" "$3"; }
 manager() { busctl call org.impermanence1 /org/impermanence1 org.impermanence1.Manager "$@"; }
 nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+
+# holds FILE TEXT: it does, or will soon: waits for the change.
+holds() { timeout 20 grep --quiet --max-count=1 -- "$2" <(exec tail --lines=+1 --follow=name --retry "$1" 2>/dev/null); }
+
+# well: status finds nothing wrong.
+well() {
+	local output
+	output=$(impermanence status 2>&1)
+	[[ $output == *'next boot'* && $output != *wrong* ]] || { echo "$output"; return 1; }
+}

@@ -32,6 +32,34 @@ check 'it is stopped' systemctl stop impermanenced.service
 check 'a call starts it' impermanence status
 check 'it is running again' show ActiveState ActiveState=active impermanenced.service
 
+# What is kept from now on.
+mkdir -p /srv/run /srv/busy /srv/gone
+echo run | tee /srv/run/file /srv/gone/file >/srv/busy/file
+check 'what is there is kept from now on' says 'in-place	/srv/run' impermanence persist /srv/run /srv/gone
+check 'and mounted where the whole machine sees it' findmnt /srv/run
+check 'and recorded on its volume' grep -q /srv/run /persist/.impermanence/entries.toml
+exec 3>>/srv/busy/file
+check 'who writes is named, from a sandbox that sees no processes' says "/srv/busy/file (bash[$$])" impermanence persist /srv/busy
+check 'and nothing is done' not test -e /persist/srv/busy
+check 'the next boot may take it' impermanence persist --next-boot /srv/busy
+echo written later >&3
+check 'a copy is put back' says 'forgotten	/srv/gone' impermanence forget /srv/gone
+check 'without a mount' not findmnt /srv/gone
+check 'what was kept is told' says /persist/srv/gone impermanence orphans
+check 'nobody may' not nobody impermanence forget /srv/run
+check 'nor see what lies on a volume' not nobody impermanence orphans
+
+# What programs replace by rename is copied back while the machine runs.
+check 'copies are watched' show ActiveState ActiveState=active impermanence-copy-back.service
+printf 'live\n' >/etc/replaced.new
+mv /etc/replaced.new /etc/replaced
+check 'a file replaced by rename is on its volume at once' holds /persist/etc/replaced live
+printf 'added\n' >/etc/added
+check 'another one is added while running' says 'in-place	/etc/added' impermanence persist --method copy /etc/added
+printf 'added live\n' >/etc/added.new
+mv /etc/added.new /etc/added
+check 'and watched from then on' holds /persist/etc/added 'added live'
+
 touch /opt/stray
 echo first >/srv/data/boot
 printf 'replaced\n' >/etc/replaced.new

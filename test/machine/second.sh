@@ -10,6 +10,13 @@ check 'the journal of the boot before stays' says '-- Boot' journalctl --directo
 check 'a file replaced by rename was copied back at shutdown' grep -q replaced /etc/replaced
 check 'data of an entry added while running stays on its volume' grep -q first /persist/srv/data/boot
 
+check 'what was kept while running is in its place' grep -q run /srv/run/file
+check 'what was written until the end was taken from the former root' grep -q 'written later' /srv/busy/file
+check 'which is mounted' findmnt /srv/busy
+check 'what was forgotten is gone' not test -e /srv/gone/file
+check 'and still on its volume' test -e /persist/srv/gone/file
+check 'a copy that was added is there' grep -q 'added live' /etc/added
+
 # The oldest: the newest is never deleted.
 # The oldest, not the former root: the newest is kept whatever its date says.
 expired=$(find /run/impermanence/top/old_roots -mindepth 1 -maxdepth 1 | sort | head -n 1)

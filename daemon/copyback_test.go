@@ -1,0 +1,109 @@
+package daemon_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/fsnotify/fsnotify"
+
+	"github.com/impermanence/impermanence/daemon"
+	"github.com/impermanence/impermanence/dbus"
+)
+
+// startCopyBack starts the service and waits until it is ready.
+func (s *service) startCopyBack(t *testing.T) *exec.Cmd {
+	t.Helper()
+	process := exec.Command(s.binary, "copy-back", "--config="+s.machine.config, "--sysroot="+s.machine.sysroot)
+	process.Stderr = os.Stderr
+	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	must(t, process.Start())
+	t.Cleanup(func() { _ = process.Process.Kill(); _ = process.Wait() })
+	s.systemd.until(t, "READY=1")
+	return process
+}
+
+// replaced writes a file anew, beside itself, and renames it into place, as passwd(1) does.
+func (m *machine) replaced(t testing.TB, path, text string) {
+	t.Helper()
+	m.write(t, path+".new", text)
+	must(t, os.Rename(filepath.Join(m.sysroot, path+".new"), filepath.Join(m.sysroot, path)))
+}
+
+// TestCopyBackService: what is replaced while it runs is copied back while it runs; what changed while it did not is copied
+// back at its next start, what changed last at its end; and it ends at once where there is nothing to watch.
+func TestCopyBackService(t *testing.T) {
+	m := newMachine(t)
+	m.configure(t, "[persistence.\"/persist\"]\nfiles = [{ file = \"/etc/shadow\", method = \"copy\" }]\n")
+	m.write(t, "persist/etc/shadow", "before")
+	d := m.start(t)
+	id, err := d.ApplyPersistence(t.Context(), anybody, nil)
+	finish(t, d, id, err)
+	s := newService(t, m)
+
+	process := s.startCopyBack(t)
+	kept := filepath.Join(m.sysroot, "persist/etc/shadow")
+	changes, err := fsnotify.NewWatcher()
+	must(t, err)
+	defer changes.Close()
+	must(t, changes.Add(filepath.Dir(kept)))
+	m.replaced(t, "etc/shadow", "while it runs")
+	for text := ""; text != "while it runs"; {
+		<-changes.Events
+		data, err := os.ReadFile(kept)
+		must(t, err)
+		text = string(data)
+	}
+	must(t, process.Process.Kill())
+	_ = process.Wait()
+
+	m.replaced(t, "etc/shadow", "while it was dead")
+	process = s.startCopyBack(t)
+	m.wantText(t, "persist/etc/shadow", "while it was dead")
+
+	m.replaced(t, "etc/shadow", "at the end")
+	must(t, process.Process.Signal(syscall.SIGTERM))
+	must(t, process.Wait())
+	m.wantText(t, "persist/etc/shadow", "at the end")
+
+	m.configure(t, "[persistence.\"/persist\"]\nfiles = [\"/etc/hostname\"]\n")
+	must(t, s.startCopyBack(t).Wait())
+}
+
+// watching is a placer that counts how often files are to be watched anew.
+type watching struct {
+	daemon.Placer
+	watched int
+}
+
+func (w *watching) Watch(context.Context) error { w.watched++; return nil }
+
+// TestCopiesAreWatchedAnew: whenever others than before are copied back, and only then.
+func TestCopiesAreWatchedAnew(t *testing.T) {
+	m := newMachine(t)
+	const configured = "[persistence.\"/persist\"]\nfiles = [{ file = \"/etc/shadow\", method = \"copy\" }]\n"
+	m.configure(t, configured)
+	for _, path := range []string{"etc/shadow", "etc/gshadow", "srv/file"} {
+		m.write(t, path, "text")
+	}
+	w := &watching{}
+	d := m.start(t, func(o *daemon.Options) { w.Placer = daemon.NewDirectPlacer(*o); o.Placer = w })
+	d.Manager() // the first look
+	step := func(what string, want int, do func()) {
+		t.Helper()
+		if do(); w.watched != want {
+			t.Errorf("%s: watched anew %d times, want %d", what, w.watched, want)
+		}
+	}
+	step("a reload that changes nothing", 0, func() { must(t, d.Reload(t.Context())) })
+	step("a bound file", 0, func() { changeEntry(t, d, dbus.EntryChange{Deed: dbus.AddEntry, Target: "/srv/file"}) })
+	step("a copied file", 1, func() {
+		changeEntry(t, d, dbus.EntryChange{Deed: dbus.AddEntry, Target: "/etc/gshadow", Method: "copy"})
+	})
+	step("it is forgotten", 2, func() { changeEntry(t, d, dbus.EntryChange{Deed: dbus.RemoveEntry, Target: "/etc/gshadow"}) })
+	m.configure(t, "[persistence.\"/persist\"]\n")
+	step("a reload without", 3, func() { must(t, d.Reload(t.Context())) })
+}

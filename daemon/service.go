@@ -1,0 +1,64 @@
+package daemon
+
+import (
+	"context"
+
+	sdnotify "github.com/coreos/go-systemd/v22/daemon"
+	"go.uber.org/zap"
+
+	"github.com/impermanence/impermanence/daemon/change"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/persist"
+)
+
+// Carry does what a daemon asks for in the runtime directory, and answers there: it is what ChangeUnit runs. What went wrong
+// with what was asked for is told in the answer; the error is about asking and answering.
+func Carry(ctx context.Context, opts Options) error {
+	request, err := change.ReadRequest(opts.RunDir)
+	if err != nil {
+		return err
+	}
+	reply := change.Carry(ctx, change.Options{Config: opts.Config, Sysroot: opts.Sysroot}, request)
+	fields := []zap.Field{zap.String("deed", string(request.Deed)), zap.String("target", request.Target), zap.Bool("dryRun", request.DryRun)}
+	if err := reply.Err(); err != nil {
+		opts.Log.Warn("nothing was changed", append(fields, zap.Error(err))...)
+	} else {
+		opts.Log.Info("done", append(fields, zap.String("done", reply.Done))...)
+	}
+	return change.WriteReply(opts.RunDir, reply)
+}
+
+// CopyBack copies files back to their volumes as they change, until ctx ends: it is what CopyBackUnit runs. It is ready when
+// all are watched. Without such a file it returns at once.
+func CopyBack(ctx context.Context, opts Options) error {
+	cfg, err := config.Load(opts.Config)
+	if err != nil {
+		return err
+	}
+	if err := config.AddRecorded(opts.Sysroot, cfg); err != nil {
+		opts.Log.Error("what was recorded on a volume is not watched", zap.Error(err))
+	}
+	c := persist.NewCopyBack(persist.Options{Sysroot: opts.Sysroot, Done: func(r persist.Result) { logCopy(opts.Log, r) }}, cfg.Entries(), 0)
+	if !c.Watches() {
+		opts.Notify(sdnotify.SdNotifyReady)
+		return nil
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(ctx) }()
+	select {
+	case <-c.Ready():
+		opts.Notify(sdnotify.SdNotifyReady)
+		return <-ended
+	case err := <-ended:
+		return err
+	}
+}
+
+func logCopy(log *zap.Logger, r persist.Result) {
+	fields := []zap.Field{zap.String("target", r.Target), zap.String("source", r.Source)}
+	if r.Err != nil {
+		log.Error("not copied back", append(fields, zap.Error(r.Err))...)
+		return
+	}
+	log.Info("copied back", fields...)
+}
