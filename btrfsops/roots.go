@@ -36,10 +36,11 @@ type OldRoot struct {
 	RolledOver time.Time // UTC: when it stopped being the root, or when the snapshot was taken
 	ReadOnly   bool
 	Pinned     bool
-	Adopted    bool // another tool made it; its time is from its name, else Created
-	Deleting   bool // its deletion was begun and not finished
-	HoldsRoot  bool // another root was moved into it by accident, as shell scripts do when a name comes twice
-	Nested     int  // subvolumes in it, at any depth
+	Adopted    bool   // another tool made it; its time is from its name, else Created
+	Deleting   bool   // its deletion was begun and not finished
+	HoldsRoot  bool   // another root was moved into it by accident, as shell scripts do when a name comes twice
+	Nested     int    // subvolumes in it, at any depth
+	ChangedIn  uint64 // the transaction that changed it last
 }
 
 // ListRoots returns the old roots and snapshots of a layout, oldest first. What lies in old_roots and is no subvolume is
@@ -115,7 +116,7 @@ func (fs *Filesystem) oldRoot(l Layout, t *tree, s Subvolume) (OldRoot, error) {
 		Kind: Kind(a[attrKind]), Label: a[attrLabel], BootID: a[attrBootID],
 		Created: s.Created, ReadOnly: s.ReadOnly,
 		Pinned: a[attrPinned] != "", Deleting: a[attrDeleting] != "",
-		Nested: len(t.below(s.ID)),
+		Nested: len(t.below(s.ID)), ChangedIn: s.ChangedIn,
 	}
 	named, ours := parseRootName(s.Name)
 	root.RolledOver = firstTime(a.time(attrRolledOver), named, s.Created)

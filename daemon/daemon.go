@@ -41,6 +41,7 @@ type Daemon struct {
 	jobs    *jobs.Engine
 	files   *filesystems
 	cache   *rootCache
+	sizes   *sizes
 	status  *status
 	changed atomic.Pointer[func(dbus.Change)]
 	lastUse atomic.Int64 // nanoseconds since 1970
@@ -85,7 +86,7 @@ func New(opts Options) *Daemon {
 	if opts.Notify == nil {
 		opts.Notify = func(string) {}
 	}
-	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log)}
+	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log), sizes: newSizes()}
 	d.cache = newRootCache(func() { d.tell(dbus.RootsChanged) }, opts.Log)
 	d.jobs = jobs.New(jobs.Options{Journal: filepath.Join(opts.RunDir, "jobs"), Changed: d.jobsChanged, Log: opts.Log})
 	d.loaded, d.digest, d.wrong = load(opts.Config)

@@ -3,6 +3,8 @@ package daemon
 import (
 	"context"
 
+	"go.uber.org/zap"
+
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/jobs"
@@ -52,16 +54,32 @@ func (d *Daemon) plan(p place, o dbus.PruneOptions, sizes bool) (decisions []ret
 		facts := make([]retention.Root, len(roots))
 		for i, r := range roots {
 			facts[i] = r.facts()
-			if sizes && space.Free < policy.MinFree {
-				if facts[i].Size, err = fs.ExclusiveBytes(r.ID); err != nil {
-					return err
-				}
-			}
+		}
+		if sizes && space.Free < policy.MinFree {
+			d.measure(fs, roots, facts, policy.MinFree-space.Free)
 		}
 		decisions = retention.Plan(facts, policy, d.opts.Now(), space.Free)
 		return nil
 	})
 	return decisions, err
+}
+
+// measure adds sizes to facts about roots, as many as it takes to find enough that may go, the oldest first; of the others
+// those that are known. A root whose size can't be had counts as one that frees nothing.
+func (d *Daemon) measure(fs *btrfsops.Filesystem, roots []guardedRoot, facts []retention.Root, enough uint64) {
+	var found uint64
+	for i, r := range roots {
+		if len(r.Reasons) > 0 || found >= enough {
+			facts[i].Size, _ = d.sizes.of(r)
+			continue
+		}
+		size, err := d.sizeOf(fs, r)
+		if err != nil {
+			d.log.Warn("size of a root", zap.String("root", r.Name), zap.Error(err))
+		}
+		facts[i].Size = size
+		found += size
+	}
 }
 
 // facts is what the policy is told of a root.

@@ -50,6 +50,7 @@ func (d *Daemon) lookAtRoots(places []place) (*listing, error) {
 	for _, r := range l.roots {
 		l.shown = append(l.shown, r.show())
 	}
+	d.sizes.fill(l)
 	return l, nil
 }
 

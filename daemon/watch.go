@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -56,17 +57,15 @@ func (d *Daemon) watch(ctx context.Context) {
 	}
 }
 
-// watching watches until the function that it returns is called.
+// watching watches, and looks for sizes, until the function that it returns is called.
 func (d *Daemon) watching(ctx context.Context) (end func()) {
 	ctx, stop := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		d.watch(ctx)
-	}()
+	var working sync.WaitGroup
+	working.Go(func() { d.watch(ctx) })
+	working.Go(func() { d.findSizes(ctx) })
 	return func() {
 		stop()
-		<-ended
+		working.Wait()
 	}
 }
 
