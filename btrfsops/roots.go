@@ -38,7 +38,7 @@ type OldRoot struct {
 	Pinned     bool
 	Adopted    bool   // another tool made it; its time is from its name, else Created
 	Deleting   bool   // its deletion was begun and not finished
-	HoldsRoot  bool   // another root was moved into it by accident, as shell scripts do when a name comes twice
+	HeldRoot   string // path of another root that was moved into it by accident, as shell scripts do when a name comes twice; "": none
 	Nested     int    // subvolumes in it, at any depth
 	ChangedIn  uint64 // the transaction that changed it last
 }
@@ -129,7 +129,9 @@ func (fs *Filesystem) oldRoot(l Layout, t *tree, s Subvolume) (OldRoot, error) {
 		root.Kind, root.Adopted = KindDiscarded, false
 	}
 	for _, child := range t.in(directory{s.ID, firstFreeID}) {
-		root.HoldsRoot = root.HoldsRoot || child.Name == path.Base(l.Root)
+		if child.Name == path.Base(l.Root) {
+			root.HeldRoot = path.Join(root.Path, child.Name)
+		}
 	}
 	return root, nil
 }

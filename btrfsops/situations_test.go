@@ -47,7 +47,7 @@ func TestRootsOfOneTemplateDoNotCollide(t *testing.T) {
 		t.Errorf("%d names, %d old roots", len(names), len(roots))
 	}
 	for _, root := range roots {
-		if root.HoldsRoot || root.Nested > 0 {
+		if root.HeldRoot != "" || root.Nested > 0 {
 			t.Errorf("nested: %+v", root)
 		}
 	}
@@ -148,7 +148,7 @@ func TestOldRootsOfScriptsAreAdopted(t *testing.T) {
 			t.Errorf("%q: %+v, want the time %v", roots[i].Name, roots[i], want)
 		}
 	}
-	if !roots[0].HoldsRoot || roots[1].HoldsRoot {
+	if roots[0].HeldRoot != "old_roots/2024-11-04_10:33:02/root" || roots[1].HeldRoot != "" {
 		t.Error("the root that was moved into an old root by accident is not reported")
 	}
 	if report := f.delete(t, roots[0].ID); len(report.Deleted) != 1 {

@@ -52,3 +52,15 @@ func TestTwoFilesystems(t *testing.T) {
 		t.Errorf("left: %v, %v", m.rolledOver(t), home.rolledOver(t))
 	}
 }
+
+// A root that a script moved into an old root is told of, with where it is.
+func TestARootInAnOldRootIsTold(t *testing.T) {
+	m := newMachine(t)
+	holder := m.oldRoot(t, 2*day, "root", "var/lib/machines")
+	m.oldRoot(t, day, "var/root")
+	roots, err := m.start(t).Roots(t.Context(), dbus.RootFilter{})
+	must(t, err)
+	if len(roots) != 2 || roots[0].HeldRoot != "old_roots/"+holder+"/root" || roots[1].HeldRoot != "" {
+		t.Errorf("roots: %+v", roots)
+	}
+}

@@ -129,7 +129,7 @@ func (d *Daemon) Roots(ctx context.Context, f dbus.RootFilter) ([]dbus.Root, err
 func (r guardedRoot) show() dbus.Root {
 	return dbus.Root{
 		ID: r.outside(), Name: r.Name, Kind: string(r.Kind), Label: r.Label, UUID: r.UUID, Path: r.Path, BootID: r.BootID,
-		Created: r.Created, RolledOver: r.RolledOver, ReadOnly: r.ReadOnly, Pinned: r.Pinned, Deleting: r.Deleting,
+		Created: r.Created, RolledOver: r.RolledOver, ReadOnly: r.ReadOnly, Pinned: r.Pinned, Deleting: r.Deleting, HeldRoot: r.HeldRoot,
 		ProtectReasons: reasonNames(r.Reasons),
 	}
 }

@@ -168,7 +168,7 @@ func rootOf(p propertyTable) Root {
 		Label: value[string](p, "Label"), UUID: value[string](p, "UUID"), Path: p.bytestring("Path"),
 		BootID: value[string](p, "BootId"), Created: p.usec("CreatedUSec"), RolledOver: p.usec("RolledOverUSec"),
 		ReadOnly: value[bool](p, "ReadOnly"), Pinned: value[bool](p, "Pinned"), Deleting: value[bool](p, "Deleting"),
-		ProtectReasons: value[[]string](p, "ProtectReasons"), Size: value[uint64](p, "ExclusiveBytes"),
+		HeldRoot: p.bytestring("HeldRoot"), ProtectReasons: value[[]string](p, "ProtectReasons"), Size: value[uint64](p, "ExclusiveBytes"),
 	}
 }
 

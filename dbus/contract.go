@@ -50,6 +50,7 @@ type Root struct {
 	ReadOnly       bool
 	Pinned         bool
 	Deleting       bool     // a deletion was begun and has not finished
+	HeldRoot       string   // path of another root that was moved into it by accident, as Path; empty: none
 	ProtectReasons []string // why it can't be deleted: "booted", "default", "next", "pinned", "in-use", "newest", …
 	Size           uint64   // bytes that only it holds, an estimate; 0 when it isn't known
 }

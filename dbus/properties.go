@@ -36,6 +36,7 @@ func rootProperties() []property {
 		prop("ReadOnly", "b", emitsValue, func(e *encoder, r *Root) { e.bool(r.ReadOnly) }),
 		prop("Pinned", "b", emitsValue, func(e *encoder, r *Root) { e.bool(r.Pinned) }),
 		prop("Deleting", "b", emitsValue, func(e *encoder, r *Root) { e.bool(r.Deleting) }),
+		prop("HeldRoot", "ay", emitsValue, func(e *encoder, r *Root) { e.bytestring(r.HeldRoot) }),
 		prop("ProtectReasons", "as", emitsValue, func(e *encoder, r *Root) { e.strings(r.ProtectReasons) }),
 		prop("ExclusiveBytes", "t", emitsInvalidates, func(e *encoder, r *Root) { e.uint64(r.Size) }),
 	}

@@ -59,6 +59,7 @@ type rootDocument struct {
 	ReadOnly       bool       `json:"readOnly"`
 	Pinned         bool       `json:"pinned"`
 	Deleting       bool       `json:"deleting"`
+	HeldRoot       string     `json:"heldRoot"`
 	ProtectReasons []string   `json:"protectReasons"`
 	ExclusiveBytes *uint64    `json:"exclusiveBytes"`
 }
@@ -194,7 +195,7 @@ func newRootDocument(r dbus.Root) rootDocument {
 	return rootDocument{
 		ID: r.ID, Name: r.Name, Kind: r.Kind, Label: r.Label, UUID: r.UUID, Path: r.Path, BootID: r.BootID,
 		Created: known(r.Created), RolledOver: known(r.RolledOver),
-		ReadOnly: r.ReadOnly, Pinned: r.Pinned, Deleting: r.Deleting,
+		ReadOnly: r.ReadOnly, Pinned: r.Pinned, Deleting: r.Deleting, HeldRoot: r.HeldRoot,
 		ProtectReasons: list(r.ProtectReasons), ExclusiveBytes: knownSize(r.Size),
 	}
 }

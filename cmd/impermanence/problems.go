@@ -13,6 +13,9 @@ type problem struct {
 	Try  string `json:"try"`
 }
 
+// topLevel is where the top level is mounted in the running system.
+const topLevel = "/run/impermanence/top/"
+
 // problems returns what is wrong, the most urgent first.
 func (s *state) problems() []problem {
 	found := []problem{}
@@ -29,8 +32,14 @@ func (s *state) problems() []problem {
 		}
 	}
 	for _, r := range s.roots {
-		if r.Deleting {
+		switch {
+		case r.Deleting:
 			found = append(found, problem{"the deletion of " + r.Name + " has not finished", "sudo impermanence prune"})
+		case r.HeldRoot != "":
+			found = append(found, problem{
+				r.Name + " holds another root, which a script moved into it, and which would be deleted with it",
+				fmt.Sprintf("sudo mv --no-target-directory %s %s", quote(topLevel+r.HeldRoot), quote(topLevel+r.Path+".held")),
+			})
 		}
 	}
 	return found

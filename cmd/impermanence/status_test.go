@@ -25,6 +25,7 @@ func troubled(now time.Time) *state {
 			{ID: 256, Name: "20261101T080000Z-256", Kind: "old", Pinned: true, Size: 3 << 20},
 			{ID: 300, Name: "20261102T080000Z-300", Kind: "old", Deleting: true},
 			{ID: 301, Name: "20261103T080000Z-301", Kind: "snapshot"},
+			{ID: 290, Name: "2024-11-04_10:33:02", Path: "old_roots/2024-11-04_10:33:02", Kind: "old", HeldRoot: "old_roots/2024-11-04_10:33:02/root"},
 		},
 		entries: []dbus.Entry{
 			{Target: "/etc/machine-id", State: inPlace},
@@ -42,7 +43,7 @@ func TestStatusTellsAllOnOneScreen(t *testing.T) {
 this boot   former root: the rollover failed
 next boot   a copy of 20261101T080000Z-256, once
 entries     1 in place, 3 not
-old roots   2, 1 snapshot, 1 pinned, about 3.0 MiB that only they hold
+old roots   3, 1 snapshot, 1 pinned, about 3.0 MiB that only they hold
 last prune  ` + now.Add(-26*time.Hour).Local().Format("2006-01-02 15:04") + ` (1 day ago)
 running     prune, 3 of 10, deleting
 
@@ -68,6 +69,10 @@ wrong       /srv/my data: source does not exist
 
 wrong       the deletion of 20261102T080000Z-300 has not finished
   try       sudo impermanence prune
+
+wrong       2024-11-04_10:33:02 holds another root, which a script moved into
+            it, and which would be deleted with it
+  try       sudo mv --no-target-directory /run/impermanence/top/old_roots/2024-11-04_10:33:02/root /run/impermanence/top/old_roots/2024-11-04_10:33:02.held
 `
 	o, b := terminal(80)
 	o.status(troubled(now), now)
