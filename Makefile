@@ -121,6 +121,8 @@ $(foreach f,$(manpages),
 644 $(f) share/man/man$(patsubst .%,%,$(suffix $(f))))
 644 daemon/config/reference.toml                      share/doc/impermanence
 644 README.md                                         share/doc/impermanence
+$(foreach f,$(wildcard $(units)/doc/*.md),
+644 $(f) share/doc/impermanence)
 644 CHANGELOG.md                                      share/doc/impermanence
 644 LICENSE                                           share/doc/impermanence
 endef

@@ -46,6 +46,9 @@ func (w *worker) putBack(ctx context.Context) error {
 	switch {
 	case w.facts.booted():
 		return w.inView(ctx, w.facts.RootID, func(dir string, entries []persist.Entry) error {
+			if w.facts.volumeMounted() {
+				dir = w.Root // whose entries are in place: nothing can take a place that is mounted on, in whatever view
+			}
 			return w.forget(ctx, dir, entries)
 		})
 	case w.facts.volumeMounted():
