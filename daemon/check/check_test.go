@@ -1,0 +1,139 @@
+package check
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/machine"
+	"github.com/impermanence/impermanence/daemon/template"
+	"github.com/impermanence/impermanence/persist"
+	"github.com/impermanence/impermanence/test/btrfstest"
+	"github.com/impermanence/impermanence/test/machinetest"
+)
+
+func TestMain(m *testing.M) { btrfstest.Main(m) }
+
+// right is a machine that nothing is wrong with.
+func right() Facts {
+	c := &config.Config{
+		Ephemeral: []config.Ephemeral{{MountPoint: "/", Subvolume: "@", OldRoots: "old_roots", Template: "root-template"}},
+		Volumes:   []persist.Volume{{Path: "/persist", Entries: []persist.Entry{{Target: "/home", Volume: "/persist"}}}},
+	}
+	return Facts{
+		Runs: true, Config: c, Root: &c.Ephemeral[0], UUID: "1-2", RootID: 300, MountedID: 300, DefaultID: 5, OldRoots: true,
+		Mounts: []machine.Mount{
+			{Point: "/", Type: "btrfs", Source: "/dev/sda2", Subvolume: "@"},
+			{Point: "/persist", Type: "btrfs", Subvolume: "persist"},
+			{Point: "/swap", Type: "btrfs", Subvolume: "swap"},
+		},
+		Fstab: machine.ParseFstab("UUID=1-2 / btrfs subvol=@ 0 0\nUUID=1-2 /persist btrfs subvol=persist,x-initrd.mount 0 0\n/swap/file none swap sw 0 0\n"),
+		Boot: []machine.BootFile{
+			machine.NewBootFile("/etc/kernel/cmdline", machine.PlainCmdline, "root=UUID=1-2 rootflags=subvol=@ quiet"),
+			machine.NewBootFile("/boot/loader/entries/other.conf", machine.LoaderEntry, "options root=UUID=9-9 rootflags=subvolid=5\n"),
+		},
+		Running:    "root=UUID=1-2 rootflags=subvol=@ quiet resume=/dev/sda3",
+		Initrds:    []Initrd{{File: "/boot/initrd.img-6.1", Time: time.Unix(200, 0), Known: true, Stub: true}},
+		InitrdTool: &machine.InitrdTool{Name: "dracut", Rebuild: []string{"dracut", "--force"}},
+		ConfigTime: time.Unix(100, 0),
+		Units:      map[string]bool{"impermanenced.service": true},
+		Packages:   machine.Packages{Manager: "dpkg", Database: "/var/lib/dpkg/status"},
+		Template:   &template.State{Modules: []string{"6.1"}},
+		Rollover:   []btrfsops.BootRecord{{MountPoint: "/", Outcome: btrfsops.OutcomeFresh}},
+	}
+}
+
+func TestNothingIsWrong(t *testing.T) {
+	if found := Judge(right()); len(found) > 0 {
+		t.Errorf("got %+v", found)
+	}
+	f := right()
+	f.DefaultID = f.RootID // openSUSE's way: no command line names the root
+	f.Running, f.Boot[0] = "root=UUID=1-2 quiet", machine.NewBootFile("/etc/kernel/cmdline", machine.PlainCmdline, "root=UUID=1-2")
+	if found := Judge(f); len(found) > 0 {
+		t.Errorf("a root that is the default subvolume: %+v", found)
+	}
+}
+
+func TestWhatIsWrong(t *testing.T) {
+	fstab := func(text string) func(f *Facts) { return func(f *Facts) { f.Fstab = machine.ParseFstab(text) } }
+	const root = "UUID=1-2 / btrfs subvol=@ 0 0\n"
+	for _, test := range []struct {
+		id    string
+		level Level
+		spoil func(f *Facts)
+	}{
+		{"configuration", Error, func(f *Facts) {
+			f.Config, f.Root, f.ConfigErr = nil, nil, config.Errors{{File: "a.toml", Line: 3, Message: "wrong"}}
+		}},
+		{"configuration", Error, func(f *Facts) { f.Config, f.Root, f.ConfigErr = nil, nil, errors.New("unreadable") }},
+		{"not-configured", Error, func(f *Facts) { f.Root = nil }},
+		{"file-system", Error, func(f *Facts) { f.Filesystem = errors.New("the root is ext4, not btrfs") }},
+		{"no-root", Error, func(f *Facts) { f.RootID = 0 }},
+		{"other-root", Error, func(f *Facts) { f.Mounts[0].Subvolume = "old_roots/x" }},
+		{"rootflags-subvolid", Error, func(f *Facts) {
+			f.Boot[0] = machine.NewBootFile("/etc/kernel/cmdline", machine.PlainCmdline, "root=/dev/sda2 rootflags=subvolid=256")
+		}},
+		{"rootflags-subvolid", Error, func(f *Facts) { f.Running = "rootflags=subvol=@,subvolid=256" }},
+		{"rootflags", Error, func(f *Facts) { f.Running = "root=UUID=1-2 quiet" }},
+		{"rootflags", Error, func(f *Facts) { f.Running = "root=UUID=1-2 rootflags=subvol=@old" }},
+		{"fstab-subvolid", Warning, fstab("UUID=1-2 / btrfs subvolid=256,subvol=@ 0 0\nUUID=1-2 /persist btrfs x-initrd.mount 0 0\n")},
+		{"rollover-failed", Error, func(f *Facts) { f.Rollover[0].Outcome = btrfsops.OutcomeFailed }},
+		{"no-rollover", Warning, func(f *Facts) { f.Rollover = nil }},
+		{"initrd", Error, func(f *Facts) { f.Initrds[0].Stub = false }},
+		{"initrd-older", Warning, func(f *Facts) { f.ConfigTime = time.Unix(300, 0) }},
+		{"not-installed", Error, func(f *Facts) { f.Units = nil }},
+		{"unit", Error, func(f *Facts) { f.Units["impermanenced.service"] = false }},
+		{"volume-missing", Error, func(f *Facts) { fstab(root)(f); f.Mounts = slices.Delete(f.Mounts, 1, 2) }},
+		{"volume-not-mounted", Error, func(f *Facts) { f.Mounts = slices.Delete(f.Mounts, 1, 2) }},
+		{"volume-late", Warning, fstab(root + "UUID=1-2 /persist btrfs subvol=persist 0 0\n")},
+		{"volume-in-root", Error, fstab(root + "UUID=1-2 /persist btrfs subvol=/@/persist,x-initrd.mount 0 0\n")},
+		{"set-up-unfinished", Error, func(f *Facts) { f.Template, f.HalfSetUp = nil, true }},
+		{"no-template", Error, func(f *Facts) { f.Template, f.TemplateErr = nil, fmt.Errorf("%w at x", btrfsops.ErrNoTemplate) }},
+		{"template", Error, func(f *Facts) { f.Template, f.TemplateErr = nil, errors.New("unreadable") }},
+		{"template-staged", Warning, func(f *Facts) { f.Staged = true }},
+		{"kernel", Error, func(f *Facts) { f.Template.Without = []machine.Kernel{{File: "/boot/vmlinuz-7", Version: "7"}} }},
+		{"packages-lost", Warning, func(f *Facts) { f.Template.Lost = []string{"htop 1"} }},
+		{"package-database", Error, func(f *Facts) { f.Mounts = append(f.Mounts, machine.Mount{Point: "/var"}) }},
+		{"old-roots", Error, func(f *Facts) { f.OldRoots = false }},
+		{"quotas", Warning, func(f *Facts) { f.Quotas = true }},
+		{"nested", Warning, func(f *Facts) { f.Nested = []string{"home/demo/containers", "var/lib/machines"} }},
+		{"swap-file", Error, func(f *Facts) { f.Mounts = f.Mounts[:2] }},
+		{"hibernation", Warning, func(f *Facts) { f.Running += " resume=UUID=1-2" }},
+	} {
+		t.Run(test.id, func(t *testing.T) {
+			f := right()
+			test.spoil(&f)
+			found := Judge(f)
+			if len(found) == 0 || found[0].ID != test.id || found[0].Level != test.level || found[0].Try == "" || found[0].What == "" {
+				t.Errorf("got %+v", found)
+			}
+			if len(found) > 1 && found[1].ID != test.id && test.id != "swap-file" && test.id != "other-root" {
+				t.Errorf("one thing is wrong, and others are found: %+v", found[1:])
+			}
+		})
+	}
+}
+
+// TestInitrdsAreLookedInto lets the machine's own tool list them.
+func TestInitrdsAreLookedInto(t *testing.T) {
+	device, root := btrfstest.NewDevice(t, 0), filepath.Join(t.TempDir(), "root")
+	btrfstest.Mount(t, device, root, "")
+	machinetest.Install(t, root, "usr/sbin/update-initramfs", map[string]string{
+		"usr/sbin/mkinitramfs": "", "boot/initrd.img-1": "usr/lib/impermanence/impermanence-initrd\n", "boot/initrd.img-2": "other\n",
+		"boot/initramfs-linux-fallback.img": "",
+	})
+	machinetest.Write(t, filepath.Join(root, "usr/bin/lsinitramfs"), "#!/bin/sh\ncat \"$1\"\n", 0o755)
+	f, err := Gather(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Initrds) != 2 || !f.Initrds[0].Known || !f.Initrds[0].Stub || !f.Initrds[1].Known || f.Initrds[1].Stub {
+		t.Errorf("got %+v", f.Initrds)
+	}
+}
