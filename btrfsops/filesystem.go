@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 
 	"github.com/dennwc/btrfs"
 	"golang.org/x/sys/unix"
@@ -27,7 +28,8 @@ type Filesystem struct {
 // OpenDevice mounts the top level of the file system on device without a mount point: nobody else sees it, and it is
 // gone when it is closed or the process ends. Errors: ErrNotBtrfs, ErrReadOnly, ErrBusy, fs.ErrNotExist.
 func OpenDevice(device string) (*Filesystem, error) {
-	mount, err := mountTopLevel(device)
+	const attributes = unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
+	mount, err := mountDetached(device, TopLevelID, attributes)
 	if err != nil {
 		return nil, err
 	}
@@ -44,9 +46,9 @@ func OpenDevice(device string) (*Filesystem, error) {
 	return fs, nil
 }
 
-// mountTopLevel makes a detached mount of subvolume 5. With fsopen a wrong file system type is told apart from other
+// mountDetached makes a detached mount of a subvolume. With fsopen a wrong file system type is told apart from other
 // failures before anything is mounted.
-func mountTopLevel(device string) (int, error) {
+func mountDetached(device string, id SubvolumeID, attributes int) (int, error) {
 	if _, err := os.Stat(device); err != nil {
 		return -1, fmt.Errorf("open device: %w", err)
 	}
@@ -55,7 +57,7 @@ func mountTopLevel(device string) (int, error) {
 		return -1, wrap("prepare to mount", device, err)
 	}
 	defer func() { _ = unix.Close(context) }()
-	for _, option := range [][2]string{{"source", device}, {"subvolid", "5"}} {
+	for _, option := range [][2]string{{"source", device}, {"subvolid", strconv.FormatUint(uint64(id), 10)}} {
 		if err := unix.FsconfigSetString(context, option[0], option[1]); err != nil {
 			return -1, wrap("set mount option "+option[0]+" for", device, err)
 		}
@@ -63,7 +65,6 @@ func mountTopLevel(device string) (int, error) {
 	if err := unix.FsconfigCreate(context); err != nil {
 		return -1, wrap("mount", device, explainMount(err))
 	}
-	const attributes = unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
 	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, attributes)
 	return mount, wrap("mount", device, err)
 }

@@ -29,6 +29,7 @@ type Options struct {
 	Restorer Restorer // brings paths of old roots back; nil: the one that fits, see [NewRestorer]
 	Log      *zap.Logger
 	Now      func() time.Time
+	Browser  Browser // mounts old roots to be looked at; nil: the one that fits, see [NewBrowser]
 	// IdleExit ends the daemon when nobody has asked for anything for so long; 0: it stays.
 	IdleExit time.Duration
 	Notify   Notifier // tells the service manager; nil: nobody
@@ -82,6 +83,9 @@ func New(opts Options) *Daemon {
 	}
 	if opts.Restorer == nil {
 		opts.Restorer = NewRestorer(opts)
+	}
+	if opts.Browser == nil {
+		opts.Browser = NewBrowser(opts)
 	}
 	if opts.Notify == nil {
 		opts.Notify = func(string) {}

@@ -301,6 +301,12 @@ func (b *backend) ListVersions(_ context.Context, c dbus.Caller, path string, s 
 	return b.stream(c, "list-versions", s, dbus.Version{Root: 257, Name: "one", Version: 1, Kind: "symlink", Link: "\xfe"}, dbus.Version{Kind: "absent"}), nil
 }
 
+func (b *backend) BrowseRoot(_ context.Context, id uint64) (string, error) {
+	return "/run/x\xff", b.called("BrowseRoot %d", id)
+}
+
+func (b *backend) EndBrowse(_ context.Context, id uint64) error { return b.called("EndBrowse %d", id) }
+
 // stream starts a job that sends these lines.
 func (b *backend) stream(c dbus.Caller, operation string, s *dbus.Stream, lines ...any) uint64 {
 	id := b.start(c, operation)

@@ -173,10 +173,7 @@ func (c *Client) SetLabel(ctx context.Context, id uint64, label string) error {
 
 func (c *Client) changeRoot(ctx context.Context, id uint64, member string, value any) error {
 	err := c.call(ctx, RootPath(id), rootInterface, member, []any{value, options{}, noFlags}, nil)
-	if errors.Is(err, ErrUnknownObject) || id == 0 {
-		err = ErrNoSuchRoot
-	}
-	return wrapf(err, "change root "+strconv.FormatUint(id, 10))
+	return wrapf(noSuchRoot(err, id), "change root "+strconv.FormatUint(id, 10))
 }
 
 // SetNextBoot chooses what the next boot does: "fresh", "keep", or the id of an old
@@ -210,6 +207,13 @@ func (c *Client) Rescan(ctx context.Context) error {
 func (c *Client) Cancel(ctx context.Context, job uint64) error {
 	err := c.call(ctx, JobPath(job), jobInterface, "Cancel", []any{options{}, noFlags}, nil)
 	return wrapf(noSuchJob(err), "cancel job "+strconv.FormatUint(job, 10))
+}
+
+func noSuchRoot(err error, id uint64) error {
+	if errors.Is(err, ErrUnknownObject) || id == 0 {
+		return ErrNoSuchRoot
+	}
+	return err
 }
 
 func noSuchJob(err error) error {

@@ -65,3 +65,20 @@ func TestWrongRestoresAreRefusedBeforeThePrompt(t *testing.T) {
 		t.Errorf("%d streams are open, the backend was asked %q", n, s.backend.log())
 	}
 }
+
+func TestClientBrowses(t *testing.T) {
+	s := newServed(t)
+	c := s.client(t)
+	if path, err := c.BrowseRoot(t.Context(), 257); err != nil || path != "/run/x\xff" {
+		t.Errorf("%q, %v", path, err)
+	}
+	if err := c.EndBrowse(t.Context(), 257); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.BrowseRoot(t.Context(), 1); !errors.Is(err, dbus.ErrNoSuchRoot) {
+		t.Errorf("unknown root: %v", err)
+	}
+	if err := c.EndBrowse(t.Context(), 0); !errors.Is(err, dbus.ErrNoSuchRoot) {
+		t.Errorf("no root: %v", err)
+	}
+}

@@ -199,6 +199,10 @@ type Backend interface {
 	// ListVersions starts a job that looks a path up in all roots, and sends a [Version]
 	// for each. The stream is the job's to close, unless there is an error.
 	ListVersions(ctx context.Context, c Caller, path string, results *Stream) (job uint64, err error)
+	// BrowseRoot mounts a root read-only, for as long as it is looked at, and returns where.
+	BrowseRoot(ctx context.Context, id uint64) (path string, err error)
+	// EndBrowse takes that mount away.
+	EndBrowse(ctx context.Context, id uint64) error
 	// CancelJob asks a job to end early. It returns when the job was told.
 	CancelJob(ctx context.Context, id uint64) error
 	// WaitJob returns the job as soon as it has ended.

@@ -16,6 +16,12 @@ import (
 // Conn is a connection to a bus.
 type Conn = godbus.Conn
 
+// Variant is a value with its type, as properties of the service manager's units are given.
+type Variant = godbus.Variant
+
+// MakeVariant is the variant of a value.
+func MakeVariant(v any) Variant { return godbus.MakeVariant(v) }
+
 // systemBusAddress is where the system bus is unless DBUS_SYSTEM_BUS_ADDRESS says
 // something else: D-Bus Specification, "Well-known Message Bus Instances".
 const systemBusAddress = "unix:path=/var/run/dbus/system_bus_socket"

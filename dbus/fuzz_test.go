@@ -48,13 +48,16 @@ func (fixed) Restore(context.Context, Caller, uint64, RestoreOptions, *Stream) (
 }
 
 func (fixed) ListVersions(context.Context, Caller, string, *Stream) (uint64, error) { return 1, nil }
-func (fixed) CancelJob(context.Context, uint64) error                               { return nil }
-func (fixed) WaitJob(context.Context, uint64) (Job, error)                          { return Job{Result: ResultDone}, nil }
-func (fixed) Reload(context.Context) error                                          { return nil }
-func (fixed) Rescan(context.Context) error                                          { return nil }
-func (fixed) LogLevel() string                                                      { return "info" }
-func (fixed) SetLogLevel(string) error                                              { return nil }
-func (fixed) LogTarget() string                                                     { return "journal" }
+
+func (fixed) BrowseRoot(context.Context, uint64) (string, error) { return "/x", nil }
+func (fixed) EndBrowse(context.Context, uint64) error            { return nil }
+func (fixed) CancelJob(context.Context, uint64) error            { return nil }
+func (fixed) WaitJob(context.Context, uint64) (Job, error)       { return Job{Result: ResultDone}, nil }
+func (fixed) Reload(context.Context) error                       { return nil }
+func (fixed) Rescan(context.Context) error                       { return nil }
+func (fixed) LogLevel() string                                   { return "info" }
+func (fixed) SetLogLevel(string) error                           { return nil }
+func (fixed) LogTarget() string                                  { return "journal" }
 
 func (fixed) SetLogTarget(string) error { return ErrInvalidArgs }
 

@@ -46,6 +46,8 @@ func rootMethods() []method {
 		{"SetPinned", "ba{sv}t", "", actionManageRoots, planSetPinned},
 		{"SetLabel", "sa{sv}t", "", actionManageRoots, planSetLabel},
 		{"Delete", "a{sv}t", "o", actionManageRoots, planDelete},
+		{"Browse", "a{sv}t", "ay", actionBrowseRoots, planBrowse},
+		{"EndBrowse", "a{sv}t", "", actionBrowseRoots, planEndBrowse},
 	}
 }
 

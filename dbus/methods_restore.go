@@ -7,7 +7,10 @@ import (
 	"strings"
 )
 
-const actionRestore = BusName + ".restore"
+const (
+	actionRestore     = BusName + ".restore"
+	actionBrowseRoots = BusName + ".browse-roots"
+)
 
 // streaming makes a deed of something that starts a job whose result is streamed.
 func (s *Server) streaming(do func(context.Context, Caller, *Stream) (uint64, error)) func(context.Context, Caller) (body, error) {
@@ -91,4 +94,23 @@ func planListVersions(s *Server, c *call) (deed, error) {
 			return s.config.Backend.ListVersions(ctx, caller, path, stream)
 		}),
 	}, c.plain(1, 2)
+}
+
+func planBrowse(s *Server, c *call) (deed, error) {
+	root := c.node.value.(*Root)
+	return deed{
+		details: map[string]string{"roots": root.Name},
+		do: func(ctx context.Context, _ Caller) (body, error) {
+			path, err := s.config.Backend.BrowseRoot(ctx, root.ID)
+			return body{"ay", func(e *encoder) { e.bytestring(path) }}, err
+		},
+	}, c.plain(0, 1)
+}
+
+func planEndBrowse(s *Server, c *call) (deed, error) {
+	root := c.node.value.(*Root)
+	return deed{
+		details: map[string]string{"roots": root.Name},
+		do:      nothing(func(ctx context.Context) error { return s.config.Backend.EndBrowse(ctx, root.ID) }),
+	}, c.plain(0, 1)
 }

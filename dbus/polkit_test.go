@@ -48,6 +48,7 @@ func changing() map[string][][]string {
 		"modify-persistence":    {{manager, m, "AddPersistence", "aya{sv}t", "2", "47", "120", "0", "0"}, {manager, m, "RemovePersistence", "aya{sv}t", "8", "47", "118", "97", "114", "47", "108", "111", "103", "0", "0"}, {entry, e, "Remove", "a{sv}t", "0", "0"}},
 		"read-losses":           {{manager, m, "ListOrphans", "a{sv}t", "0", "0"}, {manager, m, "ListVersions", "aya{sv}t", "2", "47", "97", "0", "0"}},
 		"restore":               {{manager, m, "Restore", "oaaya{sv}t", root, "1", "2", "47", "97", "0", "0"}},
+		"browse-roots":          {{root, "org.impermanence1.Root", "Browse", "a{sv}t", "0", "0"}, {root, "org.impermanence1.Root", "EndBrowse", "a{sv}t", "0", "0"}},
 		"reload":                {{manager, m, "Reload", "t", "0"}, {manager, m, "Rescan", "t", "0"}},
 		"cancel-job-other-user": {{job, "org.impermanence1.Job", "Cancel", "a{sv}t", "0", "0"}},
 	}

@@ -38,7 +38,7 @@ func (a *app) command() *cobra.Command {
 	root.AddGroup(helpGroups()...)
 	root.AddCommand(inGroup(groupLook, a.statusCommand(), a.rootsCommand(), a.reportCommand(), a.orphansCommand())...)
 	root.AddCommand(inGroup(groupKeep, a.persistCommand(), a.snapshotCommand(), a.pinCommand(), a.nextCommand())...)
-	root.AddCommand(inGroup(groupBack, a.restoreCommand(), a.logCommand())...)
+	root.AddCommand(inGroup(groupBack, a.restoreCommand(), a.browseCommand(), a.logCommand())...)
 	root.AddCommand(inGroup(groupLetGo, a.unpinCommand(), a.forgetCommand(), a.pruneCommand(), a.deleteCommand())...)
 	root.AddCommand(inGroup(groupSetUp, a.setupCommand(), a.checkCommand(), a.templateCommand(), a.importCommand())...)
 	root.AddCommand(inGroup(groupShell, completionCommand())...)

@@ -109,6 +109,7 @@ func TestSchemaDescribesEveryField(t *testing.T) {
 		{"restore", newRestoreDocument(nil, dbus.Job{State: dbus.JobDone}, nil)},
 		{"log", newLogDocument("/a", []dbus.Version{{Root: 1, Name: "n", RolledOverUSec: 1, Version: 1, Kind: "file", ModifiedUSec: 1}, {Kind: "absent", Error: &failure}})},
 		{"log", newLogDocument("/a", nil)},
+		{"browse", browseDocument{1, "n", "/p"}},
 		{"import", importDocument{"a = 1\n", []string{"b"}}},
 		{"report", reportDocument{[]section{{"Versions", "a\nb"}}}},
 		{"next", nextDocument{full.next}},

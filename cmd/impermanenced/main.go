@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -105,6 +106,11 @@ func parse(args []string, w io.Writer) (o options, err error) {
 	return o, nil
 }
 
+// streamDir is where large results are read: in a directory that everybody may enter, which that of early boot is not.
+func streamDir(runDir string) string {
+	return filepath.Join(cmp.Or(os.Getenv("RUNTIME_DIRECTORY"), runDir), "streams")
+}
+
 // serve connects the daemon with those who call it and runs both until a signal ends them, or the one that is served
 // hangs up.
 func serve(o options, control *daemon.Log) error {
@@ -121,7 +127,7 @@ func serve(o options, control *daemon.Log) error {
 	// What polkit is asked over outlives the server, which finishes what is in flight.
 	dialed, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
-	config := dbus.ServerConfig{LogControl: control, Log: o.Log, StreamDir: filepath.Join(o.RunDir, "streams")}
+	config := dbus.ServerConfig{LogControl: control, Log: o.Log, StreamDir: streamDir(o.RunDir)}
 	if o.stdio {
 		o.Placer = daemon.NewDirectPlacer(o.Options)
 		config.Peer = dbus.Pipes{ReadCloser: os.Stdin, Out: os.Stdout}

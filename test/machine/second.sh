@@ -17,7 +17,24 @@ check 'what was forgotten is gone' not test -e /srv/gone/file
 check 'and still on its volume' test -e /persist/srv/gone/file
 check 'a copy that was added is there' grep -q 'added live' /etc/added
 
-# The oldest: the newest is never deleted.
+looked=$(impermanence browse newest)
+check 'it can be looked at, through PID 1' test -e "$looked/opt/stray"
+check 'read-only' not touch "$looked/opt/other"
+check 'and is not deleted meanwhile' says in-use impermanence roots
+check 'until it is unmounted' impermanence browse --unmount newest
+check 'and then it is gone' not findmnt "$looked"
+check 'and log finds the file in it' says 'absent' impermanence log /opt/stray
+check 'restore brings it back, through PID 1' impermanence restore newest /opt/stray
+check 'as the machine sees it' test -e /opt/stray
+check 'and again, with nothing to do' impermanence restore newest /opt/stray
+check 'nobody may not' not nobody impermanence restore newest /opt/stray
+mkdir -p /etc/polkit-1/rules.d
+echo 'polkit.addRule(function(action, subject) { if (action.id == "org.impermanence1.read-losses") return polkit.Result.YES; });' >/etc/polkit-1/rules.d/10-test.rules
+chmod 755 /etc/polkit-1/rules.d
+systemctl restart polkit.service
+check 'whom a rule allows to reads a large result, as who he is' says file nobody impermanence log /opt/stray
+check 'and what only root may enter stays so' not nobody ls /run/impermanence/roots
+
 # The oldest, not the former root: the newest is kept whatever its date says.
 expired=$(find /run/impermanence/top/old_roots -mindepth 1 -maxdepth 1 | sort | head -n 1)
 check 'an old root has a subvolume inside' btrfs subvolume create "$expired/web"
