@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -287,4 +288,34 @@ func statTime(t *testing.T, p string) time.Time {
 	info, err := os.Stat(filepath.Clean(p))
 	must(t, err)
 	return info.ModTime()
+}
+
+// An inode number that is given again after a mount is not the same file.
+func TestCompareKnowsReusedInodeNumbers(t *testing.T) {
+	f := newFixture(t)
+	f.write(t, "root/last", "old")
+	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", "-r", f.path("root"), f.path("template"))
+	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", f.path("template"), f.path("next"))
+	must(t, os.Remove(f.path("next/last")))
+	must(t, f.Close())
+	btrfstest.Unmount(t, f.dir)
+	btrfstest.Mount(t, f.device, f.dir, "subvolid=5")
+	f.open(t)
+	f.write(t, "next/new", "new")
+	inode := func(name string) uint64 {
+		info, err := os.Stat(f.path(name))
+		must(t, err)
+		return info.Sys().(*syscall.Stat_t).Ino
+	}
+	if inode("template/last") != inode("next/new") {
+		t.Fatal("the number was not given again")
+	}
+	found := f.differences(t, "template", "next")
+	if len(found) != 2 || found[0].Kind != ChangeDeleted || found[1].Kind != ChangeAdded {
+		t.Errorf("found %+v", found)
+	}
+	found = f.differences(t, "next", "template")
+	if len(found) != 2 || found[0].Kind != ChangeAdded || found[1].Kind != ChangeDeleted {
+		t.Errorf("found the other way round: %+v", found)
+	}
 }

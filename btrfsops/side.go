@@ -24,7 +24,10 @@ func (s *side) twin(n inode) (twin inode, found bool, err error) {
 		return twin, false, nil
 	}
 	twin, found, err = s.other.inode(n.number)
-	return twin, found && twin.same(n), err
+	if err != nil || !found || !twin.same(n) {
+		return inode{}, false, err
+	}
+	return twin, true, nil
 }
 
 // place tells where a directory of this side stands, and which one of the other side is the same: the twin, wherever it is
