@@ -113,6 +113,7 @@ $(foreach f,$(wildcard $(units)/presets/*.toml),
 644 $(f) lib/impermanence/presets)
 $(foreach f,$(wildcard $(units)/cockpit/*),
 644 $(f) share/cockpit/impermanence)
+644 $(units)/ignore                                   lib/impermanence
 644 cmd/impermanence/impermanence.schema.json         share/impermanence
 644 bin/completion/impermanence                       share/bash-completion/completions
 644 bin/completion/_impermanence                      share/zsh/site-functions

@@ -60,7 +60,7 @@ type Change struct {
 	// Subvolume is the id of a nested subvolume, whose own files are not listed.
 	Subvolume SubvolumeID
 	Aspects   Aspects // of what is changed, metadata or renamed
-	Size      uint64  // in bytes; of what is deleted, what it had
+	Size      uint64  // in bytes; of what is deleted, what it had; of a nested subvolume, what its data takes on disk
 	Link      bool    // another name of a file that was listed with its size already
 	Attributes
 	Modified time.Time // mtime

@@ -108,6 +108,23 @@ func (v *view) highest() (uint64, error) {
 	return low, nil
 }
 
+// dataSize adds up what the data of all files takes on disk, in bytes; 0 for a subvolume that is not there, since what a
+// snapshot shows of a nested one may be gone.
+func (v *view) dataSize() (total uint64, err error) {
+	key := searchKey{
+		TreeID: uint64(v.id), MinObjectid: firstFreeID, MaxObjectid: lastFreeID, MinType: keyExtentData, MaxType: keyExtentData,
+	}
+	err = search(v.top, key, func(i item) error {
+		_, size, err := decodeExtent(i.data)
+		total += size
+		return err
+	})
+	if errors.Is(err, iofs.ErrNotExist) {
+		return 0, nil
+	}
+	return total, err
+}
+
 var errEnough = errors.New("enough")
 
 // above says whether there is anything above an inode number.

@@ -229,6 +229,10 @@ func (w *worker) nested(dir uint64, e entry) error {
 	if before.class == classSubvolume {
 		c.Kind, c.Aspects, c.Before = ChangeModified, AspectContent, &Before{Type: TypeSubvolume}
 	}
+	c.Size, err = (&view{top: w.root.top, id: c.Subvolume}).dataSize()
+	if err != nil {
+		return err
+	}
 	return w.emit(c)
 }
 

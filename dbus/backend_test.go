@@ -328,6 +328,27 @@ func (b *backend) stream(c dbus.Caller, operation string, s *dbus.Stream, lines 
 	return id
 }
 
+func (b *backend) ListLosses(_ context.Context, c dbus.Caller, f dbus.ChangeFilter, out *dbus.Stream) (uint64, error) {
+	if err := b.called("ListLosses %d %q %d %v", c.UID, f.Paths, f.Since.Unix(), f.Ignored); err != nil {
+		return 0, err
+	}
+	return b.stream(c, "compare-roots", out, theChange), nil
+}
+
+func (b *backend) CompareRoots(_ context.Context, c dbus.Caller, base, root uint64, f dbus.ChangeFilter, out *dbus.Stream) (uint64, error) {
+	if err := b.called("CompareRoots %d %d %d %q %d", c.UID, base, root, f.Paths, f.Since.Unix()); err != nil {
+		return 0, err
+	}
+	return b.stream(c, "compare-roots", out, theChange), nil
+}
+
+// theChange is a difference with everything that one can have.
+var theChange = dbus.FileChange{
+	Change: "renamed", Path: "/a\xff", From: "/b\n", Type: "file", Size: 1 << 60, Mode: 0o4755, UID: 1000, GID: 100,
+	Modified: time.Unix(1e9, 5).UTC(), Changed: time.Unix(2e9, 0).UTC(), Aspects: []string{"content", "mode"},
+	Before: &dbus.FileBefore{Type: "file", Size: 7, Mode: 0o644, Modified: time.Unix(0, 0).UTC()}, Rule: "/etc/x:1: *",
+}
+
 func (b *backend) CancelJob(_ context.Context, id uint64) error {
 	if err := b.called("CancelJob %d", id); err != nil {
 		return err

@@ -203,6 +203,13 @@ type Backend interface {
 	BrowseRoot(ctx context.Context, id uint64) (path string, err error)
 	// EndBrowse takes that mount away.
 	EndBrowse(ctx context.Context, id uint64) error
+	// ListLosses starts a job that sends to out what the next boot will lose, each a
+	// [FileChange], and that closes out.
+	ListLosses(ctx context.Context, c Caller, f ChangeFilter, out *Stream) (job uint64, err error)
+	// CompareRoots starts a job that sends to out in what a root differs from a base,
+	// and that closes out. As a root 0 is the one that runs, as a base what a fresh one
+	// would be.
+	CompareRoots(ctx context.Context, c Caller, base, root uint64, f ChangeFilter, out *Stream) (job uint64, err error)
 	// CancelJob asks a job to end early. It returns when the job was told.
 	CancelJob(ctx context.Context, id uint64) error
 	// WaitJob returns the job as soon as it has ended.

@@ -112,13 +112,14 @@ func (e *encoder) bytestring(s string) {
 	e.byte(0)
 }
 
-// usec writes a time as microseconds since 1970, no time as 0.
-func (e *encoder) usec(t time.Time) {
-	if t.IsZero() || t.UnixMicro() < 0 {
-		e.uint64(0)
-		return
+func (e *encoder) usec(t time.Time) { e.uint64(toUSec(t)) }
+
+// toUSec is a time as microseconds since 1970, 0 for none.
+func toUSec(t time.Time) uint64 {
+	if t.IsZero() {
+		return 0
 	}
-	e.uint64(uint64(t.UnixMicro()))
+	return uint64(max(0, t.UnixMicro()))
 }
 
 func (e *encoder) errorInfo(i ErrorInfo) {

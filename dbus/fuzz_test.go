@@ -47,6 +47,14 @@ func (fixed) Restore(context.Context, Caller, uint64, RestoreOptions, *Stream) (
 	return 1, nil
 }
 
+func (fixed) ListLosses(context.Context, Caller, ChangeFilter, *Stream) (uint64, error) {
+	return 1, nil
+}
+
+func (fixed) CompareRoots(context.Context, Caller, uint64, uint64, ChangeFilter, *Stream) (uint64, error) {
+	return 1, nil
+}
+
 func (fixed) ListVersions(context.Context, Caller, string, *Stream) (uint64, error) { return 1, nil }
 
 func (fixed) BrowseRoot(context.Context, uint64) (string, error) { return "/x", nil }
@@ -120,6 +128,8 @@ func FuzzHandler(f *testing.F) {
 	add("/org/impermanence1", managerInterface, "ApplyPersistence", []ObjectPath{EntryPath("/e")}, table, uint64(0))
 	add("/org/impermanence1", managerInterface, "AddPersistence", []byte("/srv\x00"), map[string]godbus.Variant{"mode": godbus.MakeVariant(uint32(0o700))}, uint64(0))
 	add("/org/impermanence1", managerInterface, "ListOrphans", table, uint64(0))
+	add("/org/impermanence1", managerInterface, "ListLosses", map[string]godbus.Variant{"paths": godbus.MakeVariant([][]byte{[]byte("/etc\x00")})}, uint64(0))
+	add("/org/impermanence1", managerInterface, "CompareRoots", RootPath(257), NoPath, map[string]godbus.Variant{"sinceUSec": godbus.MakeVariant(uint64(1))}, uint64(0))
 	add("/org/impermanence1/entry/_2fe", entryInterface, "Remove", map[string]godbus.Variant{"when": godbus.MakeVariant("next-boot")}, uint64(0))
 	add("/org/impermanence1/root/257", rootInterface, "SetPinned", true, table, uint64(0))
 	add("/org/impermanence1/root/257", rootInterface, "Delete", table, uint64(0))

@@ -33,6 +33,8 @@ func managerMethods() []method {
 		{"ApplyPersistence", "aoa{sv}t", "o", actionMountPersistence, planApplyPersistence},
 		{"AddPersistence", "aya{sv}t", "o", actionModifyPersistence, planAddPersistence},
 		{"RemovePersistence", "aya{sv}t", "o", actionModifyPersistence, planRemovePersistence},
+		{"ListLosses", "a{sv}t", "oay", actionReadLosses, planListLosses},
+		{"CompareRoots", "ooa{sv}t", "oay", actionReadLosses, planCompareRoots},
 		{"ListOrphans", "a{sv}t", "a(ayss)", actionReadLosses, planListOrphans},
 		{"Restore", "oaaya{sv}t", "oay", actionRestore, planRestore},
 		{"ListVersions", "aya{sv}t", "oay", actionReadLosses, planListVersions},

@@ -46,7 +46,7 @@ func changing() map[string][][]string {
 		"set-next-boot":         {{manager, m, "SetNextBoot", "sa{sv}t", "keep", "0", "0"}},
 		"mount-persistence":     {{manager, m, "ApplyPersistence", "aoa{sv}t", "0", "0", "0"}, {entry, e, "Mount", "a{sv}t", "0", "0"}, {entry, e, "Unmount", "a{sv}t", "0", "0"}},
 		"modify-persistence":    {{manager, m, "AddPersistence", "aya{sv}t", "2", "47", "120", "0", "0"}, {manager, m, "RemovePersistence", "aya{sv}t", "8", "47", "118", "97", "114", "47", "108", "111", "103", "0", "0"}, {entry, e, "Remove", "a{sv}t", "0", "0"}},
-		"read-losses":           {{manager, m, "ListOrphans", "a{sv}t", "0", "0"}, {manager, m, "ListVersions", "aya{sv}t", "2", "47", "97", "0", "0"}},
+		"read-losses":           {{manager, m, "ListOrphans", "a{sv}t", "0", "0"}, {manager, m, "ListLosses", "a{sv}t", "0", "0"}, {manager, m, "CompareRoots", "ooa{sv}t", "/", root, "0", "0"}, {manager, m, "ListVersions", "aya{sv}t", "2", "47", "97", "0", "0"}},
 		"restore":               {{manager, m, "Restore", "oaaya{sv}t", root, "1", "2", "47", "97", "0", "0"}},
 		"browse-roots":          {{root, "org.impermanence1.Root", "Browse", "a{sv}t", "0", "0"}, {root, "org.impermanence1.Root", "EndBrowse", "a{sv}t", "0", "0"}},
 		"reload":                {{manager, m, "Reload", "t", "0"}, {manager, m, "Rescan", "t", "0"}},

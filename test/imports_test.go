@@ -25,15 +25,16 @@ var reach = map[string]struct {
 	"daemon/config":           {[]string{"persist"}, "early boot reads it too"},
 	"daemon/change":           {[]string{"persist", "daemon/config"}, "carried out where no bus is, too"},
 	"daemon/retention":        {nil, "what is kept is one pure function"},
+	"daemon/losses":           {nil, "what is a loss depends on paths and rules alone"},
 	"daemon/jobs":             {nil, "a job knows nothing of what it does"},
-	"daemon":                  {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/retention"}, "policy knows all three"},
+	"daemon":                  {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/losses", "daemon/retention"}, "policy knows all three"},
 	"daemon/machine":          {nil, "what a machine is, whatever is done with it"},
 	"daemon/template":         {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine"}, "works without the daemon"},
 	"daemon/setup":            {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine", "daemon/template"}, "works before there is a daemon"},
 	"daemon/check":            {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine", "daemon/template"}, "works without the daemon"},
 	"cmd/impermanence":        {[]string{"dbus", "btrfsops", "persist", "daemon/config", "daemon/check", "daemon/machine", "daemon/setup", "daemon/template"}, "D-Bus only, but for setup, check, template and import, which work where no daemon does"},
 	"cmd/impermanence-initrd": {[]string{"btrfsops", "persist", "daemon/config"}, "early boot has no bus and no daemon"},
-	"cmd/impermanenced":       {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/retention", "daemon"}, "main only wires"},
+	"cmd/impermanenced":       {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/losses", "daemon/retention", "daemon"}, "main only wires"},
 }
 
 // edges are the packages of others that only some of ours import themselves.

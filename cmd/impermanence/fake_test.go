@@ -145,6 +145,21 @@ func (s *scripted) ChangeEntry(_ context.Context, _ dbus.Caller, c dbus.EntryCha
 
 func (s *scripted) Orphans(context.Context, string) ([]dbus.Orphan, error) { return nil, s.err }
 
+func (s *scripted) ListLosses(_ context.Context, _ dbus.Caller, _ dbus.ChangeFilter, out *dbus.Stream) (uint64, error) {
+	return s.compare("list-losses", out)
+}
+
+func (s *scripted) CompareRoots(_ context.Context, _ dbus.Caller, _, _ uint64, _ dbus.ChangeFilter, out *dbus.Stream) (uint64, error) {
+	return s.compare("compare-roots", out)
+}
+
+func (s *scripted) compare(operation string, out *dbus.Stream) (uint64, error) {
+	if err := out.Close(); err != nil {
+		return 0, err
+	}
+	return s.start(operation, nil)
+}
+
 func (s *scripted) CancelJob(context.Context, uint64) error {
 	close(s.canceled) // the server itself refuses to cancel what can't be
 	return nil

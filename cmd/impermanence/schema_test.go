@@ -112,6 +112,11 @@ func TestSchemaDescribesEveryField(t *testing.T) {
 		{"browse", browseDocument{1, "n", "/p"}},
 		{"import", importDocument{"a = 1\n", []string{"b"}}},
 		{"report", reportDocument{[]section{{"Versions", "a\nb"}}}},
+		{"diff", dbus.FileChange{
+			Change: "renamed", Path: "/a\xff", From: "/b", Type: "file", Size: 1, Link: true, Mode: 0o644, Modified: at.UTC(), Changed: at.UTC(), Aspects: []string{"mode"},
+			Before: &dbus.FileBefore{Type: "file", Modified: at.UTC()}, Subvolume: 256, Rule: "a:1: b",
+		}},
+		{"diff", dbus.FileChange{Change: "added", Type: "subvolume"}},
 		{"next", nextDocument{full.next}},
 		{"next", nextDocument{nextBootDocument{Action: nextFresh}}},
 	} {

@@ -78,6 +78,9 @@ func count(n int, noun string) string {
 	if stem, ok := strings.CutSuffix(noun, "ry"); ok {
 		noun = stem + "rie"
 	}
+	if strings.HasSuffix(noun, "s") {
+		noun += "e"
+	}
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
