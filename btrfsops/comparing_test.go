@@ -319,3 +319,17 @@ func TestCompareKnowsReusedInodeNumbers(t *testing.T) {
 		t.Errorf("found the other way round: %+v", found)
 	}
 }
+
+// Two roots of one template give the same numbers to what each makes: that makes it no more the same.
+func TestCompareKnowsSiblingsApart(t *testing.T) {
+	f := newFixture(t)
+	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", "-r", f.path("root"), f.path("template"))
+	for _, name := range []string{"one", "two"} {
+		btrfstest.Run(t, "btrfs", "subvolume", "snapshot", f.path("template"), f.path(name))
+		f.write(t, name+"/etc/of-"+name, name)
+	}
+	found := f.differences(t, "one", "two")
+	if len(found) != 2 || found[0].Kind != ChangeDeleted || found[0].Path != "etc/of-one" || found[1].Kind != ChangeAdded {
+		t.Errorf("found %+v", found)
+	}
+}

@@ -143,6 +143,7 @@ type entry struct {
 	name   string
 	class  class
 	target uint64 // inode number; of a subvolume: its id
+	made   uint64 // the transaction that put it there
 }
 
 // decodeEntries calls each for every name in a DIR_ITEM or DIR_INDEX item. It reads struct btrfs_dir_item: key 17 (object
@@ -159,6 +160,7 @@ func decodeEntries(b []byte, each func(entry)) error {
 		}
 		each(entry{
 			name: string(b[fixed : fixed+name]), class: classOf(b[8], b[29]), target: binary.LittleEndian.Uint64(b),
+			made: binary.LittleEndian.Uint64(b[17:]),
 		})
 		b = b[fixed+name+data:]
 	}

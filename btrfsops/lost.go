@@ -3,7 +3,7 @@ package btrfsops
 import "time"
 
 // lost tells of what a directory that both have, has lost. Its names are merged in the order of their index: what both
-// have at the same one is the same. when is the time of the loss.
+// have at the same one since the fork is the same. when is the time of the loss.
 func (w *worker) lost(dir uint64, when time.Time) error {
 	before := w.base.entries(dir, 0)
 	defer before.close()
@@ -21,7 +21,7 @@ func (w *worker) lost(dir uint64, when time.Time) error {
 				return err
 			}
 		}
-		if more && now.index == before.index && e == b {
+		if more && now.index == before.index && e == b && b.made <= w.fork {
 			continue
 		}
 		if err := w.lostEntry(dir, b, when); err != nil {

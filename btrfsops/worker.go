@@ -222,7 +222,7 @@ func (w *worker) nested(dir uint64, e entry) error {
 		return err
 	}
 	before, err := w.root.opposite(up, e.name)
-	if err != nil || before == e {
+	if err != nil || before.class == e.class && before.target == e.target {
 		return err
 	}
 	c := Change{Kind: ChangeAdded, Path: join(up.path, e.name), Type: TypeSubvolume, Subvolume: SubvolumeID(e.target)}
