@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -22,46 +21,51 @@ Name=org.impermanence1
 Exec=%s/impermanenced --config=%s --device=%s --top=%s --run-dir=%s --sysroot=%s
 `
 
-// daemon starts a private bus and, by calling it, impermanenced on the disk; it has listed its roots once. Both go with the disk.
-func (d *disk) daemon(ctx context.Context, top string) (address string, err error) {
+// daemon starts a private bus that starts impermanenced on the disk for the first who calls it, and returns the environment
+// of a caller. Both go with the disk.
+func (d *disk) daemon(ctx context.Context, top string) (environment []string, err error) {
 	dir := d.stage.path("bus")
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return "", err
+		return nil, err
 	}
 	config, err := d.config(rolloverConfig)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	service := fmt.Sprintf(activation, d.stage.bin, config, d.device, top, d.stage.path("run"), top)
 	if err := os.WriteFile(filepath.Join(dir, "org.impermanence1.service"), []byte(service), 0o644); err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := os.WriteFile(filepath.Join(dir, "bus.conf"), fmt.Appendf(nil, busConfig, dir), 0o644); err != nil {
-		return "", err
+		return nil, err
 	}
 	bus := exec.CommandContext(ctx, "dbus-daemon", "--nofork", "--print-address", "--config-file="+filepath.Join(dir, "bus.conf"))
-	var log bytes.Buffer
-	bus.Stderr = &log
-	environment := append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS=unix:path="+filepath.Join(dir, "socket"))
+	environment = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS=unix:path="+filepath.Join(dir, "socket"))
 	bus.Env = environment // the daemon that it starts inherits it
 	out, err := bus.StdoutPipe()
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if err := bus.Start(); err != nil {
-		return "", err
+		return nil, err
 	}
 	d.undo = append(d.undo, func() {
 		_ = bus.Process.Kill() // the daemon ends when its bus does
 		_ = bus.Wait()
 	})
+	var address string
 	if _, err := fmt.Fscanln(out, &address); err != nil {
-		return "", fmt.Errorf("start dbus-daemon: %w", err)
+		return nil, fmt.Errorf("start dbus-daemon: %w", err)
 	}
-	roots := exec.CommandContext(ctx, filepath.Join(d.stage.bin, "impermanence"), "roots")
+	return environment, nil
+}
+
+// listRoots has the daemon started, and the roots listed once.
+func (s *stage) listRoots(ctx context.Context, environment []string) error {
+	roots := exec.CommandContext(ctx, filepath.Join(s.bin, "impermanence"), "roots")
 	roots.Env = environment
 	if text, err := roots.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("impermanence roots: %w\n%s%s", err, text, log.Bytes())
+		return fmt.Errorf("impermanence roots: %w\n%s", err, text)
 	}
-	return address, nil
+	return nil
 }

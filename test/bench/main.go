@@ -47,7 +47,11 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 		return err
 	}
 	defer s.close()
-	for _, r := range rows(s) {
+	all, err := rows(s)
+	if err != nil {
+		return err
+	}
+	for _, r := range all {
 		if !pattern.MatchString(r.name) || (r.long && !*full) {
 			continue
 		}
@@ -59,9 +63,9 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 }
 
 // rows are all there are, the boot path first.
-func rows(s *stage) []row {
-	var all []row
+func rows(s *stage) ([]row, error) {
+	all, err := startRows(s)
 	all = append(all, rolloverRows(s)...)
 	all = append(all, pruneRows(s)...)
-	return append(all, entryRows(s)...)
+	return append(all, entryRows(s)...), err
 }

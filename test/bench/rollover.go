@@ -23,7 +23,8 @@ func rolloverRows(s *stage) []row {
 	all := []contender{
 		{"impermanence-initrd rollover", s.ourRollover},
 		{"shell script", s.scriptRollover},
-		{"limit: mount and umount", s.bareMount},
+		{"limit: mount and umount", s.bare("mount")},
+		{"limit: and the calls of a rollover", s.bare("rollover")},
 	}
 	return []row{
 		{name: "rollover, nothing to prune", fill: layout, contenders: all},
@@ -68,7 +69,10 @@ func (s *stage) scriptRollover(ctx context.Context, d *disk) (*exec.Cmd, error) 
 	return exec.CommandContext(ctx, "bash", "-c", rolloverScript, "rollover", d.device, dir), os.Mkdir(dir, 0o755)
 }
 
-func (s *stage) bareMount(ctx context.Context, d *disk) (*exec.Cmd, error) {
-	dir := s.path("top")
-	return exec.CommandContext(ctx, s.self, "limit", "mount", d.device, dir), os.Mkdir(dir, 0o755)
+// bare does a work of limit on the device.
+func (s *stage) bare(work string) func(context.Context, *disk) (*exec.Cmd, error) {
+	return func(ctx context.Context, d *disk) (*exec.Cmd, error) {
+		dir := s.path("top")
+		return exec.CommandContext(ctx, s.self, "limit", work, d.device, dir), os.Mkdir(dir, 0o755)
+	}
 }

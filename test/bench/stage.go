@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -112,8 +113,23 @@ func (s *stage) attach(image string) (*disk, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &disk{stage: s, device: device, undo: []func(){func() { _ = held.Close() }}}
+	d := &disk{stage: s, device: device, undo: []func(){func() {
+		_ = held.Close()
+		awaitDetached(device)
+	}}}
 	return d, sh("losetup", "--detach", device)
+}
+
+// awaitDetached waits until nobody holds a loop device: the copies have one UUID, and while one is in use, by a daemon that
+// is about to end, the kernel takes the next for the same file system.
+func awaitDetached(device string) {
+	backing := filepath.Join("/sys/block", filepath.Base(device), "loop")
+	for range 10_000 {
+		if _, err := os.Stat(backing); err != nil {
+			return
+		}
+		time.Sleep(time.Millisecond) //nolint:forbidigo // sysfs tells nobody
+	}
 }
 
 // mount mounts the file system at a new place until the disk is closed.
