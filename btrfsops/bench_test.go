@@ -86,3 +86,26 @@ func BenchmarkDelete(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkWaitCleaned waits until the space of deleted snapshots is free.
+func BenchmarkWaitCleaned(b *testing.B) {
+	for _, count := range []int{1, 100, 1000} {
+		b.Run(fmt.Sprint("roots=", count), func(b *testing.B) {
+			for b.Loop() {
+				b.StopTimer()
+				fs := withOldRoots(b, count+1)
+				must(b, fs.Sync())
+				roots, err := fs.ListRoots(layout)
+				must(b, err)
+				var ids []SubvolumeID
+				for _, root := range roots[:count] {
+					ids = append(ids, root.ID)
+				}
+				report, err := fs.Delete(context.Background(), Guards{Layout: layout}, ids, nil)
+				must(b, err)
+				b.StartTimer()
+				must(b, fs.WaitCleaned(context.Background(), report.Subvolumes))
+			}
+		})
+	}
+}

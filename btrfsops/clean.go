@@ -27,8 +27,11 @@ func (fs *Filesystem) WaitCleaned(ctx context.Context, ids []SubvolumeID) error 
 		if err != nil {
 			return err
 		}
-		left := slices.DeleteFunc(slices.Clone(ids), func(id SubvolumeID) bool { return !slices.Contains(pending, id) })
-		if len(left) == 0 {
+		left := func(id SubvolumeID) bool {
+			_, found := slices.BinarySearch(pending, id)
+			return found
+		}
+		if !slices.ContainsFunc(ids, left) {
 			return fs.Sync()
 		}
 		select {
