@@ -269,23 +269,41 @@ func TestWrongFromTheStart(t *testing.T) {
 
 func TestManager(t *testing.T) {
 	m := newMachine(t)
-	must(t, os.WriteFile(filepath.Join(m.runDir, "boot.json"), []byte(`[
+	booted := subvolumeID(t, m.sysroot)
+	must(t, os.WriteFile(filepath.Join(m.runDir, "boot.json"), fmt.Appendf(nil, `[
 		{"mountPoint": "/", "bootID": "1-2", "time": "2026-11-23T07:54:00Z", "outcome": "fresh", "device": "/dev/sda2",
-		 "report": {"fresh": 300, "former": 299, "oldRoot": "old_roots/20261123T075400Z-299", "rolledOver": "2026-11-23T07:54:00Z", "durationNSec": 2600000}},
-		{"mountPoint": "/home", "outcome": "failed", "error": "no space", "report": {}}]`), 0o644))
+		 "report": {"fresh": %d, "former": 299, "oldRoot": "old_roots/20261123T075400Z-299", "rolledOver": "2026-11-23T07:54:00Z", "durationNSec": 2600000}},
+		{"mountPoint": "/home", "outcome": "failed", "error": "no space", "report": {}}]`, booted), 0o644))
 	d := m.start(t, func(o *daemon.Options) { o.Device = m.device })
 	got := d.Manager()
 	want := dbus.Manager{
 		Version: "test", Filesystem: strings.TrimSpace(btrfstest.Run(t, "blkid", "-s", "UUID", "-o", "value", m.device)),
-		BootedRoot: subvolumeID(t, m.sysroot), NextBoot: "fresh", ActiveJobs: []uint64{},
+		BootedRoot: booted, NextBoot: "fresh", ActiveJobs: []uint64{},
 		LastRollover: dbus.Details{
-			"mountPoint": "/", "outcome": "fresh", "bootID": "1-2", "device": "/dev/sda2", "fresh": uint64(300), "former": uint64(299),
+			"mountPoint": "/", "outcome": "fresh", "bootID": "1-2", "device": "/dev/sda2", "fresh": booted, "former": uint64(299),
 			"oldRoot": "old_roots/20261123T075400Z-299", "timeUSec": uint64(1795420440000000), "rolledOverUSec": uint64(1795420440000000),
 			"durationUSec": uint64(2600), "failures": []string{"/home: no space"},
 		},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("manager (-want +got):\n%s", diff)
+	}
+}
+
+// Early boot says what it did, the kernel what is mounted: a fresh root that is not mounted is none.
+func TestARootThatIsNotMountedIsNotFresh(t *testing.T) {
+	m := newMachine(t)
+	must(t, os.WriteFile(filepath.Join(m.runDir, "boot.json"), []byte(`[
+		{"mountPoint": "/", "outcome": "fresh", "error": "commit: read-only", "report": {"fresh": 300}}]`), 0o644))
+	boot := m.start(t).Manager().LastRollover
+	text, _ := boot["error"].(string)
+	for _, part := range []string{"commit: read-only", "subvolume 300", fmt.Sprint("subvolume ", subvolumeID(t, m.sysroot)), "subvol=root"} {
+		if !strings.Contains(text, part) {
+			t.Errorf("error %q does not say %q", text, part)
+		}
+	}
+	if boot["outcome"] != "failed" {
+		t.Errorf("outcome %v", boot["outcome"])
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -76,12 +77,29 @@ func (d *Daemon) lookAtRoot(now *seen) error {
 		return err
 	}
 	now.booted = p.outside(p.guards.Booted)
+	now.compareBoot(p)
 	return d.files.use(p, func(fs *btrfsops.Filesystem) error {
 		now.filesystem = fs.UUID()
 		next, err := nextOf(fs, p)
 		now.next = next
 		return err
 	})
+}
+
+// compareBoot holds what early boot says it did against what is mounted. They differ when the root is mounted by something
+// that early boot knew nothing of, or when what it did never reached the disk.
+func (now *seen) compareBoot(p place) {
+	fresh, _ := now.boot["fresh"].(uint64)
+	booted := uint64(p.guards.Booted)
+	if fresh == 0 || booted == 0 || fresh == booted || now.boot["mountPoint"] != p.mountPoint {
+		return
+	}
+	text := fmt.Sprintf("early boot made subvolume %d the root, and subvolume %d is mounted at %s: it has to be mounted with subvol=%s",
+		fresh, booted, p.mountPoint, p.guards.Layout.Root)
+	if earlier, _ := now.boot["error"].(string); earlier != "" {
+		text = earlier + "; " + text
+	}
+	now.boot["outcome"], now.boot["error"] = string(btrfsops.OutcomeFailed), text
 }
 
 // inspect returns how the entries stand.
