@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -49,7 +50,7 @@ func victim(text string) error {
 			select {}
 		}
 	})
-	id, err := startJob(d, o.Job)
+	id, err := killables[o.Job].start(d)
 	if err != nil {
 		return err
 	}
@@ -57,18 +58,37 @@ func victim(text string) error {
 	return errors.Join(err, job.Error.Err())
 }
 
-func startJob(d *daemon.Daemon, name string) (uint64, error) {
-	ctx := context.Background()
-	switch name {
-	case "create-snapshot":
-		return d.CreateSnapshot(ctx, anybody, "a label")
-	case "prune":
+// killable is a job that a kill may interrupt.
+type killable struct {
+	// start starts it; errNothingToDo when it was done to its end before.
+	start func(d *daemon.Daemon) (uint64, error)
+	// undo is started, and ends, before each kill, so that there is something to do.
+	undo func(d *daemon.Daemon) (uint64, error)
+	// cleans says that after the next run nothing half done is left over.
+	cleans bool
+}
+
+var errNothingToDo = errors.New("nothing to do")
+
+// killables are the jobs, by their operations. A job that writes has its row here.
+var killables = map[string]killable{
+	"create-snapshot": {start: func(d *daemon.Daemon) (uint64, error) {
+		return d.CreateSnapshot(context.Background(), anybody, "a label")
+	}},
+	"prune": {cleans: true, start: func(d *daemon.Daemon) (uint64, error) {
 		one := uint32(1)
-		return d.Prune(ctx, anybody, dbus.PruneOptions{KeepLast: &one})
-	case "apply-persistence":
-		return d.ApplyPersistence(ctx, anybody, nil)
-	}
-	list, err := d.Roots(ctx, dbus.RootFilter{})
+		return d.Prune(context.Background(), anybody, dbus.PruneOptions{KeepLast: &one})
+	}},
+	"delete-roots": {cleans: true, start: startDelete},
+	"apply-persistence": {start: func(d *daemon.Daemon) (uint64, error) {
+		return d.ApplyPersistence(context.Background(), anybody, nil)
+	}},
+	"add-persistence":    {start: startChange(dbus.AddEntry), undo: startChange(dbus.RemoveEntry)},
+	"remove-persistence": {start: startChange(dbus.RemoveEntry), undo: startChange(dbus.AddEntry)},
+}
+
+func startDelete(d *daemon.Daemon) (uint64, error) {
+	list, err := d.Roots(context.Background(), dbus.RootFilter{})
 	if err != nil {
 		return 0, err
 	}
@@ -78,7 +98,24 @@ func startJob(d *daemon.Daemon, name string) (uint64, error) {
 			ids = append(ids, r.ID)
 		}
 	}
-	return d.DeleteRoots(ctx, anybody, ids)
+	if len(ids) == 0 {
+		return 0, errNothingToDo
+	}
+	return d.DeleteRoots(context.Background(), anybody, ids)
+}
+
+// startChange begins or ends to keep /var/kept.
+func startChange(deed dbus.EntryDeed) func(*daemon.Daemon) (uint64, error) {
+	return func(d *daemon.Daemon) (uint64, error) {
+		isEntry := slices.ContainsFunc(d.Entries(), func(e dbus.Entry) bool { return e.Target == "/var/kept" })
+		switch {
+		case deed == dbus.AddEntry && isEntry: // recorded, and not known to be in place
+			return d.ApplyPersistence(context.Background(), anybody, []string{"/var/kept"})
+		case deed == dbus.RemoveEntry && !isEntry:
+			return 0, errNothingToDo
+		}
+		return d.ChangeEntry(context.Background(), anybody, dbus.EntryChange{Deed: deed, Target: "/var/kept"})
+	}
 }
 
 // kill runs a victim and tells whether it died.
@@ -105,28 +142,47 @@ const nestedIn = 3
 // TestKilledInEachStage kills the daemon at every change that a job shows. The next daemon tells that the job was
 // interrupted, what stands of every root is what it says, and the same job then ends well.
 func TestKilledInEachStage(t *testing.T) {
-	for _, job := range []string{"create-snapshot", "prune", "delete-roots", "apply-persistence"} {
+	for job, k := range killables {
 		t.Run(job, func(t *testing.T) {
 			m := newMachine(t)
 			m.configure(t, "[persistence.\"/persist\"]\ndirectories = [\"/var/log\", \"/srv\"]\nfiles = [\"/etc/hostname\"]\n")
 			must(t, os.MkdirAll(filepath.Join(m.sysroot, "var/log"), 0o755))
+			m.write(t, "var/kept/data", "precious")
 			died, ended := true, false
 			at := int32(1)
 			for ; died; at++ {
-				for age := len(m.rolledOver(t)); age < 3; age++ {
-					m.oldRoot(t, time.Duration(10-age)*day, "a", "a/b", "c")
-				}
+				m.prepare(t, k)
 				died = m.kill(t, job, at)
 				if died && ended {
 					t.Errorf("at change %d the job was said to have ended, and there are more", at-1)
 				}
 				ended = m.checkTruth(t, job, at, died)
+				m.wantText(t, "var/kept/data", "precious")
 			}
 			if at < 5 {
 				t.Errorf("%s shows only %d changes", job, at-2)
 			}
 			t.Logf("killed at each of %d changes", at-2)
 		})
+	}
+}
+
+// prepare makes work for a job.
+func (m *machine) prepare(t *testing.T, k killable) {
+	t.Helper()
+	for age := len(m.rolledOver(t)); age < 3; age++ {
+		m.oldRoot(t, time.Duration(10-age)*day, "a", "a/b", "c")
+	}
+	if k.undo == nil {
+		return
+	}
+	d := m.start(t, func(o *daemon.Options) { o.Log, o.Now = zap.NewNop(), time.Now })
+	id, err := k.undo(d)
+	if errors.Is(err, errNothingToDo) {
+		return
+	}
+	if job := finish(t, d, id, err); job.Result != dbus.ResultDone {
+		t.Fatalf("undo: %+v", job)
 	}
 }
 
@@ -150,15 +206,15 @@ func (m *machine) checkTruth(t *testing.T, job string, at int32, died bool) (end
 	for name, r := range list {
 		m.checkRoot(t, at, name, r)
 	}
-	id, err := startJob(d, job)
-	if errors.Is(err, dbus.ErrInvalidArgs) && job == "delete-roots" {
-		return len(told) == 0 // the victim had deleted all there was
+	id, err := killables[job].start(d)
+	if errors.Is(err, errNothingToDo) {
+		return len(told) == 0
 	}
 	if again := finish(t, d, id, err); again.Result != dbus.ResultDone || len(told) == 1 && again.ID <= told[0].ID {
 		t.Errorf("change %d: the next one ended as %+v", at, again)
 	}
 	for name, r := range roots(t, d) {
-		if job != "create-snapshot" && job != "apply-persistence" && (r.Deleting || r.Kind == "discarded") {
+		if killables[job].cleans && (r.Deleting || r.Kind == "discarded") {
 			t.Errorf("change %d: %s is left over", at, name)
 		}
 	}
