@@ -15,7 +15,7 @@ import (
 // machineSuite and machinePackages are what the machine is made of.
 const (
 	machineSuite    = "bookworm"
-	machinePackages = "systemd,systemd-sysv,udev,dbus,polkitd,btrfs-progs,attr,kmod"
+	machinePackages = "systemd,systemd-sysv,udev,dbus,polkitd,btrfs-progs,attr,kmod,dbus-broker"
 )
 
 // TestMachine boots a Debian with a real systemd, with what `make install` puts there, three times from one disk: the daemon
@@ -32,6 +32,13 @@ func TestMachineMakesItsID(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.bootAll(t, "new-id", "same-id")
+}
+
+// TestMachineOnDBusBroker boots the same machine with the other message bus.
+func TestMachineOnDBusBroker(t *testing.T) {
+	m := newMachine(t)
+	btrfstest.Run(t, "chroot", filepath.Join(m.top, "root-template"), "systemctl", "enable", "--force", "dbus-broker.service")
+	m.bootAll(t, "broker")
 }
 
 // bootAll boots once for each script.

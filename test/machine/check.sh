@@ -35,3 +35,12 @@ well() {
 	output=$(impermanence status 2>&1)
 	[[ $output == *'next boot'* && $output != *wrong* ]] || { echo "$output"; return 1; }
 }
+
+# within SECONDS COMMAND…: the command succeeds before long.
+within() {
+	local until=$((SECONDS + $1)) output
+	shift
+	while ! output=$("$@" 2>&1); do
+		((SECONDS < until)) || { echo "$output"; return 1; }
+	done
+}

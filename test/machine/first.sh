@@ -4,6 +4,7 @@
 . /persist/check.sh
 check 'every unit that boots is well' says running systemctl is-system-running --wait
 check 'the daemon is ready' show ActiveState ActiveState=active impermanenced.service
+check 'it is exposed no more than 2.0, as systemd counts' systemd-analyze security --no-pager --threshold=20 impermanenced.service
 check 'the top level is mounted for it' findmnt --types btrfs /run/impermanence/top
 check 'and for root alone' test "$(stat --format=%a /run/impermanence)" = 700
 check 'status knows that the root is fresh' says 'fresh root, a copy of root-template' impermanence status
@@ -59,6 +60,16 @@ check 'another one is added while running' says 'in-place	/etc/added' impermanen
 printf 'added live\n' >/etc/added.new
 mv /etc/added.new /etc/added
 check 'and watched from then on' holds /persist/etc/added 'added live'
+
+# What others mount and unmount reaches the sandbox, and is told.
+check 'an entry is unmounted by hand' umount /srv/data
+check 'status tells' within 20 says '/srv/data is not in place' impermanence status --problems
+check 'it is put back' says in-place impermanence persist /srv/data
+check 'and the sandbox sees it' within 20 not says '/srv/data is not in place' impermanence status --problems
+
+check 'all works without the bus as well' says sandbox impermanence --no-bus roots
+check 'a bug report tells of the units' says Id=impermanenced.service impermanence report
+check 'anybody may make one' nobody impermanence report
 
 touch /opt/stray
 echo first >/srv/data/boot
