@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -62,14 +63,18 @@ func end(b *testing.B, cmd *exec.Cmd) {
 	_ = cmd.Wait()
 }
 
-// BenchmarkReady is the time from the start of the process to READY=1, in turn with the minimum.
+// BenchmarkReady is the time from the start of the process to READY=1, in turn with the minimum and with a service that
+// uses sd-bus in C.
 func BenchmarkReady(b *testing.B) {
 	m := newMachine(b)
 	commands := programs(b, m)
+	peer := filepath.Join(b.TempDir(), "peer")
+	btrfstest.Run(b, "gcc", "-O2", "-o", peer, "../dbus/testdata/bench/peer.c", "-lsystemd")
+	commands["sdbus"] = []string{peer, "serve", dbus.BusName, "0"}
 	systemd := busAndManager(b)
 	total := map[string]time.Duration{}
 	for b.Loop() {
-		for _, name := range []string{"daemon", "minimum"} {
+		for _, name := range []string{"daemon", "minimum", "sdbus"} {
 			cmd, ready := run(b, systemd, commands[name])
 			total[name] += ready
 			end(b, cmd)
@@ -79,6 +84,7 @@ func BenchmarkReady(b *testing.B) {
 		b.ReportMetric(float64(sum.Microseconds())/float64(b.N)/1000, name+"-ms")
 	}
 	b.ReportMetric(float64(total["daemon"])/float64(total["minimum"]), "ratio")
+	b.ReportMetric(float64(total["daemon"])/float64(total["sdbus"]), "sdbus-ratio")
 	b.ReportMetric(0, "ns/op")
 }
 

@@ -123,7 +123,13 @@ func startServer(b *testing.B, address string, cmd *exec.Cmd) {
 // call has the caller in C call a method again and again, and returns nanoseconds for each.
 func (c *contestants) call(b *testing.B, address string, count int, method ...string) float64 {
 	b.Helper()
-	cmd := exec.Command(c.peer, append([]string{"call", dbus.BusName, strconv.Itoa(count)}, method...)...)
+	return c.callOf(b, address, dbus.BusName, count, method...)
+}
+
+// callOf is call for the service of a name.
+func (c *contestants) callOf(b *testing.B, address, name string, count int, method ...string) float64 {
+	b.Helper()
+	cmd := exec.Command(c.peer, append([]string{"call", name, strconv.Itoa(count)}, method...)...)
 	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+address)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()

@@ -3,7 +3,7 @@
  * the caller that measures both.
  *
  *   peer serve NAME ROOTS                   objects like ours, until it is killed
- *   peer call  NAME COUNT PATH IFACE METHOD [get|list]
+ *   peer call  NAME COUNT PATH IFACE METHOD [get|list|snapper]
  *                                           COUNT calls in a row; prints nanoseconds for each
  */
 #define _GNU_SOURCE
@@ -12,6 +12,7 @@
 #include <string.h>
 #include <time.h>
 #include <systemd/sd-bus.h>
+#include <systemd/sd-daemon.h>
 
 #define PATH "/org/impermanence1"
 
@@ -111,6 +112,7 @@ static void serve(sd_bus *bus, const char *name) {
 	check(sd_bus_request_name(bus, name, 0), "name");
 	puts("ready");
 	fflush(stdout);
+	sd_notify(0, "READY=1");
 	for (;;) {
 		int r = sd_bus_process(bus, NULL);
 		check(r, "process");
@@ -136,6 +138,8 @@ static void call(sd_bus *bus, char **args, int count, const char *form) {
 			check(sd_bus_message_append(request, "ss", "org.impermanence1.Manager", "NextBoot"), "arguments");
 		if (strcmp(form, "list") == 0)
 			check(sd_bus_message_append(request, "a{sv}t", 0, (uint64_t) 0), "arguments");
+		if (strcmp(form, "snapper") == 0)
+			check(sd_bus_message_append(request, "s", "bench"), "arguments");
 		check(sd_bus_call(bus, request, 0, NULL, &reply), "call");
 		sd_bus_message_unref(request);
 		sd_bus_message_unref(reply);
