@@ -38,6 +38,7 @@ type statusDocument struct {
 	LastRollover        map[string]any   `json:"lastRollover"`
 	NextBoot            nextBootDocument `json:"nextBoot"`
 	LastPrune           *time.Time       `json:"lastPrune"`
+	NextPruneDeletes    int              `json:"nextPruneDeletes"` // roots
 	Roots               []rootDocument   `json:"roots"`
 	Entries             []entryDocument  `json:"entries"`
 	ActiveJobs          []jobDocument    `json:"activeJobs"`

@@ -21,7 +21,8 @@ func (a *app) statusCommand() *cobra.Command {
 		Short: "Show what happened at this boot, what is kept, and what is wrong",
 		Long: `Show on one screen: whether the root was fresh at this boot, from what, and
 where the former one is; what the next boot does; the entries that are in place
-and those that are not; the old roots; what is wrong, each with what to type.`,
+and those that are not; the old roots, and what the next prune deletes; what is
+wrong, each with what to type.`,
 		Example: `  impermanence status
   impermanence status --problems
   impermanence status --json | jq .problems`,
@@ -55,6 +56,7 @@ type state struct {
 	roots   []dbus.Root
 	entries []dbus.Entry
 	jobs    []dbus.Job // those that have not ended
+	doomed  int        // how many roots the next prune deletes
 }
 
 // state asks the daemon for all that it knows.
@@ -69,6 +71,13 @@ func (a *app) state(ctx context.Context) (*state, error) {
 	}
 	if s.roots, err = client.Roots(ctx); err != nil {
 		return nil, err
+	}
+	if len(s.roots) > 0 {
+		plan, err := client.PlanPrune(ctx, dbus.PruneOptions{})
+		if err != nil {
+			return nil, err
+		}
+		s.doomed = len(slices.DeleteFunc(plan, func(item dbus.PlanItem) bool { return !item.Remove }))
 	}
 	if s.entries, err = client.Entries(ctx); err != nil {
 		return nil, err
@@ -95,6 +104,7 @@ func (s *state) document() statusDocument {
 		LastRollover:        s.manager.LastRollover,
 		NextBoot:            s.next,
 		LastPrune:           known(s.manager.LastPrune),
+		NextPruneDeletes:    s.doomed,
 		Roots:               rootDocuments(s.roots),
 		Entries:             entryDocuments(s.entries),
 		ActiveJobs:          []jobDocument{},
@@ -116,6 +126,9 @@ func (o output) status(s *state, now time.Time) {
 	o.topic(cell{text: "next boot"}, nextLine(s.next))
 	o.topic(cell{text: "entries"}, entryLine(s.entries))
 	o.topic(cell{text: "old roots"}, cell{text: rootLine(s.roots)})
+	if len(s.roots) > 0 {
+		o.topic(cell{text: "next prune"}, cell{text: pruneLine(s.doomed)})
+	}
 	if last := s.manager.LastPrune; !last.IsZero() {
 		o.topic(cell{text: "last prune"}, cell{text: o.when(last, now)})
 	}
@@ -193,6 +206,14 @@ func rootLine(roots []dbus.Root) string {
 		parts = append(parts, "about "+size(held)+" that only they hold")
 	}
 	return strings.Join(parts, ", ")
+}
+
+// pruneLine says what the next prune deletes.
+func pruneLine(doomed int) string {
+	if doomed == 0 {
+		return "nothing to delete"
+	}
+	return count(doomed, "root") + " to delete; impermanence prune --dry-run says why"
 }
 
 // kindSnapshot is the kind of a root that was copied on request.

@@ -44,6 +44,7 @@ this boot   former root: the rollover failed
 next boot   a copy of 20261101T080000Z-256, once
 entries     1 in place, 3 not
 old roots   3, 1 snapshot, 1 pinned, about 3.0 MiB that only they hold
+next prune  nothing to delete
 last prune  ` + now.Add(-26*time.Hour).Local().Format("2006-01-02 15:04") + ` (1 day ago)
 running     prune, 3 of 10, deleting
 
