@@ -30,24 +30,40 @@ func TestCockpitPageOfAnOrdinaryUser(t *testing.T) {
 	browse(t, newPage(t, bustest.Nobody), "user.test.mjs")
 }
 
-// page is the page of a machine that was booted twice, as a user sees it in Cockpit.
+// page is the page of a machine, as a user sees it in Cockpit.
 type page struct {
-	machine string // directory with the top level, the root and what boots left
-	device  string
-	bus     string
-	url     string
+	*booted
+	url string
 }
 
 func newPage(t *testing.T, uid uint32) *page {
 	t.Helper()
+	p := &page{booted: newBooted(t)}
+	p.serve(t, uid)
+	return p
+}
+
+// booted is a machine that was booted twice.
+type booted struct {
+	machine string // directory with the top level, the root and what boots left
+	device  string
+	bus     string
+}
+
+func newBooted(t *testing.T) *booted {
+	t.Helper()
 	build(t)
-	p := &page{machine: t.TempDir(), device: btrfstest.NewDevice(t, 0), bus: bustest.StartWithPolkit(t, mayPrune)}
+	p := &booted{machine: t.TempDir(), device: btrfstest.NewDevice(t, 0), bus: bustest.StartWithPolkit(t, mayPrune)}
 	writeFile(t, p.config(), fmt.Sprintf(pageConfig, p.device))
 	btrfstest.Mount(t, p.device, p.top(), "subvolid=5")
 	for _, name := range []string{"root", "persist", "old_roots", "old_roots/2024-11-04_10:33:02", "old_roots/2024-11-4_11:00:00", "old_roots/2024-11-05_09:00:00", "old_roots/2024-11-06_09:00:00"} {
 		btrfstest.Subvolume(t, filepath.Join(p.top(), name))
 	}
 	p.boot(t)
+	if err := os.Mkdir(p.top()+"/root/etc", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, p.top()+"/root/etc/lost", "found")
 	p.boot(t)
 	btrfstest.Mount(t, p.device, p.sysroot(), "subvol=root")
 	btrfstest.Mount(t, p.device, p.sysroot()+"/persist", "subvol=persist")
@@ -56,7 +72,6 @@ func newPage(t *testing.T, uid uint32) *page {
 	}
 	writeFile(t, p.sysroot()+"/var/log", "a file where a directory is to be")
 	p.early(t, "persist")
-	p.serve(t, uid)
 	return p
 }
 
@@ -73,13 +88,18 @@ directories = ["/srv", "/var/log", "/etc/NetworkManager/system-connections"]
 files = ["/etc/machine-id"]
 `
 
-func (p *page) config() string  { return filepath.Join(p.machine, "impermanence.toml") }
-func (p *page) run() string     { return filepath.Join(p.machine, "run") }
-func (p *page) top() string     { return filepath.Join(p.machine, "run", "top") }
-func (p *page) sysroot() string { return filepath.Join(p.machine, "sysroot") }
+func (p *booted) config() string  { return filepath.Join(p.machine, "impermanence.toml") }
+func (p *booted) run() string     { return filepath.Join(p.machine, "run") }
+func (p *booted) top() string     { return filepath.Join(p.machine, "run", "top") }
+func (p *booted) sysroot() string { return filepath.Join(p.machine, "sysroot") }
+
+// options are those of the daemon.
+func (p *booted) options() []string {
+	return []string{"--config=" + p.config(), "--device=" + p.device, "--sysroot=" + p.sysroot(), "--run-dir=" + p.run()}
+}
 
 // boot rolls over. The kernel under the tests boots once, so what the last boot left is dated to another.
-func (p *page) boot(t *testing.T) {
+func (p *booted) boot(t *testing.T) {
 	t.Helper()
 	if err := unix.Setxattr(p.top()+"/root", "trusted.impermanence.boot_id", []byte("another boot"), 0); err != nil {
 		t.Fatal(err)
@@ -87,8 +107,18 @@ func (p *page) boot(t *testing.T) {
 	p.early(t, "rollover")
 }
 
+// lostOn is the old root that has /etc/lost.
+func (p *booted) lostOn(t *testing.T) string {
+	t.Helper()
+	found := globbed(t, p.top()+"/old_roots/*/etc/lost")
+	if len(found) != 1 {
+		t.Fatalf("/etc/lost is at %q", found)
+	}
+	return filepath.Base(filepath.Dir(filepath.Dir(found[0])))
+}
+
 // early runs early boot; that it could not do everything is for the page to tell.
-func (p *page) early(t *testing.T, command string) {
+func (p *booted) early(t *testing.T, command string) {
 	t.Helper()
 	cmd := exec.Command("../bin/impermanence-initrd", command, "--keep-going", "--config="+p.config(), "--device="+p.device,
 		"--sysroot="+p.sysroot(), "--run-dir="+p.run(), "--cmdline=quiet")
@@ -178,14 +208,14 @@ func browse(t *testing.T, p *page, script string) {
 		t.Fatal(err)
 	}
 	installNodePackages(t)
-	daemon, err := json.Marshal([]string{"../../bin/impermanenced", "--config=" + p.config(), "--device=" + p.device, "--sysroot=" + p.sysroot(), "--run-dir=" + p.run()})
+	daemon, err := json.Marshal(append([]string{"../../bin/impermanenced"}, p.options()...))
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("node", "--test", script)
 	cmd.Dir = "cockpit"
 	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+p.bus, "PAGE="+p.url, "DAEMON="+string(daemon), "TOP="+p.top(), "ROOT="+p.sysroot(),
-		"CONFIG="+p.config(), "PICTURES="+pictures, "TZ=UTC")
+		"LOST_ON="+p.lostOn(t), "CONFIG="+p.config(), "PICTURES="+pictures, "TZ=UTC")
 	t.Cleanup(func() { _ = exec.Command("fsfreeze", "--unfreeze", p.top()).Run() }) // where the script did not come to that
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)

@@ -1,5 +1,7 @@
 // What the daemon knows, as org.impermanence1(5) describes it, kept current by its signals.
 
+import { fromBytes } from "./stream.js";
+
 const name = "org.impermanence1";
 export const top = "/org/impermanence1";
 const objectManager = "org.freedesktop.DBus.ObjectManager";
@@ -146,11 +148,6 @@ function plain(value) {
     if (value === null || typeof value !== "object")
         return value;
     if (typeof value.t === "string" && "v" in value)
-        return value.t === "ay" ? path(value.v) : plain(value.v);
+        return value.t === "ay" ? fromBytes(value.v) : plain(value.v);
     return Object.fromEntries(Object.entries(value).map(([key, v]) => [key, plain(v)]));
-}
-
-function path(base64) {
-    const bytes = Uint8Array.from(atob(base64), c => c.charCodeAt(0));
-    return new TextDecoder().decode(bytes[bytes.length - 1] === 0 ? bytes.subarray(0, -1) : bytes);
 }

@@ -1,9 +1,11 @@
 // What is asked before something is done that can't be undone, or needs a word more.
 
+import { browsing } from "./browse.js";
 import { h } from "./dom.js";
 import { count, moment } from "./text.js";
 import { alert, button } from "./widgets.js";
 import { details } from "./roots.js";
+import { fromBytes, pathOf } from "./stream.js";
 
 function field(id, text, value, help) {
     return h("div", { class: "field" },
@@ -35,12 +37,33 @@ function plan({ plan: items }) {
     };
 }
 
+const outcomes = { restored: "restored", replaced: "restored, what was there is kept aside", same: "was there already", failed: "failed" };
+
+function restore({ results }, root) {
+    if (results)
+        return {
+            heading: `Restored from ${root.Name}`,
+            body: h("ul", { class: "plan" }, results.map(({ path, action, aside, error }) =>
+                h("li", null, h("span", { class: "name" }, pathOf(path).text),
+                    h("span", { class: "note" }, [outcomes[action] ?? action, aside && pathOf(aside).text, error?.message].filter(Boolean).join(": "))))),
+        };
+    return {
+        heading: `Restore files from ${root.Name}`,
+        body: h("div", { class: "field" },
+            h("label", { for: "paths" }, "Files and directories, each on a line of its own"),
+            h("textarea", { id: "paths", name: "paths", rows: 4, spellcheck: "false", "aria-describedby": "paths-help" }),
+            h("p", { id: "paths-help", class: "note" }, "Absolute paths, such as /etc/hosts. What is in the way is kept aside, not lost.")),
+        form: "restore", confirm: h("button", { class: "button primary", id: "do-restore-form" }, "Restore"),
+    };
+}
+
 // Of each kind of dialog: heading, body and the button that does it, from what was asked and the root that it is about.
 const kinds = {
     root: (_asked, root) => ({ heading: root.Name, body: details(root), wide: true }),
     delete: (_asked, root) => ({
         heading: `Delete ${root.Name}?`,
-        body: h("p", null, `All that lies on this ${root.Kind === "snapshot" ? "snapshot" : "old root"} of ${moment(root.RolledOverUSec)} is gone then. This can't be undone.`),
+        body: h("p", null, `All that lies on this ${root.Kind === "snapshot" ? "snapshot" : "old root"} of ${moment(root.RolledOverUSec)} is gone then. This can't be undone.`
+            + (root.HeldRoot ? ` So is another root that was moved into it by accident: ${root.HeldRoot}.` : "")),
         confirm: button("delete-confirmed", "Delete", { look: "danger", data: { path: root.path } }),
     }),
     boot: (_asked, root) => ({
@@ -55,6 +78,24 @@ const kinds = {
         confirm: h("button", { class: "button primary", id: "do-snapshot-form" }, "Take it"),
     }),
     plan,
+    restore,
+    browse: browsing,
+    keep: ({ bytes }) => ({
+        heading: "Keep something more",
+        body: [
+            field("keep", "Path", bytes ? fromBytes(bytes) : "", "An absolute path of a directory or a file, such as /var/lib/docker."),
+            h("p", null, "What is there is copied to the persistent volume, verified, and put in its place; it is there at every boot from now on."),
+        ],
+        form: "keep", confirm: h("button", { class: "button primary", id: "do-keep-form" }, "Keep it"),
+    }),
+    forget: ({ entry }, _root, daemon) => {
+        const target = daemon.entries.find(e => e.path === entry)?.Target;
+        return target && {
+            heading: `Forget ${target}?`,
+            body: h("p", null, "A copy of it takes its place, and is gone after the next boot. What is kept stays on the persistent volume."),
+            confirm: button("forget-confirmed", "Forget it", { look: "danger", data: { entry } }),
+        };
+    },
 };
 
 /** The dialog that was asked for, or nothing when what it is about has gone. */
@@ -62,7 +103,10 @@ export function dialog(asked, daemon) {
     const root = asked.path && daemon.roots.find(r => r.path === asked.path);
     if (asked.path && !root)
         return null;
-    const { heading, body, confirm, form, wide } = kinds[asked.kind](asked, root);
+    const made = kinds[asked.kind](asked, root, daemon);
+    if (!made)
+        return null;
+    const { heading, body, confirm, form, wide } = made;
     const content = [
         h("h2", { id: "dialog-heading" }, heading),
         asked.error && alert("danger", asked.error, { key: "error" }),
@@ -70,5 +114,5 @@ export function dialog(asked, daemon) {
         h("footer", { class: "actions" }, confirm, button("close", confirm ? "Cancel" : "Close", { look: "link" })),
     ];
     return h("dialog", { id: `dialog-${asked.kind}`, "aria-labelledby": "dialog-heading", class: wide ? "wide" : undefined },
-        form ? h("form", { "data-action": form }, content) : content);
+        form ? h("form", { "data-action": form, "data-path": asked.path }, content) : content);
 }

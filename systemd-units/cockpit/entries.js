@@ -11,6 +11,9 @@ const states = {
     "failed": ["failed", "red"],
 };
 
+/** Where what was added at run time is recorded; the others stand in files that a person writes. */
+const recorded = /\/\.impermanence\/entries\.toml(:\d+)?$/;
+
 function row(entry) {
     const [text, color] = states[entry.State] ?? [entry.State, "gray"];
     const message = entry.LastError?.[1];
@@ -25,15 +28,21 @@ function row(entry) {
             ],
             entry.Method === "auto" ? entry.Kind : `${entry.Kind}, ${entry.Method}`,
             h("span", { class: "name" }, entry.Source),
-            h("div", { class: "actions" }, entry.State !== "in-place" &&
-                button("apply", "Put in place", { look: "link", data: { path: entry.path }, label: `Put in place: ${entry.Target}` })),
+            h("div", { class: "actions" },
+                entry.State !== "in-place" &&
+                    button("apply", "Put in place", { look: "link", data: { path: entry.path }, label: `Put in place: ${entry.Target}` }),
+                recorded.test(entry.Origin) &&
+                    button("forget", "Forget…", { look: "link", data: { entry: entry.path }, label: `Forget… ${entry.Target}` })),
         ],
     };
 }
 
 export function entries(daemon, limit) {
     const all = daemon.entries, missing = all.filter(e => e.State !== "in-place").length;
-    const actions = missing > 1 && button("apply", `Put all ${missing} in place`, { data: { path: "" } });
+    const actions = [
+        button("keep", "Keep something more…"),
+        missing > 1 && button("apply", `Put all ${missing} in place`, { data: { path: "" } }),
+    ];
     return card("entries", "Entries", { note: all.length > 0 && String(all.length), actions },
         all.length > 0
             ? table("entries", "What persists, with what is not in place first", ["Where it is seen", "State", "Kind", "Where it is kept", ""], all.map(row), limit)

@@ -1,18 +1,21 @@
 // The page: what is shown in which state, and what a click does.
 
+import { browse, enter } from "./browse.js";
 import { Daemon } from "./daemon.js";
 import { dialog } from "./dialogs.js";
 import { h, morph } from "./dom.js";
 import { entries } from "./entries.js";
 import { jobs, operation } from "./jobs.js";
+import { look, losses, noLosses } from "./losses.js";
 import { overview, problems } from "./overview.js";
 import { roots } from "./roots.js";
+import { readResult, toBytes } from "./stream.js";
 import { alert, button } from "./widgets.js";
 
 const daemon = new Daemon();
 
-/** What the person at the page has chosen: an open dialog, how much of the tables is shown, what went wrong. */
-const ui = { dialog: null, limits: { roots: 10, entries: 10 }, notices: [], pending: new Set() };
+/** What the person at the page has chosen: an open dialog, how much of the tables is shown; what was found, what went wrong. */
+const ui = { dialog: null, limits: { roots: 10, entries: 10, losses: 10 }, losses: noLosses, notices: [], pending: new Set() };
 
 const notAllowed = [
     "org.freedesktop.DBus.Error.AccessDenied",
@@ -32,7 +35,10 @@ const nameOf = path => daemon.roots.find(r => r.path === path)?.Name ?? path;
 // What an action answers with is told to those who can't see the page change.
 const actions = {
     more: ({ table }) => { ui.limits[table] = Infinity },
-    close: () => { ui.dialog = null },
+    close: () => {
+        end(ui.dialog);
+        ui.dialog = null;
+    },
     dismiss: ({ notice }) => { ui.notices = ui.notices.filter(n => String(n.id) !== notice) },
     connect: () => daemon.connect(),
     start: async () => {
@@ -84,11 +90,63 @@ const actions = {
     apply: async ({ path }) => {
         await daemon.call("ApplyPersistence", "aoa{sv}t", [path ? [path] : [], {}, 0]);
     },
+    look: async () => {
+        await look(daemon, found => {
+            ui.losses = found;
+            changed();
+        });
+        return "What the next boot will lose is known";
+    },
+    keep: async ({ bytes }, fields) => {
+        if (!fields) {
+            ui.dialog = { kind: "keep", bytes };
+            return;
+        }
+        await daemon.call("AddPersistence", "aya{sv}t", [toBytes(fields.get("keep")), {}, 0]);
+        ui.dialog = null;
+    },
+    forget: ({ entry }) => { ui.dialog = { kind: "forget", entry } },
+    "forget-confirmed": async ({ entry }) => {
+        await daemon.call("Remove", "a{sv}t", [{}, 0], entry, "Entry");
+        ui.dialog = null;
+    },
+    restore: async ({ path }, fields) => {
+        if (!fields) {
+            ui.dialog = { kind: "restore", path };
+            return;
+        }
+        return restore(path, fields.get("paths").split("\n").map(line => line.trim()).filter(Boolean));
+    },
+    browse: async ({ path }) => { ui.dialog = await browse(daemon, path) },
+    enter: async ({ directory }) => {
+        Object.assign(ui.dialog, await enter(ui.dialog.mounted, directory));
+        return `${directory} has ${ui.dialog.items.length}`;
+    },
+    "restore-one": ({ file }) => {
+        const { path } = ui.dialog;
+        end(ui.dialog);
+        ui.dialog = { kind: "restore", path, results: [] };
+        return restore(path, [file]);
+    },
     cancel: async ({ path }) => {
         await daemon.call("Cancel", "a{sv}t", [{}, 0], path, "Job");
         return "It ends as soon as it can";
     },
 };
+
+async function restore(root, paths) {
+    const asked = ui.dialog, results = [];
+    const [, result] = await daemon.call("Restore", "oaaya{sv}t", [root, paths.map(toBytes), {}, 0]);
+    await readResult(result, line => results.push(line));
+    asked.results = results;
+    return "What was restored is listed";
+}
+
+/** Ends what a dialog has begun: an old root that is looked at is let go. If it can't be, the daemon lets it go by itself. */
+function end(dialog) {
+    if (dialog?.kind === "browse")
+        daemon.call("EndBrowse", "a{sv}t", [{}, 0], dialog.path, "Root").catch(() => {});
+}
 
 /** Does what was asked for, once until it has answered. What goes wrong is shown where it was asked. */
 async function act(element, fields) {
@@ -118,9 +176,13 @@ function notice(text) {
     announce(text);
 }
 
+/** Tells those who can't see the page change. What was told just before is still to be heard. */
 function announce(text) {
+    const place = document.getElementById("announce");
     if (text)
-        document.getElementById("announce").textContent = text;
+        place.append(h("p", null, text));
+    while (place.childElementCount > 5)
+        place.firstChild.remove();
 }
 
 /** What is shown instead of the page while there is no daemon to ask. */
@@ -144,7 +206,7 @@ function page() {
     const told = ui.notices.map(({ id, text }) =>
         alert("danger", text, { key: `notice-${id}`, action: button("dismiss", "Dismiss", { look: "link", data: { notice: id } }) }));
     const content = daemon.state === "ready"
-        ? [problems(daemon), overview(daemon), jobs(daemon), roots(daemon, ui.limits.roots), entries(daemon, ui.limits.entries)]
+        ? [problems(daemon), overview(daemon), jobs(daemon), losses(ui.losses, ui.limits.losses), roots(daemon, ui.limits.roots), entries(daemon, ui.limits.entries)]
         : [unavailable()];
     return [
         h("header", { class: "masthead" }, h("h1", null, "Impermanence"), daemon.manager.Version && h("span", { class: "note" }, daemon.manager.Version)),
@@ -191,7 +253,7 @@ function listen() {
     });
     document.addEventListener("cancel", event => { // Escape
         event.preventDefault();
-        ui.dialog = null;
+        actions.close();
         render();
     }, true);
     daemon.addEventListener("change", changed);

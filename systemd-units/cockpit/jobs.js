@@ -9,6 +9,12 @@ const operations = {
     "delete-roots": "Delete old roots",
     "prune": "Prune",
     "apply-persistence": "Put entries in place",
+    "add-persistence": "Keep something more",
+    "remove-persistence": "Forget",
+    "list-losses": "Look for what the next boot will lose",
+    "compare-roots": "Compare roots",
+    "list-versions": "Look for versions",
+    "restore": "Restore files",
 };
 
 /** What a job is called; an operation that this page does not know goes by its own name. */

@@ -79,6 +79,8 @@ export function problems(daemon) {
     const boot = daemon.manager.LastRollover, look = "journalctl -b -u impermanence-rollover.service";
     const found = daemon.manager.ConfigurationErrors.map(text =>
         alert("danger", `Configuration: ${text}`, { action: button("reload", "Read it again", { data: { from: text } }) }));
+    if (daemon.manager.ReloadNeeded)
+        found.push(alert("warning", "The configuration has changed since it was read.", { action: button("reload", "Read it again") }));
     if (boot.outcome === "failed")
         found.push(alert("danger", `This boot has no fresh root: ${boot.error}`, { type: look }));
     else if (!boot.outcome)

@@ -71,6 +71,7 @@ export function details(root) {
             ["Path", h("code", null, root.Path)],
             ["Subvolume", String(root.SubvolumeId), root.ReadOnly && ", read-only"],
             root.BootId && ["Boot", h("code", null, root.BootId)],
+            root.HeldRoot && ["Inside of it", "Another root, moved there by accident, which would be deleted with it: ", h("code", null, root.HeldRoot)],
             (forbidden || root.Deleting) && ["Protected", protection(root)]),
         h("form", { class: "field", "data-action": "label", "data-path": root.path, id: "label-form" },
             h("label", { for: "label" }, "Label"),
@@ -78,6 +79,8 @@ export function details(root) {
             h("button", { class: "button secondary", id: "do-label" }, "Save")),
         h("div", { class: "actions" },
             pin(root, "secondary", "details"),
+            button("browse", "Browse…", { data }),
+            button("restore", "Restore files…", { data }),
             button("boot", "Boot a copy of it once…", { data }),
             button("delete", "Delete…", { look: "danger", data, disabled: forbidden, title: forbidden ? "It is protected" : undefined })),
     ];

@@ -1,7 +1,7 @@
 // The page of an administrator: what it shows, what can be done on it, and that it follows what others do.
 
 import assert from "node:assert/strict";
-import { readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { Daemon, Page, frozen, impermanence } from "./page.mjs";
 
@@ -131,14 +131,89 @@ test("entries are put in place; one that can't be says why", async () => {
     await page.sees("4 in place");
 });
 
-test("a wrong configuration is told, and what is right again is read again", async () => {
+test("one thing more is kept, and forgotten", async () => {
+    mkdirSync(`${process.env.ROOT}/etc/wireguard`);
+    writeFileSync(`${process.env.ROOT}/etc/wireguard/wg0.conf`, "secret");
+    await page.button("Keep something more…").click();
+    await page.dialog.getByLabel("Path").fill("/etc/wireguard");
+    await page.accessible();
+    await page.pictures("keep");
+    await page.page.keyboard.press("Enter");
+    await page.hears("Keep something more: done");
+    await page.sees("in place", page.row("/persist/etc/wireguard"));
+    await page.button("Forget… /etc/wireguard").click();
+    await page.button("Forget it").click();
+    await page.hears("Forget: done");
+    await page.gone(page.row("/persist/etc/wireguard"));
+    assert.equal(readFileSync(`${process.env.ROOT}/etc/wireguard/wg0.conf`, "utf8"), "secret");
+});
+
+test("what can't be kept is said where it was asked", async () => {
+    await page.button("Keep something more…").click();
+    await page.dialog.getByLabel("Path").fill("no/absolute/path");
+    await page.button("Keep it").click();
+    await page.dialog.locator(".alert.danger").waitFor();
+    await page.page.keyboard.press("Escape");
+    await page.gone(page.dialog);
+});
+
+test("a file comes back from an old root", async () => {
+    await page.button(`Details of ${process.env.LOST_ON}`).click();
+    await page.button("Restore files…").click();
+    await page.dialog.getByLabel("Files and directories").fill("/etc/lost\n/etc/nothing\n");
+    await page.accessible();
+    await page.button("Restore").click();
+    await page.sees("restored", page.dialog);
+    await page.sees("/etc/nothing", page.dialog);
+    await page.pictures("restore");
+    assert.equal(readFileSync(`${process.env.ROOT}/etc/lost`, "utf8"), "found");
+    await page.button("Close").click();
+    await page.page.getByRole("button", { name: "Dismiss" }).click();
+});
+
+test("an old root is looked into, and gives back what was found there", async () => {
+    rmSync(`${process.env.ROOT}/etc/lost`);
+    await page.button(`Details of ${process.env.LOST_ON}`).click();
+    await page.button("Browse…").click();
+    await page.button("etc/").click();
+    await page.sees("lost", page.dialog);
+    await page.accessible();
+    await page.pictures("browse");
+    await page.button("/").click();
+    await page.button("etc/").click();
+    await page.button("Restore /etc/lost").click();
+    await page.sees("restored", page.dialog);
+    assert.equal(readFileSync(`${process.env.ROOT}/etc/lost`, "utf8"), "found");
+    await page.button("Close").click();
+    await page.gone(page.row(process.env.LOST_ON).getByText("in use")); // it is let go
+});
+
+test("what the next boot will lose is found, and kept", async () => {
+    mkdirSync(`${process.env.ROOT}/opt/app`, { recursive: true });
+    writeFileSync(`${process.env.ROOT}/opt/app/state`, "x".repeat(5000));
+    await page.button("Look").click();
+    await page.hears("What the next boot will lose is known");
+    await page.sees("added", page.row("/opt/app/state"));
+    await page.accessible();
+    await page.pictures("losses");
+    await page.button("Keep… /opt/app/state").click();
+    assert.equal(await page.dialog.getByLabel("Path").inputValue(), "/opt/app/state");
+    await page.dialog.getByLabel("Path").fill("/opt/app");
+    await page.button("Keep it").click();
+    await page.hears("Keep something more: done");
+    await page.button("Look again").click();
+    await page.gone(page.row("/opt/app/state"));
+});
+
+test("a configuration that has changed is told, and read again when that is asked for", async () => {
     const config = process.env.CONFIG, right = readFileSync(config, "utf8");
     writeFileSync(config, right.replace("keepLast", "keepLost"));
+    await page.sees("The configuration has changed since it was read.");
     process.kill(daemon.process.pid, "SIGHUP");
     await page.sees(/Configuration: .*keepLost/);
     await page.accessible();
     writeFileSync(config, right);
-    await page.button("Read it again").click();
+    await page.button("Read it again").first().click();
     await page.hears("The configuration was read again");
     await page.gone(page.page.getByText(/Configuration: .*keepLost/));
 });

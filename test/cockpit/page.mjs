@@ -83,9 +83,11 @@ export class Page {
         return this.page.getByRole("dialog");
     }
 
-    /** Waits for what those hear who can't see the page. */
+    /** Waits for what those hear who can't see the page, and hears it once. */
     async hears(text) {
-        await this.page.getByRole("status").filter({ hasText: text }).waitFor({ state: "attached" });
+        const said = this.page.getByRole("status").locator("p").filter({ hasText: text }).first();
+        await said.waitFor({ state: "attached" });
+        await said.evaluate(element => element.remove());
     }
 
     /** What axe finds wrong with what is shown now, in light and in dark, is nothing. */
