@@ -94,6 +94,9 @@ define payload
 755 bin/impermanence-initrd                           lib/impermanence
 $(foreach f,$(wildcard $(units)/system/*.service $(units)/system/*.timer $(units)/initrd/*.service),
 644 $(f) lib/systemd/system)
+755 $(units)/user/impermanence-losses                lib/impermanence
+$(foreach f,$(wildcard $(units)/user/*.service $(units)/user/*.timer),
+644 $(f) lib/systemd/user)
 644 $(units)/system/systemd-machine-id-commit.service.d/impermanence.conf lib/systemd/system/systemd-machine-id-commit.service.d
 644 $(units)/system/90-impermanence.preset            lib/systemd/system-preset
 644 $(units)/system/impermanence.conf                 lib/tmpfiles.d

@@ -218,9 +218,20 @@ run impermanence status
 shown 'status tells that this boot had a fresh root, and where the former one is' grep -q 'former root is' <(impermanence status)
 run impermanence roots
 
+chapter 'A file comes back'
+say 'Which old root has the stray file of the first boot?'
+run impermanence log /opt/stray
+stray=$(basename "$(dirname "$(dirname "$(find "$top/old_roots" -name stray)")")")
+run impermanence restore "$stray" /opt/stray
+shown 'a file comes back from the old root that has it' test -e "$root/opt/stray"
+
 chapter 'One thing more that persists'
 run sh -c "mkdir -p $root/srv && echo 'to be kept' > $root/srv/notes"
+say 'What will the next boot lose?'
+run impermanence diff /srv
+shown 'diff tells what the next boot will lose' grep -q /srv/notes <(impermanence diff)
 run impermanence persist /srv
+shown 'and no more what is kept' not grep -q /srv/notes <(impermanence diff)
 run findmnt --noheadings --output TARGET,SOURCE "$root/srv"
 shown 'one command keeps what is there already, at once and at every boot' grep -q 'to be kept' "$top/persist/srv/notes"
 run impermanence forget /srv

@@ -23,7 +23,9 @@ var readmeShows = []struct {
 	{"impermanence-initrd rollover", 2},
 	{"ls /mnt/root/opt/stray", 1},
 	{"find /mnt/top/old_roots -name stray", 1},
-	{"impermanence status", 6},
+	{"impermanence status", 7},
+	{"impermanence restore", 1},
+	{"impermanence diff /srv", 2},
 	{"impermanence persist /srv", 1},
 	{"impermanence prune --dry-run", 2},
 }

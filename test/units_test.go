@@ -21,9 +21,13 @@ func TestUnitsVerify(t *testing.T) {
 	if len(units) < 7 {
 		t.Fatalf("%d units are installed", len(units))
 	}
-	for _, unit := range units {
+	ofUsers := globbed(t, filepath.Join(root, "usr/lib/systemd/user/impermanence*"))
+	if len(ofUsers) < 2 {
+		t.Fatalf("%d units of users are installed", len(ofUsers))
+	}
+	for _, unit := range append(units, ofUsers...) {
 		t.Run(filepath.Base(unit), func(t *testing.T) {
-			if out, err := verify(root, filepath.Base(unit)); err != nil || out != "" {
+			if out, err := verify(root, strings.TrimPrefix(unit, root)); err != nil || out != "" {
 				t.Errorf("systemd-analyze verify: %v\n%s", err, out)
 			}
 		})
