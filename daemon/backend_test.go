@@ -120,6 +120,9 @@ func TestPruneOverrides(t *testing.T) {
 		{dbus.PruneOptions{KeepDaily: &two}, 3},
 		{dbus.PruneOptions{KeepWithin: &window, KeepLast: &two}, 3},
 		{dbus.PruneOptions{KeepYearly: &two}, 3},
+		{dbus.PruneOptions{MinFree: &dbus.MinFree{Percent: 100}}, 4},
+		{dbus.PruneOptions{MinFree: &dbus.MinFree{Bytes: 1}}, 0},
+		{dbus.PruneOptions{KeepLast: &two, MinFree: &dbus.MinFree{Bytes: 1 << 60}}, 3},
 	} {
 		if got := count(c.options); got != c.want {
 			t.Errorf("%+v removes %d, want %d", c.options, got, c.want)

@@ -100,10 +100,14 @@ func (r guardedRoot) facts() retention.Root {
 // minFree in percent.
 func policyOf(r config.Retention, o dbus.PruneOptions, total uint64) retention.Policy {
 	const percent = 100
+	free := r.MinFree
+	if o.MinFree != nil {
+		free = config.MinFree(*o.MinFree)
+	}
 	p := retention.Policy{
 		KeepWithin: r.KeepWithin, KeepLast: r.KeepLast, KeepHourly: r.KeepHourly, KeepDaily: r.KeepDaily,
 		KeepWeekly: r.KeepWeekly, KeepMonthly: r.KeepMonthly, KeepYearly: r.KeepYearly,
-		MinFree: max(r.MinFree.Bytes, uint64(float64(total)*r.MinFree.Percent/percent)),
+		MinFree: max(free.Bytes, uint64(float64(total)*free.Percent/percent)),
 	}
 	if o.KeepWithin != nil {
 		p.KeepWithin = *o.KeepWithin

@@ -189,6 +189,9 @@ func describe(o dbus.PruneOptions) string {
 	if o.KeepWithin != nil {
 		text += fmt.Sprintf(" within=%s", *o.KeepWithin)
 	}
+	if o.MinFree != nil {
+		text += fmt.Sprintf(" free=%v", *o.MinFree)
+	}
 	for name, v := range map[string]*uint32{"last": o.KeepLast, "yearly": o.KeepYearly} {
 		if v != nil {
 			text += fmt.Sprintf(" %s=%d", name, *v)

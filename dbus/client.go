@@ -153,6 +153,10 @@ func (o *PruneOptions) policy() options {
 	if o.KeepWithin != nil {
 		table["keepWithinUSec"] = godbus.MakeVariant(uint64(o.KeepWithin.Microseconds()))
 	}
+	if o.MinFree != nil {
+		table["minFreeBytes"] = godbus.MakeVariant(o.MinFree.Bytes)
+		table["minFreePercent"] = godbus.MakeVariant(o.MinFree.Percent)
+	}
 	for key, field := range o.counts() {
 		if *field != nil {
 			table[key] = godbus.MakeVariant(**field)

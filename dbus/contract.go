@@ -135,7 +135,15 @@ type PruneOptions struct {
 	KeepWeekly  *uint32
 	KeepMonthly *uint32
 	KeepYearly  *uint32
+	MinFree     *MinFree
 	Wait        bool // the job ends only when the space is really free again
+}
+
+// MinFree is the free space below which the oldest roots go too: whichever of the two
+// is more.
+type MinFree struct {
+	Percent float64 // of the file system, 0 to 100
+	Bytes   uint64
 }
 
 // RootFilter selects roots. The zero value selects all.

@@ -244,7 +244,7 @@ func planPrune(s *Server, c *call) (deed, error) {
 // policyKeys are the options that override the retention policy: the keys of the
 // configuration, with the unit of the one that has a unit.
 func policyKeys() []string {
-	return []string{"keepWithinUSec", "keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly"}
+	return []string{"keepWithinUSec", "keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly", "minFreeBytes", "minFreePercent"}
 }
 
 func pruneOptions(t optionTable, known ...string) (PruneOptions, error) {
@@ -268,9 +268,35 @@ func pruneOptions(t optionTable, known ...string) (PruneOptions, error) {
 			return o, err
 		}
 	}
+	if o.MinFree, err = minFree(t); err != nil {
+		return o, err
+	}
 	wait, err := option[bool](t, "wait")
 	o.Wait = wait != nil && *wait
 	return o, err
+}
+
+// minFree reads the options that replace the configured minFree: either of them, or both.
+func minFree(t optionTable) (*MinFree, error) {
+	bytes, err := option[uint64](t, "minFreeBytes")
+	if err != nil {
+		return nil, err
+	}
+	percent, err := option[float64](t, "minFreePercent")
+	if err != nil || bytes == nil && percent == nil {
+		return nil, err
+	}
+	var m MinFree
+	if bytes != nil {
+		m.Bytes = *bytes
+	}
+	if percent != nil {
+		m.Percent = *percent
+	}
+	if !(m.Percent >= 0 && m.Percent <= 100) {
+		return nil, fmt.Errorf("option minFreePercent %v: %w: from 0 to 100", m.Percent, ErrInvalidArgs)
+	}
+	return &m, nil
 }
 
 // counts are the fields that are numbers, by the names of their options.

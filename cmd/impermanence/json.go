@@ -63,6 +63,14 @@ type rootDocument struct {
 	HeldRoot       string     `json:"heldRoot"`
 	ProtectReasons []string   `json:"protectReasons"`
 	ExclusiveBytes *uint64    `json:"exclusiveBytes"`
+	// Retention is what the next prune does with it; null when that is not known, and elsewhere than in `roots`.
+	Retention *verdictDocument `json:"retention"`
+}
+
+// verdictDocument is what the next prune does with a root.
+type verdictDocument struct {
+	Action  string   `json:"action"` // "keep" or "delete"
+	Reasons []string `json:"reasons"`
 }
 
 // planDocument is what --dry-run prints.
@@ -182,6 +190,16 @@ type nextBootDocument struct {
 	Action string `json:"action"` // "fresh", "keep" or "root"
 	ID     uint64 `json:"id"`     // the old root that it takes a copy of; 0 unless the action is "root"
 	Name   string `json:"name"`   // "" unless the action is "root"
+}
+
+func newRootsDocument(roots []dbus.Root, plan map[uint64]dbus.PlanItem) rootsDocument {
+	d := rootsDocument{Roots: rootDocuments(roots)}
+	for i, r := range roots {
+		if item, ok := plan[r.ID]; ok {
+			d.Roots[i].Retention = &verdictDocument{action(item), list(item.Reasons)}
+		}
+	}
+	return d
 }
 
 func rootDocuments(roots []dbus.Root) []rootDocument {

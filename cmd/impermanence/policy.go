@@ -10,12 +10,13 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/dbus"
 )
 
 // policyFlags are the options that replace a rule of the retention policy, in the order of a policy's rules.
 type policyFlags struct {
-	within                                     string
+	within, minFree                            string
 	last, hourly, daily, weekly, monthly, year uint32
 }
 
@@ -28,6 +29,7 @@ func (p *policyFlags) add(flags *pflag.FlagSet) {
 	flags.Uint32Var(&p.weekly, "keep-weekly", 0, "the same for the last `N` weeks")
 	flags.Uint32Var(&p.monthly, "keep-monthly", 0, "the same for the last `N` months")
 	flags.Uint32Var(&p.year, "keep-yearly", 0, "the same for the last `N` years")
+	flags.StringVar(&p.minFree, "min-free", "", "let the oldest go too while less than `SIZE` is free: 10%, 5GiB")
 }
 
 // options returns the rules that were given on the command line.
@@ -45,6 +47,13 @@ func (p *policyFlags) options(cmd *cobra.Command) (dbus.PruneOptions, error) {
 		KeepWeekly:  given("keep-weekly", &p.weekly),
 		KeepMonthly: given("keep-monthly", &p.monthly),
 		KeepYearly:  given("keep-yearly", &p.year),
+	}
+	if cmd.Flags().Changed("min-free") {
+		free, err := config.ParseMinFree(p.minFree)
+		if err != nil {
+			return options, &usageError{fmt.Errorf("--min-free: %w", err), cmd.CommandPath() + " --min-free 10%"}
+		}
+		options.MinFree = (*dbus.MinFree)(&free)
 	}
 	if cmd.Flags().Changed("keep-within") {
 		within, err := parseDuration(p.within)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -20,7 +21,7 @@ func (a *app) rootsCommand() *cobra.Command {
 
 Elsewhere than on a terminal the columns are: name, subvolume id, kind, when it
 was rolled over (a snapshot: taken), exclusive bytes, why it is protected,
-label.`,
+label, what the next prune does with it and why.`,
 		Example: `  impermanence roots
   impermanence roots --json | jq -r '.roots[] | select(.pinned).name'`,
 		Args: arguments(0, 0),
@@ -36,13 +37,14 @@ label.`,
 			if err != nil {
 				return err
 			}
+			plan := a.verdicts(cmd.Context(), client)
 			if a.json {
-				return a.stdout.document(rootsDocument{Roots: rootDocuments(roots)})
+				return a.stdout.document(newRootsDocument(roots, plan))
 			}
 			if len(roots) == 0 {
 				a.notice("no old roots yet: the next boot leaves the first")
 			}
-			a.stdout.roots(roots, time.Now())
+			a.stdout.roots(roots, plan, time.Now())
 			return nil
 		},
 	}
@@ -50,8 +52,30 @@ label.`,
 	return cmd
 }
 
+// verdicts asks what the next prune does with each root; none when that can't be had, which prune tells.
+func (a *app) verdicts(ctx context.Context, client *dbus.Client) map[uint64]dbus.PlanItem {
+	plan, err := client.PlanPrune(ctx, dbus.PruneOptions{})
+	if err != nil {
+		return nil
+	}
+	verdicts := make(map[uint64]dbus.PlanItem, len(plan))
+	for _, item := range plan {
+		verdicts[item.Root] = item
+	}
+	return verdicts
+}
+
+// verdict is what the next prune does with a root, and why, in one cell.
+func verdict(plan map[uint64]dbus.PlanItem, id uint64) cell {
+	item, ok := plan[id]
+	if !ok {
+		return cell{}
+	}
+	return cell{action(item) + ": " + strings.Join(item.Reasons, ", "), actionStyle(item)}
+}
+
 // roots prints the table of roots.
-func (o output) roots(roots []dbus.Root, now time.Time) {
+func (o output) roots(roots []dbus.Root, plan map[uint64]dbus.PlanItem, now time.Time) {
 	if len(roots) == 0 {
 		return
 	}
@@ -64,6 +88,7 @@ func (o output) roots(roots []dbus.Root, now time.Time) {
 		{heading: "SIZE", right: true, drop: 4},
 		{heading: "PROTECTED", drop: 2},
 		{heading: "LABEL", drop: 5, cut: true},
+		{heading: "AT THE NEXT PRUNE", drop: 8},
 	}
 	if !o.terminal {
 		columns = nil
@@ -79,6 +104,7 @@ func (o output) roots(roots []dbus.Root, now time.Time) {
 			{text: o.exclusive(r.Size)},
 			{text: strings.Join(r.ProtectReasons, ","), style: yellow},
 			{text: r.Label},
+			verdict(plan, r.ID),
 		}
 		if !o.terminal {
 			row = append(row[:4:4], row[5:]...) // an age is for people

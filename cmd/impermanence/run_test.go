@@ -197,7 +197,7 @@ func TestNamesThatDrawAreEscaped(t *testing.T) {
 	s := &scripted{roots: []dbus.Root{{ID: 256, Name: "a\x1b[2Jb", Kind: "old", RolledOver: time.Unix(1e9, 0), Label: "x\ty"}}}
 	address := serve(t, s)
 	got := execute(t, address, "roots")
-	want(t, result{0, `a\x1b[2Jb` + "\t256\told\t2001-09-09T01:46:40Z\t\t\t" + `x\ty` + "\n", ""}, got)
+	want(t, result{0, `a\x1b[2Jb` + "\t256\told\t2001-09-09T01:46:40Z\t\t\t" + `x\ty` + "\t\n", ""}, got)
 	got = execute(t, address, "roots", "--json")
 	if !strings.Contains(got.Stdout, `"name": "a\u001b[2Jb"`) {
 		t.Errorf("JSON does not hold the name as it is:\n%s", got.Stdout)

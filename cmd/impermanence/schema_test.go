@@ -95,6 +95,7 @@ func TestSchemaDescribesEveryField(t *testing.T) {
 		{"status", full.document()},
 		{"status", (&state{}).document()},
 		{"roots", rootsDocument{rootDocuments(full.roots)}},
+		{"roots", newRootsDocument(full.roots, map[uint64]dbus.PlanItem{full.roots[0].ID: item})},
 		{"roots", rootsDocument{rootDocuments(nil)}},
 		{"plan", planDocument{planDocuments([]dbus.PlanItem{item, {}})}},
 		{"deleted", deletedDocument{newJobDocument(job), planDocuments([]dbus.PlanItem{item}), planDocuments(nil)}},

@@ -51,8 +51,8 @@ var sizes = map[string]uint64{
 	"kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
 }
 
-// parseMinFree reads 10% or 5GiB.
-func parseMinFree(s string) (MinFree, error) {
+// ParseMinFree reads 10% or 5GiB.
+func ParseMinFree(s string) (MinFree, error) {
 	number := strings.TrimRight(s, "%BKMGTik ")
 	unit := strings.TrimSpace(s[len(number):])
 	n, err := strconv.ParseFloat(number, 64)

@@ -116,7 +116,7 @@ func (d *decoder) retention(key string, v *value) Retention {
 		return r
 	}
 	parsed(s, "keepWithin", durationHint, &r.KeepWithin, ParseDuration)
-	parsed(s, "minFree", minFreeHint, &r.MinFree, parseMinFree)
+	parsed(s, "minFree", minFreeHint, &r.MinFree, ParseMinFree)
 	s.count("keepLast", &r.KeepLast)
 	s.count("keepHourly", &r.KeepHourly)
 	s.count("keepDaily", &r.KeepDaily)
