@@ -67,5 +67,6 @@ func rows(s *stage) ([]row, error) {
 	all, err := startRows(s)
 	all = append(all, rolloverRows(s)...)
 	all = append(all, pruneRows(s)...)
-	return append(all, entryRows(s)...), err
+	all = append(all, entryRows(s)...)
+	return append(all, restoreRows(s)...), err
 }
