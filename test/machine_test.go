@@ -1,8 +1,6 @@
 package test
 
 import (
-	"crypto/sha256"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,12 +8,7 @@ import (
 	"testing"
 
 	"github.com/impermanence/impermanence/test/btrfstest"
-)
-
-// machineSuite and machinePackages are what the machine is made of.
-const (
-	machineSuite    = "bookworm"
-	machinePackages = "systemd,systemd-sysv,udev,dbus,polkitd,btrfs-progs,attr,kmod,dbus-broker"
+	"github.com/impermanence/impermanence/test/debian"
 )
 
 // TestMachine boots a Debian with a real systemd, with what `make install` puts there, three times from one disk: the daemon
@@ -81,7 +74,10 @@ func newMachine(t *testing.T) *machine {
 func (m *machine) install(t *testing.T) {
 	t.Helper()
 	template, persist := filepath.Join(m.top, "root-template"), filepath.Join(m.top, "persist")
-	btrfstest.Run(t, "tar", "--extract", "--numeric-owner", "--xattrs", "--exclude=./dev/*", "--directory="+template, "--file="+machineRoot(t))
+	debian.Unpack(t, debian.Spec{
+		Suite:    "bookworm",
+		Packages: []string{"systemd", "systemd-sysv", "udev", "dbus", "polkitd", "btrfs-progs", "attr", "kmod", "dbus-broker"},
+	}, template)
 	makeTarget(t, "install", template)
 	for path, text := range map[string]string{
 		filepath.Join(template, "etc/impermanence/impermanence.toml"): readFile(t, "machine/config.toml"),
@@ -128,27 +124,4 @@ func (m *machine) boot(t *testing.T, name string) []string {
 		t.Errorf("boot %s checked only %q", name, lines)
 	}
 	return lines
-}
-
-// machineRoot is Debian as an archive. It is made once for each list of packages and kept in the user's cache.
-func machineRoot(t *testing.T) string {
-	t.Helper()
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		cache = "/var/cache"
-	}
-	key := sha256.Sum256([]byte(machineSuite + " " + machinePackages))
-	path := filepath.Join(cache, "impermanence-test", fmt.Sprintf("%s-%x.tar", machineSuite, key[:6]))
-	if _, err := os.Stat(path); err == nil {
-		return path
-	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	part := path + ".part"
-	btrfstest.Run(t, "mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--include="+machinePackages, "--format=tar", machineSuite, part)
-	if err := os.Rename(part, path); err != nil {
-		t.Fatal(err)
-	}
-	return path
 }
