@@ -48,7 +48,24 @@ docs: build ## README.md's transcript, from what the demo prints; needs root
 test: build ## Every test; needs root; a skipped test fails it
 	@$(call root,test)
 	@test/install-packages test
-	go run $(go_flags) ./test/run $(go_flags) -timeout 30m $(TESTFLAGS) ./...
+	go run $(go_flags) ./test/run $(go_flags) -timeout 80m $(TESTFLAGS) ./...
+
+# What each machine printed is kept there.
+export IMPERMANENCE_TEST_ARTIFACTS ?= $(CURDIR)/bin/boots
+
+.PHONY: test-boot
+test-boot: build ## The part of test that starts machines: each Debian and initrd, each feature once; needs root
+	@$(call root,test-boot)
+	@test/install-packages test
+	go run $(go_flags) ./test/run $(go_flags) -timeout 80m $(TESTFLAGS) ./test/boot
+
+.PHONY: test-boot-full
+test-boot-full: export IMPERMANENCE_TEST_BOOT_FULL = yes
+test-boot-full: export IMPERMANENCE_POWERCUT_SAMPLES = 100
+test-boot-full: build ## Each feature on each Debian and initrd, power cuts at 100 instants; hours; needs root
+	@$(call root,test-boot-full)
+	@test/install-packages test
+	go run $(go_flags) ./test/run $(go_flags) -timeout 8h $(TESTFLAGS) ./test/boot
 
 .PHONY: bench
 bench: build ## Ours, the peers and the limit side by side; needs root, BENCHFLAGS='-rows prune -full'

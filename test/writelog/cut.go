@@ -43,6 +43,22 @@ func (l Log) Cuts(samples int, random *rand.Rand) []Cut {
 	return cuts
 }
 
+// Random returns a cut after a random request. Of what was written since the flush before it the disk may have done anything, as in the
+// samples of Cuts. For logs that are too long for all of their cuts.
+func (l Log) Random(random *rand.Rand) Cut {
+	var done, open []Entry
+	at := random.IntN(len(l) + 1)
+	for _, e := range l[:at] {
+		switch {
+		case e.Flush:
+			done, open = append(done, open...), nil
+		case !e.Done:
+			open = append(open, e)
+		}
+	}
+	return Cut{fmt.Sprintf("at request %d of %d, %d after a flush", at, len(l), len(open)), append(clip(done), lose(open, random)...)}
+}
+
 // Durable returns the cut at the moment at which the work said that it was done: with what had been flushed, no more.
 func (l Log) Durable() Cut {
 	var done, open []Entry

@@ -1,0 +1,64 @@
+package boot
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// fullEnv asks for every feature on every machine, when it is set.
+const fullEnv = "IMPERMANENCE_TEST_BOOT_FULL"
+
+// TestBoot starts each stock Debian three times with each kind of initrd, and shows each feature on one of them.
+func TestBoot(t *testing.T) {
+	makePackage(t)
+	for _, d := range []distribution{
+		{"bookworm", "dracut"}, {"bookworm", "initramfs-tools"}, {"trixie", "dracut"}, {"trixie", "initramfs-tools"},
+	} {
+		t.Run(d.String(), func(t *testing.T) {
+			if d.suite == "trixie" && d.initrd == "dracut" && os.Getenv(fullEnv) == "" {
+				return
+			}
+			installed := install(t, d)
+			t.Run("three times", func(t *testing.T) { testThreeTimes(t, d.String(), installed.copy(t)) })
+			for _, f := range features {
+				if f.on == d || os.Getenv(fullEnv) != "" {
+					t.Run(f.name, func(t *testing.T) { f.test(t, d.String()+"/"+f.name, d, installed) })
+				}
+			}
+		})
+	}
+}
+
+// testThreeTimes boots a machine three times from one disk.
+func testThreeTimes(t *testing.T, name string, d disk) {
+	t.Helper()
+	for _, script := range []string{"first", "second", "third"} {
+		expect(t, vm{disk: d, name: name + "/" + script, script: script})
+	}
+}
+
+// expect starts a machine, and fails for each check in it that failed.
+func expect(t *testing.T, m vm) (console string) {
+	t.Helper()
+	lines, console := m.run(t)
+	for _, line := range lines {
+		if strings.HasPrefix(line, "FAIL ") {
+			t.Errorf("%s: %s", m.name, line)
+		} else {
+			t.Logf("%s: %s", m.name, line)
+		}
+	}
+	if lines[len(lines)-1] != "end" {
+		t.Errorf("%s: the checks did not end; the machine's last words:\n%s", m.name, tail(console))
+	}
+	return console
+}
+
+// makePackage makes the package that is installed.
+func makePackage(t *testing.T) {
+	t.Helper()
+	btrfstest.Run(t, "make", "-C", "../..", "--no-print-directory", "packages")
+}

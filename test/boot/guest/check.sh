@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# What the checks of several boots have in common.
+
+# quiet: nothing of ours is at the level of an error in the journal of this boot.
+quiet() {
+	check 'nothing of ours is an error in the journal' not says impermanence journalctl --boot --priority=err --no-pager --output=short
+}
+
+# first_lines: of the journal of this boot, as they are on the persistent volume.
+first_lines() { journalctl --directory=/var/log/journal --boot --dmesg --no-pager --quiet | sed -n 1,3p; }
+
+# timing: what we took of this boot, for the transcript.
+timing() {
+	echo "note $(systemd-analyze time | head -n 1)"
+	journalctl --boot --output=short-monotonic --no-pager | grep -i impermanence | sed 's/^/note /'
+}
+
+# login_reader: what a person is shown who logs in. The shell of this one ends at once.
+login_reader() { timeout 60 script --quiet --command 'login -f reader' /dev/null </dev/null; }

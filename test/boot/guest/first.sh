@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# The first boot of an impermanent machine: everything runs, and what the next boots look for is left.
+# shellcheck disable=SC1091 # it is there in the machine
+. /run/checks/check.sh
+check 'every unit that boots is well' says running systemctl is-system-running --wait
+check 'the root is fresh' says 'fresh root, a copy of root-template' impermanence status
+check 'nothing is wrong' not says wrong impermanence status
+check 'the former root is listed' says "$(date --utc +%Y)" impermanence roots
+check 'busctl lists it' says '/org/impermanence1/root/' manager ListRoots 'a{sv}t' 0 0
+check 'the persistent volume was mounted by the initrd' says subvol=/persist findmnt --noheadings --output OPTIONS /persist
+check 'the timer of prune waits' show ActiveState ActiveState=active impermanence-prune.timer
+quiet
+timing
+
+touch /opt/stray /srv/data/kept
+check 'keys of the SSH server are made' ssh-keygen -A
+check 'a password is changed' chpasswd <<<'root:changed'
+cp /etc/machine-id /srv/data/machine-id
+cp /etc/ssh/ssh_host_ed25519_key /srv/data/key
+check 'a package is installed into the template' impermanence template run -- apt-get install --yes /var/cache/probe.deb
+check 'and not into the root that runs' not test -e /usr/share/probe/installed
