@@ -77,3 +77,6 @@ func (s *Server) Streams() int {
 	defer s.streams.open.mu.Unlock()
 	return s.streams.open.total
 }
+
+// HangUp closes the connection to polkit.
+func (p *Polkit) HangUp() error { return p.conn.Close() }

@@ -3,6 +3,7 @@ package dbus
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	godbus "github.com/godbus/dbus/v5"
@@ -20,13 +21,33 @@ const (
 // asking; when polkit can't be reached, or doesn't know the action, everyone else is
 // refused.
 type Polkit struct {
-	conn  *Conn
-	asked atomic.Uint64
+	ctx     context.Context
+	address string
+	asked   atomic.Uint64
+
+	dialing sync.Mutex
+	conn    *Conn // nil: not yet
 }
 
-// NewPolkit returns an authorizer that reaches polkit through conn, which must be a
-// connection of root: polkit shows details only to such.
-func NewPolkit(conn *Conn) *Polkit { return &Polkit{conn: conn} }
+// NewPolkit returns an authorizer that reaches polkit through the bus at address, empty
+// for the system bus, by a connection of its own: it is made for the first question,
+// again when it was lost, and closed when ctx ends. It must be root's: polkit shows
+// details only to such.
+func NewPolkit(ctx context.Context, address string) *Polkit {
+	return &Polkit{ctx: ctx, address: address}
+}
+
+// connection is where polkit is asked.
+func (p *Polkit) connection() (*Conn, error) {
+	p.dialing.Lock()
+	defer p.dialing.Unlock()
+	if p.conn != nil && p.conn.Connected() {
+		return p.conn, nil
+	}
+	conn, err := DialAddress(p.ctx, p.address)
+	p.conn = conn
+	return conn, err
+}
 
 // polkitSubject is whom polkit is asked about. A bus name can't be taken over by
 // another process, as a process id can.
@@ -77,11 +98,15 @@ func (p *Polkit) check(ctx context.Context, c Caller, action string, details map
 		details = map[string]string{}
 	}
 	question := fmt.Sprintf("%s-%d", BusName, p.asked.Add(1))
-	authority := p.conn.Object(polkitName, polkitPath)
+	conn, err := p.connection()
+	if err != nil {
+		return polkitAnswer{}, err
+	}
+	authority := conn.Object(polkitName, polkitPath)
 	defer context.AfterFunc(ctx, func() {
 		authority.Go(polkitInterface+".CancelCheckAuthorization", godbus.FlagNoReplyExpected, nil, question)
 	})()
 	var answer polkitAnswer
-	err := authority.CallWithContext(ctx, polkitInterface+".CheckAuthorization", 0, subject, action, details, flags, question).Store(&answer)
+	err = authority.CallWithContext(ctx, polkitInterface+".CheckAuthorization", 0, subject, action, details, flags, question).Store(&answer)
 	return answer, err
 }

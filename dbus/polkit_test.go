@@ -26,12 +26,9 @@ func servedWithPolkit(t testing.TB, rules ...string) *served {
 
 func polkit(t testing.TB, address string) *dbus.Polkit {
 	t.Helper()
-	conn, err := dbus.DialAddress(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return dbus.NewPolkit(conn)
+	ctx, hangUp := context.WithCancel(context.Background())
+	t.Cleanup(hangUp)
+	return dbus.NewPolkit(ctx, address)
 }
 
 // changing are calls of everything that needs an action, by their actions.
@@ -145,6 +142,28 @@ func TestUnknownActionIsRefused(t *testing.T) {
 	err = polkit(t, address).Authorize(t.Context(), caller, "org.impermanence1.no-such-action", nil, true)
 	if !errors.Is(err, dbus.ErrAccessDenied) {
 		t.Errorf("error %v", err)
+	}
+}
+
+// A connection that was lost is made again; a bus that is not there refuses everybody but root.
+func TestPolkitIsReachedAgain(t *testing.T) {
+	address := bustest.StartWithPolkit(t, `polkit.addRule(function(action, subject) { return polkit.Result.YES; });`)
+	p := polkit(t, address)
+	caller := dbus.Caller{Sender: bustest.DialAs(t, address, bustest.Nobody).Names()[0], UID: bustest.Nobody}
+	for range 2 {
+		if err := p.Authorize(t.Context(), caller, "org.impermanence1.prune", nil, false); err != nil {
+			t.Error(err)
+		}
+		if err := p.HangUp(); err != nil {
+			t.Error(err)
+		}
+	}
+	nowhere := polkit(t, "unix:path=/nowhere")
+	if err := nowhere.Authorize(t.Context(), caller, "org.impermanence1.prune", nil, false); !errors.Is(err, dbus.ErrAccessDenied) {
+		t.Errorf("without a bus: %v", err)
+	}
+	if err := nowhere.Authorize(t.Context(), dbus.Caller{UID: 0}, "org.impermanence1.prune", nil, false); err != nil {
+		t.Errorf("root, without a bus: %v", err)
 	}
 }
 

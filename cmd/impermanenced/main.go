@@ -133,11 +133,7 @@ func serve(o options, control *daemon.Log) error {
 		config.Peer = dbus.Pipes{ReadCloser: os.Stdin, Out: os.Stdout}
 		config.Authorizer = dbus.RootAlone{}
 	} else {
-		conn, err := dbus.Dial(dialed)
-		if err != nil {
-			return err
-		}
-		config.Authorizer = dbus.NewPolkit(conn)
+		config.Authorizer = dbus.NewPolkit(dialed, "")
 	}
 	d := daemon.New(o.Options)
 	config.Backend = d
