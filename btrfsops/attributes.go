@@ -72,6 +72,11 @@ func (a attributes) of(id SubvolumeID) attributes {
 	return attributes{}
 }
 
+// whole says whether the subvolume of old_roots with this name is one that was a root or a copy of one, all of it.
+func (a attributes) whole(name string) bool {
+	return a[attrDeleting] == "" && Kind(a[attrKind]) != KindDiscarded && !strings.HasPrefix(name, unfinishedPrefix)
+}
+
 func formatID(id SubvolumeID) string { return strconv.FormatUint(uint64(id), 10) }
 
 // time returns a time attribute, zero when it is missing or not one.

@@ -99,6 +99,37 @@ func TestBootACopyOfAnOldRoot(t *testing.T) {
 	f.has(t, "root/lost", "changed")
 }
 
+// What is asked for by name is an old root that is whole, and nothing else.
+func TestOnlyAWholeOldRootIsBootedAgain(t *testing.T) {
+	f := newFixture(t)
+	f.withNested(t)
+	f.boot(t, 1, RolloverOptions{})
+	f.boot(t, 2, RolloverOptions{})
+	half, whole := f.list(t)[0], f.list(t)[1]
+	must(t, f.markHalf(half.ID))
+	btrfstest.Subvolume(t, f.path("old_roots/"+unfinishedPrefix+"1"))
+	before := inventory(t, f)
+	for _, from := range []string{
+		"../persist", "..", ".", "/", whole.Name + "/../../persist", half.Name + "/var/lib/portables", half.Name,
+		unfinishedPrefix + "1", "a\x00b",
+	} {
+		report, err := f.tryBoot(3, RolloverOptions{From: from})
+		if !errors.Is(err, ErrNoSuchRoot) || report.Fresh != 0 {
+			t.Errorf("%q: %+v, %v", from, report, err)
+		}
+		if after := inventory(t, f); after != before {
+			t.Fatalf("%q changed the file system:\n%s\nwas\n%s", from, after, before)
+		}
+	}
+	f.boot(t, 4, RolloverOptions{From: whole.Name})
+}
+
+// markHalf says on an old root that its deletion was begun.
+func (f *fixture) markHalf(id SubvolumeID) error {
+	d := &deletion{Filesystem: f.Filesystem, guards: Guards{Layout: layout}}
+	return d.markDeleting(id)
+}
+
 func TestRolloverWithoutARoot(t *testing.T) {
 	f := newFixture(t)
 	btrfstest.Run(t, "btrfs", "subvolume", "delete", f.path("root"))

@@ -165,6 +165,9 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 		options.From, done = what, btrfsops.OutcomeRestored
 	}
 	record.Report, err = fs.Rollover(ctx, options)
+	if errors.Is(err, btrfsops.ErrNoSuchRoot) && b.oldRoot == "" { // what was asked for once must not cost every boot its fresh root
+		err = errors.Join(fmt.Errorf("%w (%s)", err, why), fs.ForgetNextBoot(layout))
+	}
 	switch {
 	case record.Report.Fresh != 0:
 		record.Outcome, record.Reason = done, why

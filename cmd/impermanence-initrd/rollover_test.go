@@ -123,6 +123,35 @@ func TestARequestIsUsedOnce(t *testing.T) {
 	}
 }
 
+// A request that can't be met, since what was asked for is gone, is used up all the same.
+func TestARequestForARootThatIsGoneIsUsedOnce(t *testing.T) {
+	m := newMachine(t)
+	layout := btrfsops.Layout{Root: "root", OldRoots: "old_roots"}
+	fs, err := btrfsops.OpenDevice(m.device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = fs.Close() }()
+	btrfstest.Subvolume(t, filepath.Join(m.top, "old"))
+	if err := os.Mkdir(filepath.Join(m.top, "old_roots"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(m.top, "old"), filepath.Join(m.top, "old_roots/old")); err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.SetNextBoot(layout, "old"); err != nil {
+		t.Fatal(err)
+	}
+	btrfstest.Run(t, "btrfs", "subvolume", "delete", filepath.Join(m.top, "old_roots/old"))
+	code, log, record := m.run(t, "")
+	if code != exitFailed || m.fresh(t) || !strings.Contains(record.Error, "impermanence next") {
+		t.Errorf("asked for what is gone: exit %d, record %+v\n%s", code, record, log)
+	}
+	if _, log, record := m.run(t, ""); !m.fresh(t) || record.Outcome != btrfsops.OutcomeFresh {
+		t.Errorf("the boot after: record %+v\n%s", record, log)
+	}
+}
+
 func TestAFailureKeepsTheFormerRoot(t *testing.T) {
 	for name, c := range map[string]struct {
 		config, cmdline string
