@@ -115,8 +115,8 @@ func streamDir(runDir string) string {
 // hangs up.
 func serve(o options, control *daemon.Log) error {
 	ends := []os.Signal{syscall.SIGTERM, os.Interrupt}
-	if o.stdio { // Ctrl-C is meant for the one that is served
-		signal.Ignore(os.Interrupt)
+	if o.stdio { // Ctrl-C is meant for the one that is served; when that one is gone, a job is brought to a good end first
+		signal.Ignore(os.Interrupt, syscall.SIGPIPE)
 		ends = ends[:1]
 	}
 	stopping, stop := signal.NotifyContext(context.Background(), ends...)
