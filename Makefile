@@ -85,6 +85,13 @@ lint: bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## golangci-lint with .go
 fmt: bin/tools/golangci-lint-$(GOLANGCI_LINT_VERSION) ## gofumpt and goimports
 	$< fmt ./...
 
+.PHONY: vendor-hash
+vendor-hash: ## Write the hash of the modules that Nix vendors into its package
+	rm -rf bin/vendor
+	go mod vendor -o bin/vendor
+	hash=$$(nix-hash --type sha256 bin/vendor) && \
+	sed -i "s,vendorHash = .*,vendorHash = \"sha256-$$(printf %b "$$(sed 's/../\\x&/g' <<<"$$hash")" | base64)\";," $(units)/nixos/package.nix
+
 .PHONY: vulncheck
 vulncheck: bin/tools/govulncheck-$(GOVULNCHECK_VERSION) ## Known holes in what is linked in; asks the Go vulnerability database
 	$< ./...

@@ -1,0 +1,102 @@
+# NixOS module: the daemon, its timer and bus name, early boot in the systemd initrd, and the configuration, which the initrd carries too.
+{ config, lib, pkgs, ... }:
+
+let
+  cfg = config.services.impermanence;
+  program = "${cfg.package}/lib/impermanence/impermanence-initrd";
+  presets = "${cfg.package}/lib/impermanence/presets";
+  mount = "${pkgs.util-linux}/bin/mount";
+
+  # What was not given is not written, and so means what impermanence.toml(5) says.
+  given = value:
+    if builtins.isAttrs value then
+      lib.filterAttrs (_: v: v != null && v != { } && v != [ ])
+        (lib.mapAttrs (_: given) (builtins.removeAttrs value [ "_module" "enableDebugging" "enableWarnings" ]))
+    else if builtins.isList value then map given value
+    else value;
+
+  configuration = builtins.toJSON (given {
+    inherit (cfg) ephemeral retention;
+    persistence = config.environment.persistence;
+  });
+
+  volumes = lib.mapAttrsToList (name: volume: if volume.persistentStoragePath == null then name else volume.persistentStoragePath)
+    (lib.filterAttrs (_: volume: volume.enable) config.environment.persistence);
+
+  # As the units that `make install` puts there say, with their reasons: initrd/*.service.
+  early = {
+    unitConfig = {
+      DefaultDependencies = false;
+      ConditionPathExists = "/etc/initrd-release";
+    };
+    serviceConfig = {
+      Type = "oneshot";
+      RemainAfterExit = true;
+      TimeoutStartSec = "60s";
+      StandardOutput = "journal+console";
+    };
+  };
+in
+{
+  imports = [ ./options.nix ];
+
+  config = lib.mkIf cfg.enable {
+    assertions = [{
+      assertion = config.boot.initrd.systemd.enable;
+      message = "services.impermanence needs boot.initrd.systemd.enable: a scripted initrd has no place for it.";
+    }] ++ map (path: {
+      assertion = config.fileSystems.${path}.neededForBoot;
+      message = "environment.persistence.\"${path}\": set fileSystems.\"${path}\".neededForBoot, so that entries are in place before the switch to the root.";
+    }) volumes;
+
+    environment.systemPackages = [ cfg.package ];
+    environment.etc."impermanence/conf.d/nixos.json".text = configuration;
+    environment.etc."impermanence/presets".source = presets;
+
+    # NixOS does not read [Install] of a package's units.
+    systemd.packages = [ cfg.package ];
+    systemd.services.impermanenced = {
+      wantedBy = [ "multi-user.target" ];
+      aliases = [ "dbus-org.impermanence1.service" ];
+      restartTriggers = [ configuration ];
+    };
+    systemd.services.impermanence-persist.wantedBy = [ "local-fs.target" ];
+    systemd.services.impermanence-copy-back.wantedBy = [ "sysinit.target" ];
+    systemd.timers.impermanence-prune.wantedBy = [ "timers.target" ];
+    systemd.tmpfiles.packages = [ cfg.package ];
+    services.dbus.packages = [ cfg.package ];
+    security.polkit.enable = lib.mkDefault true;
+
+    boot.initrd.supportedFilesystems = [ "btrfs" ];
+    boot.initrd.systemd = {
+      enable = lib.mkDefault true;
+      storePaths = [ program mount ];
+      contents."/etc/impermanence/conf.d/nixos.json".text = configuration;
+      contents."/etc/impermanence/presets".source = presets;
+
+      services.impermanence-rollover = lib.recursiveUpdate early {
+        description = "Give the Machine a Fresh Root";
+        requires = [ "initrd-root-device.target" ];
+        after = [ "initrd-root-device.target" "cryptsetup.target" "systemd-hibernate-resume.service" "local-fs-pre.target" ];
+        before = [ "sysroot.mount" "initrd-root-fs.target" ];
+        wantedBy = [ "sysroot.mount" ];
+        serviceConfig = {
+          ExecStart = "${program} rollover";
+          ExecStopPost = "/bin/sh -c 'test \"$$EXIT_STATUS\" != 3 || exec systemctl --no-block isolate emergency.target'";
+        };
+      };
+
+      services.impermanence-initrd-persist = lib.recursiveUpdate early {
+        description = "Put the Entries of the Persistent Volumes in Place Before the Switch";
+        after = [ "initrd-root-fs.target" "initrd-fs.target" ];
+        before = [ "initrd.target" ];
+        wantedBy = [ "initrd.target" ];
+        conflicts = [ "emergency.target" ];
+        serviceConfig = {
+          ExecStartPre = "-${mount} -o remount,rw /sysroot";
+          ExecStart = "${program} persist --keep-going --sysroot=/sysroot";
+        };
+      };
+    };
+  };
+}
