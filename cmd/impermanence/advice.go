@@ -69,6 +69,7 @@ func adviceTable() []advice {
 		{setup.ErrNotSetUp, "impermanence setup --dry-run"},
 		{setup.ErrTaken, usage},
 		{setup.ErrLayout, "findmnt -t btrfs"},
+		{setup.ErrNotEmpty, "lsblk --fs"},
 		{setup.ErrNested, "btrfs subvolume list -o /"},
 		{setup.ErrNotBtrfs, "findmnt -t btrfs"},
 		{template.ErrNotConfigured, "impermanence setup --dry-run"},

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -14,6 +16,7 @@ import (
 type setupFlags struct {
 	setup.Options
 	root         string
+	device       setup.DeviceOptions
 	dryRun, undo bool
 }
 
@@ -29,13 +32,27 @@ configuration, with presets for what is installed, make the persistent volume
 and copy there what is to persist, add it to fstab, enable the services, build
 the initrd, and make the template from the root as it is. The machine is
 impermanent from its next boot on. What was interrupted goes on where it
-stopped when it is run again.`,
+stopped when it is run again.
+
+With --device an empty disk or partition is laid out, for a system that is still
+to be installed: a file system with the subvolumes root and persist, inside LUKS
+if so asked. On a disk without a partition table an EFI system partition is made
+as well; one that is there is left alone. Nothing is ever wiped.`,
 		Example: `  impermanence setup --dry-run       what would be done
   sudo impermanence setup
-  sudo impermanence setup --undo     the running root stays, with what is kept`,
+  sudo impermanence setup --undo     the running root stays, with what is kept
+  sudo impermanence setup --device /dev/sda --luks --also home`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return a.apart(cmd.Context(), func() error { return a.setup(cmd.Context(), o) })
+			if o.device.Device != "" && (o.undo || o.root != "/") {
+				return &usageError{errors.New("setup: --device is for an empty disk: neither --undo nor --root goes with it"), "impermanence setup --help"}
+			}
+			return a.apart(cmd.Context(), func() error {
+				if o.device.Device != "" {
+					return a.setupDevice(cmd.Context(), o)
+				}
+				return a.setup(cmd.Context(), o)
+			})
 		},
 	}
 	flags := cmd.Flags()
@@ -48,6 +65,10 @@ stopped when it is run again.`,
 	flags.StringVar(&o.TemplateName, "template", "root-template", "name the subvolume of the template `NAME`")
 	flags.StringSliceVar(&o.Presets, "preset", nil, "keep the preset `NAME` too")
 	flags.BoolVar(&o.NoInitrd, "no-initrd", false, "leave the building of the initrd to somebody else")
+	flags.StringVar(&o.device.Device, "device", "", "lay out the empty disk or partition `DEV`")
+	flags.BoolVar(&o.device.LUKS, "luks", false, "device: encrypt it; the passphrase is asked for")
+	flags.StringVar(&o.device.KeyFile, "key-file", "", "device: take the passphrase from `FILE`")
+	flags.StringSliceVar(&o.device.Also, "also", nil, "device: make the subvolume `NAME` too, such as home or nix")
 	return cmd
 }
 
@@ -86,6 +107,35 @@ func (a *app) setup(ctx context.Context, o setupFlags) error {
 	}
 	if a.stdout.terminal {
 		a.stderr.line("done; it takes effect at the next boot: what is written to the root until then is in its old root after it")
+	}
+	return nil
+}
+
+// setupDevice lays out an empty disk or partition.
+func (a *app) setupDevice(ctx context.Context, o setupFlags) error {
+	facts, err := setup.GatherDevice(ctx, o.device.Device)
+	if err != nil {
+		return err
+	}
+	p, err := setup.PlanDevice(facts, o.device)
+	if err != nil {
+		return err
+	}
+	say := func(what string) { a.stdout.line("%s", a.stdout.text(what)) }
+	if o.dryRun {
+		for _, command := range p.Commands {
+			say(command.String())
+		}
+		for _, name := range p.Subvolumes {
+			say("make subvolume " + name)
+		}
+		return nil
+	}
+	if err := setup.ApplyDevice(ctx, p, os.Stdin, a.stderr.beneath(), say); err != nil {
+		return err
+	}
+	for _, note := range p.Notes {
+		a.stderr.line("note: %s", a.stderr.text(note))
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 	return map[string]func(ts *testscript.TestScript, neg bool, args []string){
 		"boot":     w.cmdBoot,
 		"daemon":   w.cmdDaemon,
+		"device":   w.cmdDevice,
 		"exits":    cmdExits,
 		"install":  w.cmdInstall,
 		"nobody":   w.cmdNobody,
@@ -219,6 +220,18 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
 	}
+}
+
+// cmdDevice makes an empty device and names it in a variable: device NAME.
+func (w *world) cmdDevice(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Check(refuseNeg("device", neg))
+	if len(args) != 1 {
+		ts.Fatalf("usage: device NAME")
+	}
+	image := ts.MkAbs(args[0])
+	ts.Check(os.WriteFile(image, nil, 0o600))
+	ts.Check(os.Truncate(image, btrfstest.DefaultSize))
+	ts.Setenv(args[0], btrfstest.Attach(w.t, image))
 }
 
 // cmdInstall installs a small machine on the root, with an fstab: install.

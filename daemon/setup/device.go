@@ -1,0 +1,307 @@
+package setup
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// DeviceOptions are what is asked of the layout of an empty disk.
+type DeviceOptions struct {
+	Device  string
+	LUKS    bool
+	KeyFile string   // of the passphrase; "": it is asked for
+	Also    []string // subvolumes beside root and persist, each mounted at its own name: home, nix
+}
+
+// DeviceFacts are what was found out about a disk or a partition, without having changed anything.
+type DeviceFacts struct {
+	Path       string
+	Disk       bool   // it takes partitions; a loop device, a logical volume or an array is used whole
+	Busy       string // what uses it: where it, or a part of it, is mounted, or what is made of it
+	Signature  string // of what is on it; "" for nothing
+	Label      string // of a file system on it
+	Table      string // "gpt", "dos"; "" for none
+	Partitions []Partition
+	Free       uint64 // bytes outside partitions, in the largest piece
+}
+
+// Partition is one of a disk's.
+type Partition struct {
+	Path, Type, Signature, Label string
+	Size                         uint64
+}
+
+// Types of partitions in a GPT.
+const (
+	espType   = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
+	linuxType = "0FC63DAF-8483-4772-8E79-3D69D8477DE4"
+)
+
+const (
+	// deviceLabel is of the file system: a layout that was interrupted is known by it.
+	deviceLabel = "impermanence"
+	espSize     = "512MiB"
+	leastFree   = 1 << 30
+)
+
+// ErrNotEmpty is returned for a device that has something on it: nothing is ever wiped.
+var ErrNotEmpty = errors.New("the device is not empty")
+
+// GatherDevice looks at a device.
+func GatherDevice(ctx context.Context, device string) (DeviceFacts, error) {
+	path, err := filepath.EvalSymlinks(device)
+	if err != nil {
+		return DeviceFacts{}, fmt.Errorf("find the device: %w", err)
+	}
+	f := DeviceFacts{Path: path}
+	var listed struct {
+		BlockDevices []blockDevice `json:"blockdevices"`
+	}
+	if err := output(ctx, &listed, "lsblk", "--json", "--bytes", "--output", "PATH,TYPE,SIZE,MOUNTPOINTS", path); err != nil {
+		return f, err
+	}
+	if len(listed.BlockDevices) != 1 {
+		return f, fmt.Errorf("%s is no block device", device)
+	}
+	f.look(listed.BlockDevices[0])
+	if f.Signature, f.Label, f.Table, err = probe(ctx, path); err != nil {
+		return f, err
+	}
+	if f.Table == "" {
+		return f, nil
+	}
+	return f, f.partitions(ctx)
+}
+
+// blockDevice is what lsblk says of one.
+type blockDevice struct {
+	Path, Type  string
+	Mountpoints []*string
+	Children    []blockDevice
+}
+
+// look finds out what a device is, and what uses it.
+func (f *DeviceFacts) look(d blockDevice) {
+	f.Disk = d.Type == "disk"
+	for _, part := range append([]blockDevice{d}, d.Children...) {
+		for _, point := range part.Mountpoints {
+			if point != nil && f.Busy == "" {
+				f.Busy = fmt.Sprintf("%s is mounted at %s", part.Path, *point)
+			}
+		}
+		for _, child := range part.Children {
+			if child.Type != "part" && f.Busy == "" {
+				f.Busy = fmt.Sprintf("%s is made of %s", child.Path, part.Path)
+			}
+		}
+	}
+}
+
+// probe tells what is on a device, read from it now.
+func probe(ctx context.Context, device string) (signature, label, table string, err error) {
+	out, err := exec.CommandContext(ctx, "blkid", "--probe", "--output", "export", device).Output()
+	var exit *exec.ExitError
+	const nothing = 2 // blkid(8): no information
+	if errors.As(err, &exit) && exit.ExitCode() == nothing {
+		return "", "", "", nil
+	}
+	if err != nil {
+		return "", "", "", fmt.Errorf("blkid %s: %w", device, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "TYPE":
+			signature = value
+		case "LABEL":
+			label = value
+		case "PTTYPE":
+			table = value
+		}
+	}
+	return signature, label, table, nil
+}
+
+// partitions reads the partition table.
+func (f *DeviceFacts) partitions(ctx context.Context) error {
+	var dumped struct {
+		Table struct {
+			SectorSize uint64 `json:"sectorsize"`
+			Partitions []struct {
+				Node, Type string
+				Size       uint64
+			}
+		} `json:"partitiontable"`
+	}
+	if err := output(ctx, &dumped, "sfdisk", "--json", f.Path); err != nil {
+		return err
+	}
+	for _, p := range dumped.Table.Partitions {
+		signature, label, _, err := probe(ctx, p.Node)
+		if err != nil {
+			return err
+		}
+		f.Partitions = append(f.Partitions, Partition{Path: p.Node, Type: p.Type, Signature: signature, Label: label, Size: p.Size * dumped.Table.SectorSize})
+	}
+	out, err := exec.CommandContext(ctx, "sfdisk", "--list-free", "--bytes", "--quiet", "--output", "Size", f.Path).Output()
+	if err != nil {
+		return fmt.Errorf("sfdisk %s: %w", f.Path, err)
+	}
+	for _, word := range strings.Fields(string(out)) {
+		if n, err := strconv.ParseUint(word, 10, 64); err == nil {
+			f.Free = max(f.Free, n)
+		}
+	}
+	return nil
+}
+
+// output runs a program and reads the JSON that it prints.
+func output(ctx context.Context, v any, name string, args ...string) error {
+	out, err := exec.CommandContext(ctx, name, args...).Output()
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	if err := json.Unmarshal(out, v); err != nil {
+		return fmt.Errorf("read what %s prints: %w", name, err)
+	}
+	return nil
+}
+
+// DevicePlan is how a device is laid out.
+type DevicePlan struct {
+	Commands   []Command
+	Filesystem string   // the device that the file system is on
+	Subvolumes []string // to make on it, with the old roots' directory
+	Notes      []string
+}
+
+// Command is a program to run, with what it reads.
+type Command struct {
+	Args  []string
+	Input string
+}
+
+// String is the command as one would type it.
+func (c Command) String() string {
+	line := strings.Join(c.Args, " ")
+	if c.Input != "" {
+		line = fmt.Sprintf("echo '%s' | %s", strings.TrimSpace(c.Input), line)
+	}
+	return line
+}
+
+// PlanDevice decides how a device is laid out: a partition becomes a file system; on a disk a partition is made for it, with an EFI
+// system partition where there is no partition table yet. What is there stays as it is. It is pure.
+func PlanDevice(f DeviceFacts, o DeviceOptions) (DevicePlan, error) {
+	p := DevicePlan{Subvolumes: append([]string{"root", "persist"}, o.Also...)}
+	if f.Busy != "" {
+		return p, fmt.Errorf("%w: %s", ErrNotEmpty, f.Busy)
+	}
+	for _, name := range o.Also {
+		if strings.ContainsAny(name, "/\x00 ") || name == "" || name == "old_roots" || slices.Contains(p.Subvolumes[:2], name) {
+			return p, fmt.Errorf("%w: %q is no name for one more subvolume", ErrTaken, name)
+		}
+	}
+	target, found := f.target()
+	if !found {
+		return p, fmt.Errorf("%w: %s", ErrNotEmpty, f.why())
+	}
+	switch {
+	case target.Path != "":
+	case f.Table == "":
+		p.run("label: gpt\nsize="+espSize+", type="+espType+", name=ESP\ntype="+linuxType+", name="+deviceLabel+"\n", "sfdisk", "--quiet", f.Path)
+		p.run("", "mkfs.vfat", "-F", "32", "-n", "ESP", partition(f.Path, 1))
+		target.Path = partition(f.Path, 2)
+	default:
+		p.run("type="+linuxType+", name="+deviceLabel+"\n", "sfdisk", "--quiet", "--append", f.Path)
+		target.Path = partition(f.Path, f.lastPartition()+1)
+	}
+	p.filesystem(target, o)
+	return p, nil
+}
+
+func (p *DevicePlan) run(input string, args ...string) {
+	p.Commands = append(p.Commands, Command{Args: args, Input: input})
+}
+
+// target finds where the file system goes: the device itself, a partition that is empty or was begun with, or (with no path) one
+// that is still to be made.
+func (f DeviceFacts) target() (Partition, bool) {
+	here := Partition{Path: f.Path, Signature: f.Signature, Label: f.Label}
+	begun := func(p Partition) bool { return p.Signature == "" || p.Signature == "btrfs" && p.Label == deviceLabel }
+	if !f.Disk || f.Signature != "" {
+		return here, f.Table == "" && begun(here)
+	}
+	if f.Table == "" {
+		return Partition{}, true
+	}
+	for _, p := range f.Partitions {
+		if p.Type == linuxType && begun(p) {
+			return p, true
+		}
+	}
+	return Partition{}, f.Table == "gpt" && f.Free >= leastFree
+}
+
+// why says what is in the way.
+func (f DeviceFacts) why() string {
+	switch {
+	case f.Signature != "":
+		return fmt.Sprintf("%s has %s on it; if that is to go: wipefs --all %s", f.Path, f.Signature, f.Path)
+	case f.Table != "gpt":
+		return fmt.Sprintf("%s has a partition table of type %s, not gpt", f.Path, f.Table)
+	default:
+		return fmt.Sprintf("%s has no empty Linux partition, and less than 1 GiB free outside of partitions", f.Path)
+	}
+}
+
+// lastPartition is the highest number of a partition: one that is appended gets the next.
+func (f DeviceFacts) lastPartition() int {
+	last := 0
+	for _, p := range f.Partitions {
+		digits := p.Path[len(strings.TrimRight(p.Path, "0123456789")):]
+		if n, err := strconv.Atoi(digits); err == nil {
+			last = max(last, n)
+		}
+	}
+	return last
+}
+
+// filesystem plans it, inside LUKS if so asked.
+func (p *DevicePlan) filesystem(target Partition, o DeviceOptions) {
+	p.Filesystem = target.Path
+	if o.LUKS {
+		name := deviceLabel
+		key := []string{}
+		if o.KeyFile != "" {
+			key = []string{"--key-file", o.KeyFile}
+		}
+		p.run("", slices.Concat([]string{"cryptsetup", "luksFormat", "--batch-mode", "--type", "luks2"}, key, []string{target.Path})...)
+		p.run("", slices.Concat([]string{"cryptsetup", "open"}, key, []string{target.Path, name})...)
+		p.Filesystem = "/dev/mapper/" + name
+		p.Notes = append(p.Notes, fmt.Sprintf("for crypttab(5): %s UUID=$(blkid -s UUID -o value %s) none luks,discard", name, target.Path))
+	}
+	if target.Signature == "" || o.LUKS {
+		p.run("", "mkfs.btrfs", "--quiet", "--label", deviceLabel, p.Filesystem)
+	}
+	p.Notes = append(p.Notes, fmt.Sprintf("to install into it: mount -o subvol=root %s /mnt, and below it", p.Filesystem))
+	for _, name := range p.Subvolumes[1:] {
+		p.Notes = append(p.Notes, fmt.Sprintf("  mount --mkdir -o subvol=%s %s /mnt/%s", name, p.Filesystem, name))
+	}
+	p.Notes = append(p.Notes, "then, when the system is installed: impermanence setup --root /mnt")
+}
+
+// partition names the n-th partition of a disk, as the kernel does.
+func partition(disk string, n int) string {
+	if last := disk[len(disk)-1]; last >= '0' && last <= '9' {
+		return fmt.Sprintf("%sp%d", disk, n)
+	}
+	return fmt.Sprintf("%s%d", disk, n)
+}

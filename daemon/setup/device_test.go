@@ -1,0 +1,157 @@
+package setup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// TestDevicePlans holds how disks and partitions are laid out.
+func TestDevicePlans(t *testing.T) {
+	esp := Partition{Path: "/dev/sda1", Type: espType, Signature: "vfat", Label: "ESP"}
+	var b strings.Builder
+	for _, c := range []struct {
+		name    string
+		facts   DeviceFacts
+		options DeviceOptions
+	}{
+		{"an empty partition", DeviceFacts{Path: "/dev/sda2"}, DeviceOptions{}},
+		{"an empty partition, with more subvolumes", DeviceFacts{Path: "/dev/sda2"}, DeviceOptions{Also: []string{"home", "nix"}}},
+		{"an empty partition, encrypted", DeviceFacts{Path: "/dev/sda2"}, DeviceOptions{LUKS: true}},
+		{"an empty disk, encrypted by a key file", DeviceFacts{Path: "/dev/nvme0n1", Disk: true}, DeviceOptions{LUKS: true, KeyFile: "/key"}},
+		{"an empty disk", DeviceFacts{Path: "/dev/sda", Disk: true}, DeviceOptions{}},
+		{"a disk with an ESP and free space", DeviceFacts{Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp}, Free: 8 << 30}, DeviceOptions{}},
+		{"a disk with a gap in the numbers", DeviceFacts{
+			Path: "/dev/nvme0n1", Disk: true, Table: "gpt", Free: 8 << 30, Partitions: []Partition{{Path: "/dev/nvme0n1p1", Signature: "vfat"}, {Path: "/dev/nvme0n1p4", Signature: "ntfs"}},
+		}, DeviceOptions{}},
+		{"a disk with an ESP and an empty partition", DeviceFacts{
+			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType}},
+		}, DeviceOptions{}},
+		{"a layout that was interrupted", DeviceFacts{
+			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType, Signature: "btrfs", Label: deviceLabel}},
+		}, DeviceOptions{}},
+		{"a partition with a file system", DeviceFacts{Path: "/dev/sda2", Signature: "ext4"}, DeviceOptions{}},
+		{"a disk of another system", DeviceFacts{
+			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType, Signature: "btrfs", Label: "mine"}},
+		}, DeviceOptions{}},
+		{"a disk with an old table", DeviceFacts{Path: "/dev/sda", Disk: true, Table: "dos", Free: 8 << 30}, DeviceOptions{}},
+		{"what is in use", DeviceFacts{Path: "/dev/sda", Disk: true, Busy: "/dev/sda2 is mounted at /"}, DeviceOptions{}},
+		{"a bad name", DeviceFacts{Path: "/dev/sda2"}, DeviceOptions{Also: []string{"a/b"}}},
+	} {
+		fmt.Fprintf(&b, "== %s\n", c.name)
+		p, err := PlanDevice(c.facts, c.options)
+		if err != nil {
+			fmt.Fprintf(&b, "error: %v\n\n", err)
+			continue
+		}
+		for _, command := range p.Commands {
+			fmt.Fprintln(&b, command)
+		}
+		fmt.Fprintf(&b, "subvolumes: %s\n%s\n\n", strings.Join(p.Subvolumes, " "), strings.Join(p.Notes, "\n"))
+	}
+	golden(t, "devices", b.String())
+}
+
+// TestDeviceIsLaidOut lays out a real device, twice: the second time nothing is left to do.
+func TestDeviceIsLaidOut(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "image")
+	must(t, os.WriteFile(image, nil, 0o600))
+	must(t, os.Truncate(image, 256<<20))
+	device := btrfstest.Attach(t, image)
+	var said []string
+	for range 2 {
+		f, err := GatherDevice(t.Context(), device)
+		must(t, err)
+		p, err := PlanDevice(f, DeviceOptions{Also: []string{"home"}})
+		must(t, err)
+		said = nil
+		must(t, ApplyDevice(t.Context(), p, nil, t.Output(), func(what string) { said = append(said, what) }))
+	}
+	if strings.HasPrefix(said[0], "mkfs") {
+		t.Errorf("the second time it did %q", said)
+	}
+	top := filepath.Join(t.TempDir(), "top")
+	btrfstest.Mount(t, device, top, "subvolid=5")
+	entries, err := os.ReadDir(top)
+	must(t, err)
+	var names []string
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	if strings.Join(names, " ") != "home old_roots persist root" {
+		t.Errorf("it has %q", names)
+	}
+	f, err := GatherDevice(t.Context(), device)
+	must(t, err)
+	if _, err := PlanDevice(f, DeviceOptions{}); !errors.Is(err, ErrNotEmpty) || !strings.Contains(err.Error(), "mounted at") {
+		t.Errorf("while it is mounted: %v", err)
+	}
+}
+
+// TestPartitionTables has sfdisk carry out what is planned for disks, on files: an ESP that is there stays as it is, to the byte.
+func TestPartitionTables(t *testing.T) {
+	disk := filepath.Join(t.TempDir(), "disk")
+	must(t, os.WriteFile(disk, nil, 0o600))
+	must(t, os.Truncate(disk, 4<<30))
+	btrfstest.Run(t, "sh", "-c", "echo 'label: gpt\nsize=64MiB, type="+espType+"' | sfdisk --quiet "+disk)
+	const start = 1 << 20 // of the first partition
+	file, err := os.OpenFile(disk, os.O_RDWR, 0)
+	must(t, err)
+	defer func() { _ = file.Close() }()
+	boot := bytes.Repeat([]byte("boot loader"), 1000)
+	_, err = file.WriteAt(boot, start)
+	must(t, err)
+	f := DeviceFacts{Path: disk, Disk: true, Table: "gpt"}
+	must(t, f.partitions(t.Context()))
+	if len(f.Partitions) != 1 || f.Partitions[0].Size != 64<<20 || f.Free < 3<<30 {
+		t.Fatalf("got %+v", f)
+	}
+	p, err := PlanDevice(f, DeviceOptions{})
+	must(t, err)
+	cmd := exec.Command(p.Commands[0].Args[0], p.Commands[0].Args[1:]...)
+	cmd.Stdin = strings.NewReader(p.Commands[0].Input)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	after := DeviceFacts{Path: disk, Disk: true, Table: "gpt"}
+	must(t, after.partitions(t.Context()))
+	if len(after.Partitions) != 2 || after.Partitions[0].Type != espType || after.Partitions[0].Size != 64<<20 || after.Partitions[1].Type != linuxType {
+		t.Errorf("got %+v", after.Partitions)
+	}
+	now := make([]byte, len(boot))
+	_, err = file.ReadAt(now, start)
+	must(t, err)
+	if !bytes.Equal(now, boot) {
+		t.Error("the ESP was changed")
+	}
+}
+
+// TestLUKS formats as planned. To open it takes a device mapper, which not every machine that tests this has.
+func TestLUKS(t *testing.T) {
+	dir := t.TempDir()
+	device, key := filepath.Join(dir, "device"), filepath.Join(dir, "key")
+	must(t, os.WriteFile(key, []byte("secret"), 0o600))
+	must(t, os.WriteFile(device, nil, 0o600))
+	must(t, os.Truncate(device, 64<<20))
+	p, err := PlanDevice(DeviceFacts{Path: device}, DeviceOptions{LUKS: true, KeyFile: key})
+	must(t, err)
+	args := append([]string{"--pbkdf-memory=32768", "--pbkdf-force-iterations=4"}, p.Commands[0].Args[1:]...)
+	btrfstest.Run(t, p.Commands[0].Args[0], args...)
+	btrfstest.Run(t, "cryptsetup", "isLuks", "--type", "luks2", device)
+	btrfstest.Run(t, "cryptsetup", "open", "--test-passphrase", "--key-file", key, device)
+	signature, _, _, err := probe(t.Context(), device)
+	if err != nil || signature != "crypto_LUKS" {
+		t.Errorf("it has %q, %v", signature, err)
+	}
+	if _, err := PlanDevice(DeviceFacts{Path: device, Signature: signature}, DeviceOptions{LUKS: true}); !errors.Is(err, ErrNotEmpty) {
+		t.Errorf("a second time: %v", err)
+	}
+}
