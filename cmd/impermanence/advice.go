@@ -68,6 +68,7 @@ func adviceTable() []advice {
 		{setup.ErrConfigured, "sudo impermanence check"},
 		{setup.ErrNotSetUp, "impermanence setup --dry-run"},
 		{setup.ErrTaken, usage},
+		{setup.ErrNoPreset, "ls /usr/lib/impermanence/presets"},
 		{setup.ErrLayout, "findmnt -t btrfs"},
 		{setup.ErrNotEmpty, "lsblk --fs"},
 		{setup.ErrNested, "btrfs subvolume list -o /"},

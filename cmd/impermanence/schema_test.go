@@ -9,6 +9,9 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"github.com/impermanence/impermanence/daemon/check"
+	"github.com/impermanence/impermanence/daemon/machine"
+	"github.com/impermanence/impermanence/daemon/template"
 	"github.com/impermanence/impermanence/dbus"
 )
 
@@ -118,6 +121,13 @@ func TestSchemaDescribesEveryField(t *testing.T) {
 			Before: &dbus.FileBefore{Type: "file", Modified: at.UTC()}, Subvolume: 256, Rule: "a:1: b",
 		}},
 		{"diff", dbus.FileChange{Change: "added", Type: "subvolume"}},
+		{"template", newTemplateDocument(template.State{
+			Path: "root-template", Current: template.Version{ID: 257, Created: at}, Former: &template.Version{ID: 256, Created: at}, Manager: "dpkg",
+			Packages: 1, Lost: []string{"a 1"}, New: []string{"b 1"}, Modules: []string{"6.1"}, Without: []machine.Kernel{{File: "/boot/vmlinuz", Version: "7"}},
+		})},
+		{"template", newTemplateDocument(template.State{Current: template.Version{ID: 256}})},
+		{"check", newCheckDocument([]check.Finding{{ID: "kernel", Level: check.Error, What: "a", Try: "b"}, {ID: "quotas", Level: check.Warning}})},
+		{"check", newCheckDocument(nil)},
 		{"next", nextDocument{full.next}},
 		{"next", nextDocument{nextBootDocument{Action: nextFresh}}},
 	} {

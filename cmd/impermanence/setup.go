@@ -105,9 +105,7 @@ func (a *app) setup(ctx context.Context, o setupFlags) error {
 	if err := apply(m, ctx, facts, p); err != nil {
 		return err
 	}
-	if a.stdout.terminal {
-		a.stderr.line("done; it takes effect at the next boot: what is written to the root until then is in its old root after it")
-	}
+	a.stderr.line("note: it takes effect at the next boot; what is written to the root until then is in its old root after it")
 	return nil
 }
 

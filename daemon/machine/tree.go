@@ -57,6 +57,10 @@ func OpenTree(ctx context.Context, dir string, binds []Bind, out io.Writer) (*Tr
 			return nil, errors.Join(err, t.Close())
 		}
 	}
+	// Debian's /var/lock leads there.
+	if err := os.MkdirAll(filepath.Join(dir, "run/lock"), 0o1777); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the tree: %w", err), t.Close())
+	}
 	for _, bind := range binds {
 		if err := t.mount(ctx, bind.At, "--bind", bind.From); err != nil {
 			return nil, errors.Join(err, t.Close())

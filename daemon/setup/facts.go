@@ -73,6 +73,11 @@ func Gather(root string, o Options) (Facts, error) {
 			return f, fmt.Errorf("look at %s: %w", root, err)
 		}
 	}
+	for _, name := range o.Presets {
+		if _, err := presetEntries(root, name); err != nil {
+			return f, err
+		}
+	}
 	f.Presets = f.findPresets(root)
 	f.Data = f.findData(root)
 	f.Swap = f.findSwap()

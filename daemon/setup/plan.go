@@ -50,6 +50,7 @@ var (
 	ErrTaken        = errors.New("the name is taken")
 	ErrLayout       = errors.New("the machine's layout does not allow it")
 	ErrNotSetUp     = errors.New("the machine was not set up by impermanence setup")
+	ErrNoPreset     = errors.New("no such preset")
 	ErrNested       = errors.New("a subvolume lies in what is to be kept")
 )
 

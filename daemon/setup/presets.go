@@ -2,10 +2,12 @@ package setup
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/machine"
@@ -74,17 +76,28 @@ func presetEntries(root, name string) ([]persist.Entry, error) {
 		return nil, err
 	}
 	c, err := config.Load(config.LoadOptions{Root: root, Path: probe.Name()})
+	var problems config.Errors
+	if errors.As(err, &problems) {
+		return nil, fmt.Errorf("%w: preset %s; %s", ErrNoPreset, problems[0].Message, problems[0].Hint)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return c.Entries(), nil
 }
 
+// configured tells whether a place, or a directory around it, is an entry of the configuration so far.
+func (f *Facts) configured(place string) bool {
+	return slices.ContainsFunc(f.Config.Entries(), func(e persist.Entry) bool {
+		return place == e.Target || strings.HasPrefix(place, e.Target+"/")
+	})
+}
+
 // findData lists directories with data on the root itself.
 func (f *Facts) findData(root string) []string {
 	var found []string
 	for _, dir := range dataDirectories {
-		if f.onRoot(dir) && hasEntries(filepath.Join(root, dir)) {
+		if f.onRoot(dir) && !f.configured(dir) && hasEntries(filepath.Join(root, dir)) {
 			found = append(found, dir)
 		}
 	}
@@ -107,7 +120,7 @@ func (f *Facts) choice(extra []string) (names []string, single []persist.Entry) 
 	for _, p := range f.Presets {
 		var here []persist.Entry
 		for _, e := range p.Entries {
-			if f.onRoot(e.Target) {
+			if f.onRoot(e.Target) && !f.configured(e.Target) {
 				here = append(here, e)
 			}
 		}

@@ -38,6 +38,9 @@ func TestPlans(t *testing.T) {
 func text(p Plan) string {
 	var b strings.Builder
 	for _, step := range p.Steps {
+		if step.Op == EnableUnits {
+			step.Names = []string{"UNITS"} // of the preset, which another test holds
+		}
 		fmt.Fprintln(&b, step)
 		for _, change := range p.Record.Files {
 			if step.Op != WriteFile || change.Path != step.Path {
@@ -244,6 +247,28 @@ func TestUndoKeepsWhatOthersChanged(t *testing.T) {
 	}
 	if !strings.Contains(w.read(t, filepath.Join(w.root, "etc/impermanence/impermanence.toml.before-undo")), "# mine\n") {
 		t.Error("the changed configuration is lost")
+	}
+}
+
+// TestWhatIsConfiguredStays sets up a machine that has lists of its own: nothing is configured twice.
+func TestWhatIsConfiguredStays(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	w.write(t, "etc/impermanence/conf.d/mine.toml", "[persistence.\"/persist\"]\ndirectories = [\"/home\", \"/var/log\"]\n", 0o644)
+	w.setUp(t)
+	w.boot(t, d, "first")
+	w.isSetUp(t, d)
+	if got := w.read(t, filepath.Join(w.root, "persist/home/demo/.profile")); got != "demo's\n" {
+		t.Errorf("the home has %q", got)
+	}
+}
+
+// TestAWrongPresetChangesNothing finds it before anything is done.
+func TestAWrongPresetChangesNothing(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	_, err := Gather(w.root, Options{Presets: []string{"acounts"}})
+	if !errors.Is(err, ErrNoPreset) || !strings.Contains(err.Error(), `did you mean "accounts"?`) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -89,6 +89,10 @@ func (t *Template) Run(ctx context.Context, argv []string, s Streams) error {
 		return err
 	}
 	return t.change(ctx, btrfsops.FromTemplate, func(dir string) error {
+		unquiet, err := quiet(dir)
+		if err != nil {
+			return err
+		}
 		tree, err := machine.OpenTree(ctx, dir, machine.Binds(t.root, t.mounts), s.Err)
 		if err != nil {
 			return err
@@ -101,8 +105,29 @@ func (t *Template) Run(ctx context.Context, argv []string, s Streams) error {
 		} else {
 			err = t.checkKernels(dir)
 		}
-		return errors.Join(err, tree.Close())
+		return errors.Join(err, tree.Close(), unquiet())
 	})
+}
+
+// policy is where Debian's invoke-rc.d asks whether it may start a service; exit status 101 forbids it. Other distributions ask
+// systemd, which is not there.
+const (
+	policy     = "usr/sbin/policy-rc.d"
+	invoker    = "usr/sbin/invoke-rc.d"
+	policyText = "#!/bin/sh\nexit 101\n"
+)
+
+// quiet keeps packages from starting services in the tree, as long as that is worked on.
+func quiet(dir string) (unquiet func() error, err error) {
+	file := filepath.Join(dir, policy)
+	_, errInvoker := os.Lstat(filepath.Join(dir, invoker))
+	if _, err := os.Lstat(file); err == nil || errInvoker != nil {
+		return func() error { return nil }, nil //nolint:nilerr // a policy of its own, or not Debian's way
+	}
+	if err := os.WriteFile(file, []byte(policyText), 0o755); err != nil {
+		return nil, fmt.Errorf("keep services from starting: %w", err)
+	}
+	return func() error { return os.Remove(file) }, nil
 }
 
 // Commit makes the present root the template, without what is kept elsewhere or of one boot.
