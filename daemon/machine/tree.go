@@ -91,6 +91,13 @@ func (t *Tree) mount(ctx context.Context, at string, args ...string) error {
 	return nil
 }
 
+// Resolve follows a path of the machine below root, whose symlinks lead where they do in it, and gives it as the machine sees it.
+// Errors: fs.ErrNotExist.
+func Resolve(root, at string) (string, error) {
+	place, err := resolveIn(root, at)
+	return filepath.Join("/", strings.TrimPrefix(place, filepath.Clean(root))), err
+}
+
 // resolveIn follows a path in a tree as if the tree were "/", and gives it from outside.
 func resolveIn(dir, at string) (string, error) {
 	resolved := ""

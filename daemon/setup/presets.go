@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/impermanence/impermanence/daemon/config"
@@ -93,12 +94,35 @@ func (f *Facts) configured(place string) bool {
 	})
 }
 
-// findData lists directories with data on the root itself.
+// findData lists directories with data on the root itself: the usual ones, and the homes of people that lie elsewhere. What is a
+// symlink is followed.
 func (f *Facts) findData(root string) []string {
 	var found []string
-	for _, dir := range dataDirectories {
-		if f.onRoot(dir) && !f.configured(dir) && hasEntries(filepath.Join(root, dir)) {
-			found = append(found, dir)
+	for _, dir := range slices.Concat(dataDirectories, homes(root)) {
+		place, err := machine.Resolve(root, dir)
+		if err != nil || place == "/" || !f.onRoot(place) || f.configured(place) || !hasEntries(filepath.Join(root, place)) {
+			continue
+		}
+		within := func(outer string) bool { return place == outer || strings.HasPrefix(place, outer+"/") }
+		if !slices.ContainsFunc(found, within) {
+			found = append(found, place)
+		}
+	}
+	return found
+}
+
+// homes lists the homes of people, as login.defs(5) tells them from services by their numbers.
+func homes(root string) []string {
+	const first, last = 1000, 60000
+	text, _ := os.ReadFile(filepath.Join(root, "/etc/passwd"))
+	var found []string
+	for line := range strings.Lines(string(text)) {
+		fields := strings.Split(strings.TrimSpace(line), ":")
+		if len(fields) < 7 || !filepath.IsAbs(fields[5]) {
+			continue
+		}
+		if uid, err := strconv.Atoi(fields[2]); err == nil && uid >= first && uid <= last {
+			found = append(found, filepath.Clean(fields[5]))
 		}
 	}
 	return found

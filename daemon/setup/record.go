@@ -80,6 +80,9 @@ func writeFile(root, name, text string, mode os.FileMode) error {
 	if target, err := filepath.EvalSymlinks(file); err == nil && strings.HasPrefix(target, filepath.Clean(root)) {
 		file = target
 	}
+	if now, err := os.ReadFile(file); err == nil && string(now) == text {
+		return nil
+	}
 	if err := renameio.WriteFile(file, []byte(text), mode, renameio.WithExistingPermissions()); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -260,6 +261,60 @@ func TestWhatIsConfiguredStays(t *testing.T) {
 	w.isSetUp(t, d)
 	if got := w.read(t, filepath.Join(w.root, "persist/home/demo/.profile")); got != "demo's\n" {
 		t.Errorf("the home has %q", got)
+	}
+}
+
+// TestNoHomeIsLost finds the homes of people wherever they are.
+func TestNoHomeIsLost(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	must(t, os.Rename(filepath.Join(w.root, "home"), filepath.Join(w.root, "data")))
+	must(t, os.Symlink("/data", filepath.Join(w.root, "home")))
+	w.write(t, "people/anna/notes", "anna's\n", 0o644)
+	w.write(t, "opt/service/file", "", 0o644)
+	w.write(t, "etc/passwd", "root:x:0:0::/root:/bin/sh\ndemo:x:1000:1000::/home/demo:/bin/sh\nanna:x:1001:1001::/people/anna:/bin/sh\n"+
+		"service:x:999:999::/opt/service:/bin/false\nnobody:x:65534:65534::/:/bin/false\nbroken\nmany:x:1002:1002::/:/bin/sh\n", 0o644)
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	if diff := cmp.Diff([]string{"/data", "/people/anna"}, f.Data); diff != "" {
+		t.Errorf("what is kept (-want +got):\n%s", diff)
+	}
+	w.setUp(t)
+	w.boot(t, d, "first")
+	w.isSetUp(t, d)
+	for name, want := range map[string]string{"persist/data/demo/.profile": "demo's\n", "persist/people/anna/notes": "anna's\n"} {
+		if got := w.read(t, filepath.Join(w.root, name)); got != want {
+			t.Errorf("%s is %q", name, got)
+		}
+	}
+}
+
+// TestAFullDisk has a set-up fail for want of space: the machine boots as before, and when there is space the rest is done.
+func TestAFullDisk(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	f, p := w.plan(t, Options{})
+	must(t, w.machine(t).work(context.Background(), f, p.Record, p.Steps[:len(p.Steps)-1]))
+	w.write(t, "home/demo/large", strings.Repeat("x", 1<<20), 0o644)
+	filler := filepath.Join(w.top, "filler")
+	if out, err := exec.Command("dd", "if=/dev/urandom", "of="+filler, "bs=64K", "conv=fsync").CombinedOutput(); err == nil {
+		t.Fatalf("the disk is not full: %s", out)
+	}
+	f, p = w.plan(t, Options{})
+	err := w.machine(t).Apply(context.Background(), f, p)
+	t.Logf("with a full disk: %v", err)
+	if _, errTemplate := os.Stat(filepath.Join(w.top, "root-template")); err != nil && errTemplate == nil {
+		t.Error("it failed, and there is a template")
+	}
+	must(t, os.Remove(filler))
+	if err != nil {
+		f, p = w.plan(t, Options{})
+		must(t, w.machine(t).Apply(context.Background(), f, p))
+	}
+	w.boot(t, d, "first")
+	w.isSetUp(t, d)
+	if got := w.read(t, filepath.Join(w.root, "persist/home/demo/large")); len(got) != 1<<20 {
+		t.Errorf("of the large file there are %d bytes", len(got))
 	}
 }
 
