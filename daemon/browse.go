@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"github.com/coreos/go-systemd/v22/unit"
 	"github.com/coreos/go-systemd/v22/util"
 	"github.com/moby/sys/mountinfo"
+	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/dbus"
@@ -52,7 +54,7 @@ func (d *Daemon) BrowseRoot(ctx context.Context, id uint64) (string, error) {
 		return "", toBus(err)
 	}
 	defer release()
-	at := d.browsedAt(root)
+	at := d.browsedAt(root.place, root.ID, root.Name)
 	mounts, err := readMounts()
 	if err == nil && mounts.byPoint[at] == nil {
 		err = d.opts.Browser.Browse(ctx, root.place.device, root.ID, at)
@@ -70,7 +72,7 @@ func (d *Daemon) EndBrowse(ctx context.Context, id uint64) error {
 	if err != nil {
 		return toBus(err)
 	}
-	at := d.browsedAt(found[0])
+	at := d.browsedAt(found[0].place, found[0].ID, found[0].Name)
 	mounts, err := readMounts()
 	if err == nil && mounts.byPoint[at] != nil {
 		err = d.opts.Browser.EndBrowse(ctx, at)
@@ -82,14 +84,24 @@ func (d *Daemon) EndBrowse(ctx context.Context, id uint64) error {
 	return nil
 }
 
+// stopBrowsing takes away what waits for somebody to look at a root that is deleted.
+func (d *Daemon) stopBrowsing(ctx context.Context, p place, id btrfsops.SubvolumeID, name string) {
+	at := d.browsedAt(p, id, name)
+	if _, err := os.Lstat(at); err != nil { // lstat does not mount
+		return
+	}
+	if err := d.opts.Browser.EndBrowse(context.WithoutCancel(ctx), at); err != nil {
+		d.log.Warn("a deleted root can still be browsed", zap.String("path", at), zap.Error(err))
+	}
+}
+
 // browsedAt is where a root is mounted: by its name where that is plain, else by its id.
-func (d *Daemon) browsedAt(r guardedRoot) string {
-	name := r.Name
+func (d *Daemon) browsedAt(p place, id btrfsops.SubvolumeID, name string) string {
 	plain := func(c rune) bool {
 		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_:+", c)
 	}
-	if strings.TrimFunc(name, plain) != "" || r.place.number != 0 {
-		name = strconv.FormatUint(r.outside(), 10)
+	if strings.TrimFunc(name, plain) != "" || p.number != 0 {
+		name = strconv.FormatUint(p.outside(id), 10)
 	}
 	return filepath.Join(d.opts.RunDir, "roots", name)
 }
@@ -172,6 +184,9 @@ func (unitBrowser) EndBrowse(ctx context.Context, at string) error {
 		if how != "done" {
 			return named(dbus.ErrMountBusy, "%s is open somewhere", at)
 		}
+	}
+	if err := os.Remove(at); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	return nil
 }

@@ -78,3 +78,20 @@ func TestBrowseOddNames(t *testing.T) {
 		must(t, d.EndBrowse(t.Context(), r.ID))
 	}
 }
+
+// What waits for somebody to look goes with the root.
+func TestBrowseEndsWithItsRoot(t *testing.T) {
+	m := newMachine(t)
+	old := m.oldRoot(t, 2*day)
+	m.oldRoot(t, day)
+	d := m.start(t)
+	at := filepath.Join(m.runDir, "roots", old)
+	must(t, os.MkdirAll(at, 0o755)) // as an automount that is idle
+	id, err := d.DeleteRoots(t.Context(), anybody, []uint64{roots(t, d)[old].ID})
+	if job := finish(t, d, id, err); job.Result != dbus.ResultDone {
+		t.Errorf("ended as %+v", job)
+	}
+	if _, err := os.Stat(at); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("left: %v", err)
+	}
+}

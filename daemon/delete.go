@@ -39,6 +39,7 @@ func (d *Daemon) delete(ctx context.Context, fs *btrfsops.Filesystem, p place, d
 	})
 	for _, id := range report.Deleted {
 		t.deleted = append(t.deleted, names[id])
+		d.stopBrowsing(ctx, p, id, names[id])
 	}
 	for _, f := range report.Failed {
 		t.failed = append(t.failed, fmt.Sprintf("%s: %v", names[f.ID], f.Err))

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/util"
@@ -96,6 +97,9 @@ type message struct {
 }
 
 func (u unitRestorer) Restore(ctx context.Context, r RestoreRequest, news func(RestoreNews)) error {
+	if strings.HasPrefix(r.From, "/proc/") {
+		return named(dbus.ErrNotSupported, "the top level is not mounted where another process sees it: see systemctl status impermanence-top.service")
+	}
 	listener, name, err := u.listen()
 	if err != nil {
 		return fmt.Errorf("restore: %w", err)

@@ -79,6 +79,18 @@ func TestRestoreThroughAService(t *testing.T) {
 	}
 }
 
+// What only this process can reach is not asked of another.
+func TestRestoreServiceNeedsTheTopLevel(t *testing.T) {
+	s := newServiceTest(t, func(*serviceTest, string) (string, error) {
+		t.Error("a service was started")
+		return "failed", nil
+	})
+	err := s.unit.Restore(t.Context(), RestoreRequest{From: "/proc/self/fd/7/old_roots/x"}, func(RestoreNews) {})
+	if !errors.Is(err, dbus.ErrNotSupported) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestRestoreServiceIsCanceled(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	s := newServiceTest(t, func(s *serviceTest, name string) (string, error) {
