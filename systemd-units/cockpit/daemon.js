@@ -57,6 +57,7 @@ export class Daemon extends EventTarget {
     }
 
     changed() {
+        this.sorted = {};
         this.dispatchEvent(new Event("change"));
     }
 
@@ -106,28 +107,32 @@ export class Daemon extends EventTarget {
         if (!object)
             return;
         Object.assign(object, values);
-        for (const property of invalidated) {
-            this.client.call(path, properties, "Get", [face, property])
-                .then(([value]) => {
-                    object[property] = plain(value);
-                    this.changed();
-                })
-                .catch(() => delete object[property]); // the object has gone
-        }
+        if (invalidated.length > 0)
+            this.refresh();
     }
 
-    /** The objects of one kind: [path, properties], in no order. */
+    /** Asks for everything again, soon: what is told without its value, as the sizes of roots, comes for many objects at a time. */
+    refresh() {
+        const client = this.client;
+        this.refreshing ??= setTimeout(() => {
+            this.refreshing = undefined;
+            if (client === this.client && this.state === "ready")
+                this.load();
+        }, 2000);
+    }
+
+    /** The objects of one kind: their properties, and their path as `path`, in no order. */
     all(kind) {
         const face = `${name}.${kind}`;
         return [...this.objects].filter(([, faces]) => faces[face]).map(([path, faces]) => ({ path, ...faces[face] }));
     }
 
     get roots() {
-        return this.all("Root").sort((a, b) => b.RolledOverUSec - a.RolledOverUSec || b.SubvolumeId - a.SubvolumeId);
+        return this.sorted.roots ??= this.all("Root").sort((a, b) => b.RolledOverUSec - a.RolledOverUSec || b.SubvolumeId - a.SubvolumeId);
     }
 
     get entries() {
-        return this.all("Entry").sort((a, b) => (a.State === "in-place") - (b.State === "in-place") || (a.Target < b.Target ? -1 : 1));
+        return this.sorted.entries ??= this.all("Entry").sort((a, b) => (a.State === "in-place") - (b.State === "in-place") || (a.Target < b.Target ? -1 : 1));
     }
 
     /** The jobs that have not ended, oldest first. */

@@ -45,7 +45,7 @@ export function entries(daemon, limit) {
     ];
     return card("entries", "Entries", { note: all.length > 0 && String(all.length), actions },
         all.length > 0
-            ? table("entries", "What persists, with what is not in place first", ["Where it is seen", "State", "Kind", "Where it is kept", ""], all.map(row), limit)
+            ? table("entries", "What persists, with what is not in place first", ["Where it is seen", "State", "Kind", "Where it is kept", ""], all, row, limit)
             : h("p", { class: "empty" }, "None is configured, so nothing persists. ",
                 h("code", null, "impermanence.toml(5)"), " tells how, in /etc/impermanence/impermanence.toml."));
 }

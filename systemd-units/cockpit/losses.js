@@ -59,5 +59,5 @@ export function losses({ state, files, bytes, largest: found }, limit) {
         state === "unknown" && h("p", { class: "empty" }, "Everything on the root that no entry keeps. To find it, the root is compared with what the next boot makes."),
         state === "looking" && h("p", { class: "empty" }, "Looking…"),
         known && files === 0 && h("p", { class: "empty" }, "Nothing: all that is on the root is kept, or is in every fresh root."),
-        known && files > 0 && table("losses", "What the next boot will lose, the largest first", ["Path", "What", "Size", ""], found.map(row), limit));
+        known && files > 0 && table("losses", "What the next boot will lose, the largest first", ["Path", "What", "Size", ""], found, row, limit));
 }

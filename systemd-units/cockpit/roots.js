@@ -54,7 +54,7 @@ export function roots(daemon, limit) {
     const headings = ["Name", "Kind", "Rolled over", sizes && "Only it holds", "Protected", ""].filter(heading => heading !== false);
     return card("roots", "Old roots and snapshots", { note: all.length > 0 && String(all.length), actions },
         all.length > 0
-            ? table("roots", "Old roots and snapshots, the newest first", headings, all.map(r => row(r, sizes)), limit)
+            ? table("roots", "Old roots and snapshots, the newest first", headings, all, r => row(r, sizes), limit)
             : h("p", { class: "empty" }, "No old roots yet: the next boot leaves the first."));
 }
 

@@ -41,11 +41,11 @@ export function facts(...rows) {
 }
 
 /**
- * A table whose rows are cards on a small screen. Each row is { key, cells }. Of more rows than the limit the first are shown,
- * with a button for the rest.
+ * A table of items, whose rows are cards on a small screen; `row` makes { key, cells } of an item. Of more than the limit the first
+ * are shown, with a button for the rest.
  */
-export function table(id, caption, headings, rows, limit) {
-    const shown = rows.slice(0, limit);
+export function table(id, caption, headings, items, row, limit) {
+    const shown = items.slice(0, limit).map(row);
     return [
         // The roles are those that the elements have anyway, until the style sheet shows them as blocks.
         h("table", { role: "table" },
@@ -56,7 +56,7 @@ export function table(id, caption, headings, rows, limit) {
                 i === 0
                     ? h("th", { role: "rowheader", scope: "row" }, content)
                     : h("td", { role: "cell", "data-heading": headings[i] }, !blank(content) && h("div", null, content))))))),
-        shown.length < rows.length && button("more", `Show all ${rows.length}`, { look: "link", data: { table: id } }),
+        shown.length < items.length && button("more", `Show all ${items.length}`, { look: "link", data: { table: id } }),
     ];
 }
 
