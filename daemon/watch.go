@@ -33,15 +33,17 @@ func (d *Daemon) watch(ctx context.Context) {
 	space := time.NewTicker(spaceInterval)
 	defer space.Stop()
 	for {
-		begun := time.Now()
+		var begun time.Time
 		select {
 		case <-ctx.Done():
 			return
 		case <-mounts: // the configuration may be another now, too
+			begun = time.Now()
 			d.lookAgain(ctx)
 			configuration.follow()
 			d.compareConfiguration()
 		case <-files:
+			begun = time.Now()
 			configuration.follow()
 			d.compareConfiguration()
 		case <-space.C:
