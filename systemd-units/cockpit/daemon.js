@@ -14,6 +14,7 @@ const properties = "org.freedesktop.DBus.Properties";
 export class Daemon extends EventTarget {
     constructor() {
         super();
+        this.heard = 0; // signals
         this.connect();
     }
 
@@ -61,17 +62,21 @@ export class Daemon extends EventTarget {
         this.dispatchEvent(new Event("change"));
     }
 
-    /** Asks for everything. What signals told before the answer is in the answer. */
+    /** Asks for everything. What was heard meanwhile may be newer than an answer, or older: then it is asked for once more. */
     async load() {
-        const client = this.client;
+        const client = this.client, heard = this.heard;
         try {
             const [[manager], [objects]] = await Promise.all([
                 client.call(top, properties, "GetAll", [name + ".Manager"]),
                 client.call(top, objectManager, "GetManagedObjects", []),
             ]);
+            if (client !== this.client)
+                return;
             this.forget("ready");
             this.manager = plain(manager);
             this.objects = new Map(Object.entries(plain(objects)));
+            if (heard !== this.heard)
+                this.refresh();
         } catch (error) {
             if (client !== this.client || this.state !== "connecting")
                 return; // the client was closed, which has told why
@@ -81,6 +86,7 @@ export class Daemon extends EventTarget {
     }
 
     signal(path, face, signal, args) {
+        this.heard++;
         switch (`${face}.${signal}`) {
         case `${objectManager}.InterfacesAdded`:
             this.objects.set(args[0], { ...this.objects.get(args[0]), ...plain(args[1]) });

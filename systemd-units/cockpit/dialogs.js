@@ -39,7 +39,9 @@ function plan({ plan: items }) {
 
 const outcomes = { restored: "restored", replaced: "restored, what was there is kept aside", same: "was there already", failed: "failed" };
 
-function restore({ results }, root) {
+function restore({ results, running, error }, root) {
+    if (running && !results && !error)
+        return { heading: `Restore files from ${root.Name}`, body: h("p", { class: "note" }, "Restoring…") };
     if (results)
         return {
             heading: `Restored from ${root.Name}`,

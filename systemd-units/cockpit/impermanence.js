@@ -125,7 +125,7 @@ const actions = {
     "restore-one": ({ file }) => {
         const { path } = ui.dialog;
         end(ui.dialog);
-        ui.dialog = { kind: "restore", path, results: [] };
+        ui.dialog = { kind: "restore", path, running: true };
         return restore(path, [file]);
     },
     cancel: async ({ path }) => {

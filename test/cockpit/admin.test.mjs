@@ -163,7 +163,7 @@ test("a file comes back from an old root", async () => {
     await page.dialog.getByLabel("Files and directories").fill("/etc/lost\n/etc/nothing\n");
     await page.accessible();
     await page.button("Restore").click();
-    await page.sees("restored", page.dialog);
+    await page.dialog.getByText("restored", { exact: true }).waitFor();
     await page.sees("/etc/nothing", page.dialog);
     await page.pictures("restore");
     assert.equal(readFileSync(`${process.env.ROOT}/etc/lost`, "utf8"), "found");
@@ -182,7 +182,7 @@ test("an old root is looked into, and gives back what was found there", async ()
     await page.button("/").click();
     await page.button("etc/").click();
     await page.button("Restore /etc/lost").click();
-    await page.sees("restored", page.dialog);
+    await page.dialog.getByText("restored", { exact: true }).waitFor();
     assert.equal(readFileSync(`${process.env.ROOT}/etc/lost`, "utf8"), "found");
     await page.button("Close").click();
     await page.gone(page.row(process.env.LOST_ON).getByText("in use")); // it is let go
