@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
@@ -24,6 +25,9 @@ func (s *state) problems() []problem {
 	}
 	if s.manager.ReloadNeeded {
 		found = append(found, problem{"the configuration has changed since it was read", "systemctl reload impermanenced.service"})
+	}
+	if s.unlisted != nil && !errors.Is(s.unlisted, dbus.ErrInvalidConfiguration) { // that is told, or there is none
+		found = append(found, problem{"old roots can't be listed: " + s.unlisted.Error(), adviceFor(s.unlisted)})
 	}
 	found = append(found, s.boot.problems()...)
 	for _, e := range s.entries {

@@ -57,6 +57,8 @@ type state struct {
 	entries []dbus.Entry
 	jobs    []dbus.Job // those that have not ended
 	doomed  int        // how many roots the next prune deletes
+
+	unlisted error // why the roots can't be listed
 }
 
 // state asks the daemon for all that it knows.
@@ -78,6 +80,9 @@ func (a *app) state(ctx context.Context) (*state, error) {
 			return nil, err
 		}
 		s.doomed = len(slices.DeleteFunc(plan, func(item dbus.PlanItem) bool { return !item.Remove }))
+	}
+	if len(s.roots) == 0 {
+		_, s.unlisted = client.ListRoots(ctx, dbus.RootFilter{})
 	}
 	if s.entries, err = client.Entries(ctx); err != nil {
 		return nil, err
