@@ -3,6 +3,7 @@ package machine
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -31,6 +32,9 @@ func Mounts(root string) ([]Mount, error) {
 	}
 	if root, err = filepath.Abs(root); err != nil {
 		return nil, fmt.Errorf("find mounts: %w", err)
+	}
+	for _, dir := range []string{"boot", "boot/efi", "efi"} { // systemd mounts them when they are opened
+		_, _ = os.ReadDir(filepath.Join(root, dir))
 	}
 	infos, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root))
 	if err != nil {

@@ -7,7 +7,7 @@ buildGoModule rec {
   src = lib.cleanSource ../..;
 
   # Written by make vendor-hash.
-  vendorHash = "sha256-ECzeRHmzeIQHbGNRHn4XMKNSyfK/f53PALdHbGUkSYs=";
+  vendorHash = "sha256-AHDCp4x9TtcLorOhEd3WoMxk2pMmKnkxTrBE2E6VuT0=";
 
   makeFlags = [ "SHELL=${bash}/bin/bash" "VERSION=${version}" "PREFIX=$(out)" ];
   buildPhase = "runHook preBuild; make $makeFlags build; runHook postBuild";
