@@ -172,6 +172,10 @@ func (fs *Filesystem) OpenOldRoot(l Layout, id SubvolumeID) (*os.File, error) {
 	return fs.openRoot(l, id)
 }
 
+// OpenSubvolume opens the directory of a subvolume by its path relative to the top level, for reading. Errors: ErrNotSubvolume,
+// fs.ErrNotExist.
+func (fs *Filesystem) OpenSubvolume(p string) (*os.File, error) { return openSubvolume(fs.top, p) }
+
 // backref asks where one subvolume stands. Errors: ErrNoSuchRoot when it stands nowhere.
 func (fs *Filesystem) backref(id SubvolumeID) (Subvolume, error) {
 	s, found, err := fs.one(id, keyRootBackref)

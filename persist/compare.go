@@ -54,7 +54,8 @@ func (s *session) compareContent(e Entry, f *EntryFacts, dir int, name string) e
 	return err
 }
 
-// difference names something in a place that the source lacks, unless it is what the source was made from.
+// difference names something in a place that the source lacks, unless it is what the source was made from, or what the fresh
+// root was made from has it.
 func (s *session) difference(e Entry, dir int, name string, sourceDir int, source string) (string, error) {
 	if seed := s.k.readXattr(sourceDir, source, attrSeed); seed != nil {
 		if now, err := s.k.fingerprint(dir, name); err == nil && string(now) == string(seed) {
@@ -62,6 +63,9 @@ func (s *session) difference(e Entry, dir int, name string, sourceDir int, sourc
 		}
 	}
 	missing, err := s.k.missingFrom(dir, name, sourceDir, source)
+	if missing != "" && s.asCopied(e, dir, name) {
+		return "", err
+	}
 	if missing != "" {
 		missing = path.Join(path.Dir(e.Target), missing)
 	}

@@ -21,12 +21,21 @@ type crashScenario struct {
 	setUp   func(m *machine, dir string)
 	shown   map[string]string // file below dir -> content that the place must show in the end
 	lost    []string          // what must be found somewhere, at any time
+	former  string            // where the former root is, if the entry is to be adopted from it
 }
 
 func sub(kind Kind, method Method) func(dir string) []Entry {
 	return func(dir string) []Entry {
 		e := dirEntry(dir + "/parent/place")
 		e.Kind, e.Method = kind, method
+		return []Entry{e}
+	}
+}
+
+func adopting(kind Kind, method Method) func(dir string) []Entry {
+	return func(dir string) []Entry {
+		e := sub(kind, method)(dir)[0]
+		e.Adopt = true
 		return []Entry{e}
 	}
 }
@@ -52,6 +61,26 @@ var crashScenarios = []crashScenario{
 		},
 		shown: map[string]string{"/parent/place/sub/file": "precious", "/parent/place/second": "precious"},
 		lost:  []string{"precious"},
+	},
+	{
+		name:    "tree adopted from the former root",
+		entries: adopting(Directory, Auto),
+		setUp: func(m *machine, dir string) {
+			m.write("/former"+dir+"/parent/place/sub/file", "precious")
+		},
+		shown:  map[string]string{"/parent/place/sub/file": "precious"},
+		former: "/former",
+	},
+	{
+		name:    "file adopted from the former root and copied",
+		entries: adopting(File, Copy),
+		setUp: func(m *machine, dir string) {
+			m.write("/former"+dir+"/parent/place", "precious")
+			m.write(dir+"/parent/place", "from the template")
+		},
+		shown:  map[string]string{"/parent/place": "precious"},
+		lost:   []string{"from the template"},
+		former: "/former",
 	},
 	{
 		name:    "file seeded and bound",
@@ -169,8 +198,11 @@ func (m *machine) crashOnce(t *testing.T, s crashScenario, dir string, n int, po
 		}
 		return nil
 	}}
-	entries := s.entries(dir)
-	_, err := apply(context.Background(), k, m.options(), entries)
+	entries, opts := s.entries(dir), m.options()
+	if s.former != "" {
+		opts.Former = map[string]string{"/": m.path(s.former)}
+	}
+	_, err := apply(context.Background(), k, opts, entries)
 	if calls < n {
 		return true
 	}
@@ -183,7 +215,7 @@ func (m *machine) crashOnce(t *testing.T, s crashScenario, dir string, n int, po
 		}
 	}
 	m.wantNothingLost(t, s, dir, last)
-	if _, err := Apply(context.Background(), m.options(), entries); err != nil && !errors.Is(err, ErrConflict) {
+	if _, err := Apply(context.Background(), opts, entries); err != nil && !errors.Is(err, ErrConflict) {
 		t.Errorf("%s: the run after a crash at %s: %v", s.name, last, err)
 	}
 	m.wantNothingLost(t, s, dir, last)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -81,7 +82,7 @@ func (x *run) planForget() ([]Step, error) {
 		return nil, nil
 	case target.Mount && !mounted:
 		return nil, fmt.Errorf("%s: %w", e.Target, ErrMountPoint)
-	case mounted, linked, target.Kind == Absent, target.Empty:
+	case mounted, linked, target.Kind == Absent, target.Empty, x.interrupted():
 		var steps []Step
 		for _, parent := range x.facts.TargetParents {
 			steps = append(steps, Step{Op: MakeParent, Path: parent.Path, Owner: x.users.parentOwner(e, parent.Target, source)})
@@ -89,6 +90,13 @@ func (x *run) planForget() ([]Step, error) {
 		return append(steps, Step{Op: PutBack, Path: e.Target, From: e.Source}), nil
 	}
 	return nil, x.wantSame()
+}
+
+// interrupted tells whether a crash came between the unmount and the exchange of putBack: then the copy waits beside the place.
+func (x *run) interrupted() bool {
+	dir, name := path.Split(x.entry.Target)
+	staged, _, err := x.look(dir + stagedName(name))
+	return err == nil && staged.Kind == wantedKind(x.entry.Kind)
 }
 
 // wantSame is for an entry that is not in place: it is forgotten already when its place has what its source has.

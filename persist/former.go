@@ -6,23 +6,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFormer opens the former roots.
-func (s *session) openFormer() error {
-	s.former = map[string]*resolver{}
-	for mountPoint, dir := range s.opts.Former {
-		paths, err := newResolver(s.k, dir)
+// openRoots opens roots other than the one being booted, by the mount points that they are or were at.
+func openRoots(k *kernel, dirs map[string]string) (map[string]*resolver, error) {
+	roots := map[string]*resolver{}
+	for mountPoint, dir := range dirs {
+		paths, err := newResolver(k, dir)
 		if err != nil {
-			return err
+			closeRoots(roots)
+			return nil, err
 		}
-		s.former[mountPoint] = paths
+		roots[mountPoint] = paths
 	}
-	return nil
+	return roots, nil
 }
 
-// formerOf gives the former root that a path of the booted system was on, and the path there; nil for none.
-func (s *session) formerOf(p string) (root *resolver, inRoot string) {
+func closeRoots(roots map[string]*resolver) {
+	for _, paths := range roots {
+		paths.close()
+	}
+}
+
+// rootOf gives the one of the roots that a path of the booted system is on, and the path there; nil for none.
+func rootOf(roots map[string]*resolver, p string) (root *resolver, inRoot string) {
 	mountPoint := ""
-	for at := range s.former {
+	for at := range roots {
 		if below(p, at) && len(at) > len(mountPoint) {
 			mountPoint = at
 		}
@@ -31,9 +38,30 @@ func (s *session) formerOf(p string) (root *resolver, inRoot string) {
 	case "":
 		return nil, ""
 	case "/":
-		return s.former["/"], p
+		return roots["/"], p
 	}
-	return s.former[mountPoint], p[len(mountPoint):]
+	return roots[mountPoint], p[len(mountPoint):]
+}
+
+// asCopied tells whether what is in a place is still as it was copied into the fresh root.
+func (s *session) asCopied(e Entry, dir int, name string) bool {
+	if s.opts.Template == nil {
+		return false
+	}
+	if s.copied == nil {
+		s.copied, _ = openRoots(s.k, s.opts.Template()) // what can't be read tells nothing
+	}
+	root, p := rootOf(s.copied, e.Target)
+	if root == nil {
+		return false
+	}
+	original, originalName, err := root.parent(p)
+	if err != nil {
+		return false
+	}
+	was, errWas := s.k.fingerprint(original, originalName)
+	is, errIs := s.k.fingerprint(dir, name)
+	return errWas == nil && errIs == nil && string(was) == string(is)
 }
 
 // lookFormer tells what the former root has in the place of an entry that is to be adopted and has no source yet. What is
@@ -42,7 +70,7 @@ func (s *session) lookFormer(e Entry, source Object) (Object, error) {
 	if !e.Adopt || source.Kind != Absent {
 		return Object{}, nil
 	}
-	root, p := s.formerOf(e.Target)
+	root, p := rootOf(s.former, e.Target)
 	if root == nil {
 		return Object{}, nil
 	}
@@ -65,7 +93,7 @@ func (s *session) lookFormer(e Entry, source Object) (Object, error) {
 
 // seedFormer makes the source from what the former root has in its place.
 func (x *run) seedFormer(dir int, name, from string) error {
-	root, p := x.formerOf(from)
+	root, p := rootOf(x.former, from)
 	if root == nil {
 		return wrap("find", from+" in the former root", unix.ENOENT)
 	}

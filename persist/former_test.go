@@ -126,3 +126,46 @@ func TestFormerRootIsNotLeftThroughAUsersSymlink(t *testing.T) {
 	}
 	m.wantOwner(e.Source, "absent")
 }
+
+// TestWhatTheTemplateHasIsNoConflict: what a fresh root was made with lies in the template too. Covering it hides nothing, or a
+// file that was changed and kept would be a conflict at every boot. What was changed since is one.
+func TestWhatTheTemplateHasIsNoConflict(t *testing.T) {
+	for _, method := range []Method{Auto, Bind, Symlink, Copy} {
+		t.Run(method.String(), func(t *testing.T) {
+			m := newMachine(t)
+			m.write("/etc/app.conf", "from the template")
+			m.write("/srv/app/example", "from the template")
+			m.write("/persist/etc/app.conf", "changed and kept")
+			m.write("/persist/srv/app/data", "kept")
+			template := filepath.Join(filepath.Dir(m.root), "template")
+			btrfstest.Run(t, "cp", "--archive", m.root+"/.", template)
+			file, dir := fileEntry("/etc/app.conf"), dirEntry("/srv/app")
+			file.Method, dir.Method = method, method
+			entries := []Entry{file, dir}
+			if method == Copy {
+				entries = entries[:1]
+			}
+			opts := m.options()
+			opts.Template = func() map[string]string { return map[string]string{"/": template} }
+			for _, changed := range []bool{false, true} {
+				if changed {
+					if err := Unmount(context.Background(), opts, entries); err != nil {
+						t.Fatal(err)
+					}
+					if method == Symlink || method == Copy {
+						continue // the place is the link or the copy
+					}
+					m.write("/etc/app.conf", "changed in this root")
+					m.write("/srv/app/example", "changed in this root")
+				}
+				report, err := Apply(context.Background(), opts, entries)
+				for _, r := range report.Results {
+					if changed != errors.Is(r.Err, ErrConflict) || !changed && r.State != InPlace {
+						t.Errorf("changed %t: %+v, %v", changed, r, err)
+					}
+				}
+			}
+			m.wantText("/persist/etc/app.conf", "changed and kept")
+		})
+	}
+}

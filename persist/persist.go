@@ -9,6 +9,9 @@ type Options struct {
 	// Former says where the former roots can be read, by ephemeral mount point: those that this boot replaced. Entries that
 	// are to be adopted are made from there.
 	Former map[string]string
+	// Template, when set, says where what fresh roots are copies of can be read, by ephemeral mount point. What is in a place
+	// as it is there hides nothing that would be lost. It is asked for once, when something in a place is not in its source.
+	Template func() map[string]string
 	// KeepGoing applies what is right when some entries are invalid (a user that does not exist). Without it nothing is
 	// changed then.
 	KeepGoing bool

@@ -22,6 +22,7 @@ type session struct {
 	beneath map[string]int   // see withoutMounts
 	table   mountTable
 	former  map[string]*resolver // see Options.Former
+	copied  map[string]*resolver // see Options.Template; nil: not asked for yet
 }
 
 func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
@@ -35,7 +36,7 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 	s := &session{k: k, opts: opts, paths: paths, volumes: map[string]error{}, parents: map[string]bool{}, beneath: map[string]int{}}
 	st, err := k.stat(paths.root, "")
 	if err == nil {
-		err = s.openFormer()
+		s.former, err = openRoots(k, opts.Former)
 	}
 	if err != nil {
 		s.close()
@@ -48,9 +49,8 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 
 func (s *session) close() {
 	s.closeBeneath()
-	for _, paths := range s.former {
-		paths.close()
-	}
+	closeRoots(s.former)
+	closeRoots(s.copied)
 	s.paths.close()
 }
 

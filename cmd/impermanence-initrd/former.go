@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -12,30 +13,53 @@ import (
 	"github.com/impermanence/impermanence/daemon/config"
 )
 
-// formerRoots opens the roots that this boot replaced, by mount point, as long as an entry is to be adopted from one. What
-// can't be opened is told in the error, and left out; the rest is good.
-func formerRoots(o options, c *config.Config) (map[string]string, io.Closer, error) {
-	var opened closers
-	if !adopts(o.sysroot, c) {
-		return nil, opened, nil
+// otherRoots are the roots that this boot had to do with beside the fresh ones: those that it replaced, and those that it made
+// copies of. They are opened only when somebody asks.
+type otherRoots struct {
+	records []btrfsops.BootRecord
+	config  *config.Config
+	log     *logger
+	disks   map[string]*btrfsops.Filesystem // by device
+	opened  []io.Closer
+}
+
+// newOtherRoots reads what rollover left. Without a record there are none.
+func newOtherRoots(runDir string, c *config.Config, log *logger) *otherRoots {
+	records, err := btrfsops.ReadBootRecords(filepath.Join(runDir, btrfsops.BootRecordName))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		log.warning("%v; nothing is taken from the former root", err)
 	}
-	records, err := btrfsops.ReadBootRecords(filepath.Join(o.runDir, btrfsops.BootRecordName))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, opened, nil
+	return &otherRoots{records: records, config: c, log: log, disks: map[string]*btrfsops.Filesystem{}}
+}
+
+func (o *otherRoots) close() {
+	for i := len(o.opened) - 1; i >= 0; i-- {
+		_ = o.opened[i].Close() // only read from
 	}
-	former, problems := map[string]string{}, []error{err}
-	for _, record := range records {
-		if record.Report.Former == 0 || record.Device == "" {
-			continue
+}
+
+// former gives where the former roots are, by mount point, as long as an entry is to be adopted from one.
+func (o *otherRoots) former(sysroot string) map[string]string {
+	if !adopts(sysroot, o.config) {
+		return nil
+	}
+	return o.each("former root", func(disk *btrfsops.Filesystem, l btrfsops.Layout, r btrfsops.RolloverReport) (*os.File, error) {
+		if r.Former == 0 {
+			return nil, nil
 		}
-		dir, err := opened.openFormer(record, c)
-		if err != nil {
-			problems = append(problems, fmt.Errorf("open the former root of %s: %w", record.MountPoint, err))
-			continue
+		return disk.OpenOldRoot(l, r.Former)
+	})
+}
+
+// template gives where what the roots are copies of is, by mount point: for a root that was kept, the template that is configured.
+func (o *otherRoots) template() map[string]string {
+	return o.each("template", func(disk *btrfsops.Filesystem, l btrfsops.Layout, r btrfsops.RolloverReport) (*os.File, error) {
+		source := cmp.Or(r.Source, l.Template)
+		if source == "" {
+			return nil, nil
 		}
-		former[record.MountPoint] = dir
-	}
-	return former, opened, errors.Join(problems...)
+		return disk.OpenSubvolume(source)
+	})
 }
 
 // adopts tells whether there is an entry that was added while the system ran and that has no source yet.
@@ -51,34 +75,40 @@ func adopts(sysroot string, c *config.Config) bool {
 	return false
 }
 
-// closers are what is open, closed in reverse.
-type closers []io.Closer
-
-func (c closers) Close() error {
-	var problems []error
-	for i := len(c) - 1; i >= 0; i-- {
-		problems = append(problems, c[i].Close())
+// each opens something for each root and gives the paths of the descriptors. What can't be opened is
+// logged and left out.
+func (o *otherRoots) each(what string, open func(*btrfsops.Filesystem, btrfsops.Layout, btrfsops.RolloverReport) (*os.File, error)) map[string]string {
+	paths := map[string]string{}
+	for _, record := range o.records {
+		for _, e := range o.config.Ephemeral {
+			if e.MountPoint != record.MountPoint || record.Device == "" {
+				continue
+			}
+			disk, err := o.disk(record.Device)
+			var root *os.File
+			if err == nil {
+				root, err = open(disk, btrfsops.Layout{Root: e.Subvolume, OldRoots: e.OldRoots, Template: e.Template}, record.Report)
+			}
+			if err != nil {
+				o.log.warning("open the %s of %s: %v", what, e.MountPoint, err)
+			} else if root != nil {
+				o.opened = append(o.opened, root)
+				paths[e.MountPoint] = fmt.Sprintf("/proc/self/fd/%d", root.Fd())
+			}
+		}
 	}
-	return errors.Join(problems...)
+	return paths
 }
 
-// openFormer opens the former root of one ephemeral mount point and gives the path of the descriptor.
-func (c *closers) openFormer(record btrfsops.BootRecord, cfg *config.Config) (string, error) {
-	for _, e := range cfg.Ephemeral {
-		if e.MountPoint != record.MountPoint {
-			continue
-		}
-		filesystem, err := btrfsops.OpenDevice(record.Device)
-		if err != nil {
-			return "", err
-		}
-		*c = append(*c, filesystem)
-		root, err := filesystem.OpenOldRoot(btrfsops.Layout{Root: e.Subvolume, OldRoots: e.OldRoots, Template: e.Template}, record.Report.Former)
-		if err != nil {
-			return "", err
-		}
-		*c = append(*c, root)
-		return fmt.Sprintf("/proc/self/fd/%d", root.Fd()), nil
+// disk opens a file system once.
+func (o *otherRoots) disk(device string) (*btrfsops.Filesystem, error) {
+	if disk := o.disks[device]; disk != nil {
+		return disk, nil
 	}
-	return "", errors.New("it is not configured any more")
+	disk, err := btrfsops.OpenDevice(device)
+	if err == nil {
+		o.disks[device] = disk
+		o.opened = append(o.opened, disk)
+	}
+	return disk, err
 }

@@ -26,12 +26,11 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	if err := config.AddRecorded(o.sysroot, c); err != nil {
 		log.error("%v; what is configured goes on", err)
 	}
-	former, opened, err := formerRoots(o, c)
-	defer opened.Close()
-	if err != nil {
-		log.error("%v; what is to be adopted stays there", err)
-	}
-	report, err := persist.Apply(ctx, persist.Options{Sysroot: o.sysroot, KeepGoing: o.keepGoing, Former: former}, c.Entries())
+	roots := newOtherRoots(o.runDir, c, log)
+	defer roots.close()
+	report, err := persist.Apply(ctx, persist.Options{
+		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Former: roots.former(o.sysroot), Template: roots.template,
+	}, c.Entries())
 	if errWrite := writeReport(o.runDir, report); errWrite != nil {
 		log.error("%v; status will not know of this boot", errWrite)
 	}

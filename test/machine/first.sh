@@ -50,6 +50,9 @@ check 'what was kept is told' says /persist/srv/gone impermanence orphans
 check 'nobody may' not nobody impermanence forget /srv/run
 check 'nor see what lies on a volume' not nobody impermanence orphans
 
+echo changed >/etc/issue
+check 'a file of the template is changed and kept' says 'in-place	/etc/issue' impermanence persist /etc/issue
+
 # What programs replace by rename is copied back while the machine runs.
 check 'copies are watched' show ActiveState ActiveState=active impermanence-copy-back.service
 printf 'live\n' >/etc/replaced.new

@@ -15,6 +15,8 @@ check 'what was written until the end was taken from the former root' grep -q 'w
 check 'which is mounted' findmnt /srv/busy
 check 'what was forgotten is gone' not test -e /srv/gone/file
 check 'and still on its volume' test -e /persist/srv/gone/file
+check 'what was changed of the template stays changed' grep -q changed /etc/issue
+check 'and is no conflict with it' well
 check 'a copy that was added is there' grep -q 'added live' /etc/added
 
 looked=$(impermanence browse newest)

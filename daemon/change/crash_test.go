@@ -1,0 +1,212 @@
+package change_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/impermanence/impermanence/daemon/change"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/persist"
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+func TestMain(m *testing.M) { btrfstest.Main(m) }
+
+// changing is every system call that a change is made of.
+var changing = []string{
+	"mkdirat", "unlinkat", "renameat", "renameat2", "fchown", "fchownat", "fchmod", "fchmodat", "write", "pwrite64", "copy_file_range", "ioctl",
+	"setxattr", "fsetxattr", "utimensat", "fsync", "syncfs", "open_tree", "move_mount", "umount2",
+}
+
+// kill is where a process is killed: at one of its calls, which strace counts for each thread by itself.
+type kill struct {
+	call   string
+	number int
+}
+
+// world is a machine whose changes are killed.
+type world struct {
+	t                      *testing.T
+	program, root, run, at string // at: the configuration
+}
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	dir := t.TempDir()
+	w := &world{t, filepath.Join(dir, "impermanenced"), filepath.Join(dir, "root"), filepath.Join(dir, "run"), filepath.Join(dir, "impermanence.toml")}
+	btrfstest.Run(t, "go", "build", "-o", w.program, "github.com/impermanence/impermanence/cmd/impermanenced")
+	device, top := btrfstest.NewDevice(t, 0), filepath.Join(dir, "top")
+	btrfstest.Mount(t, device, top, "subvolid=5")
+	for _, name := range []string{"root", "persist"} {
+		btrfstest.Subvolume(t, filepath.Join(top, name))
+	}
+	btrfstest.Mount(t, device, w.root, "subvol=root")
+	btrfstest.Mount(t, device, w.root+"/persist", "subvol=persist")
+
+	w.must(os.Mkdir(w.run, 0o700))
+	w.must(os.WriteFile(w.at, []byte("[persistence.\"/persist\"]\n"), 0o644))
+	return w
+}
+
+func (w *world) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+func (w *world) write(path, text string) {
+	w.t.Helper()
+	path = filepath.Join(w.root, path)
+	w.must(os.MkdirAll(filepath.Dir(path), 0o755))
+	w.must(os.WriteFile(path, []byte(text), 0o644))
+}
+
+// options and settle are a run in this process: what a next run does.
+func (w *world) options() change.Options {
+	return change.Options{Config: config.LoadOptions{Path: w.at}, Sysroot: w.root}
+}
+
+func (w *world) carry(r change.Request) error {
+	reply := change.Carry(w.t.Context(), w.options(), r)
+	return reply.Err()
+}
+
+// apply puts what is recorded in place, as the next boot or `impermanence persist` does.
+func (w *world) apply() {
+	w.t.Helper()
+	c, err := config.Load(w.options().Config)
+	w.must(err)
+	w.must(config.AddRecorded(w.root, c))
+	_, err = persist.Apply(w.t.Context(), persist.Options{Sysroot: w.root}, c.Entries())
+	w.must(err)
+}
+
+// killed carries a request out in a process that is killed. It tells whether there was such a call.
+func (w *world) killed(r change.Request, k kill) bool {
+	w.t.Helper()
+	w.must(change.WriteRequest(w.run, r))
+	cmd := exec.Command("strace", "--quiet=all", "--follow-forks", "--output=/dev/null", "--trace="+k.call,
+		fmt.Sprintf("--inject=%s:signal=SIGKILL:when=%d", k.call, k.number),
+		w.program, "change", "--config="+w.at, "--sysroot="+w.root, "--run-dir="+w.run)
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	if err == nil {
+		return false
+	}
+	if !errors.As(err, &exit) || exit.Exited() && exit.ExitCode() != 137 {
+		w.t.Fatalf("killed at %v: %v: %s", k, err, out)
+	}
+	return true
+}
+
+// precious is what must not get lost.
+const precious = "precious"
+
+// holds tells whether it is in a file.
+func (w *world) holds(path string) bool {
+	data, err := os.ReadFile(filepath.Join(w.root, path))
+	return err == nil && string(data) == precious
+}
+
+func (w *world) recorded(target string) bool {
+	data, _ := os.ReadFile(filepath.Join(w.root, config.RecordPath("/persist")))
+	return strings.Contains(string(data), fmt.Sprintf("%q", target))
+}
+
+// kills runs a test for every call, until there is none of that number.
+func kills(test func(k kill) bool) (count int) {
+	for _, call := range changing {
+		for n := 1; test(kill{call, n}); n++ {
+			count++
+		}
+	}
+	return count
+}
+
+// TestKilledAtEveryCall kills the program at its system calls that change something, adding and removing a directory and a file.
+// What was there is there after it, a half-written record never is, and the next run completes.
+func TestKilledAtEveryCall(t *testing.T) {
+	w := newWorld(t)
+	for _, kind := range []string{"directory", "file"} {
+		t.Run("add "+kind, func(t *testing.T) {
+			w.t = t
+			count := kills(func(k kill) bool {
+				target, data := w.subject("add", kind, k)
+				w.write(data, precious)
+				killed := w.killed(change.Request{ID: "1", Deed: change.Add, Target: target}, k)
+				w.wantKept(k, target, data)
+				return killed
+			})
+			w.wantMany(count)
+		})
+		t.Run("remove "+kind, func(t *testing.T) {
+			w.t = t
+			count := kills(func(k kill) bool {
+				target, data := w.subject("remove", kind, k)
+				w.write(data, "seeded")
+				w.must(w.carry(change.Request{Deed: change.Add, Target: target}))
+				w.write(data, precious)
+				killed := w.killed(change.Request{ID: "1", Deed: change.Remove, Target: target}, k)
+				w.wantForgotten(k, target, data)
+				return killed
+			})
+			w.wantMany(count)
+		})
+	}
+}
+
+// wantMany guards against a test that kills nothing.
+func (w *world) wantMany(kills int) {
+	w.t.Helper()
+	const least = 10
+	if w.t.Logf("killed at %d calls", kills); kills < least {
+		w.t.Errorf("killed at %d calls only", kills)
+	}
+}
+
+// subject names what is to be kept, and a file that holds something precious there.
+func (w *world) subject(deed, kind string, k kill) (target, data string) {
+	target = fmt.Sprintf("/srv/%s-%s-%s-%d", deed, kind, k.call, k.number)
+	if kind == "file" {
+		return target, target
+	}
+	return target, target + "/sub/file"
+}
+
+// wantKept checks what a kill left of adding, and completes it.
+func (w *world) wantKept(k kill, target, data string) {
+	w.t.Helper()
+	if !w.holds(data) && !w.holds("/persist"+data) {
+		w.t.Fatalf("killed at %v: it is lost", k)
+	}
+	if w.recorded(target) {
+		w.apply()
+	} else if err := w.carry(change.Request{Deed: change.Add, Target: target}); err != nil {
+		w.t.Errorf("killed at %v: again: %v", k, err)
+	}
+	if !w.recorded(target) || !w.holds(data) || !w.holds("/persist"+data) {
+		w.t.Errorf("killed at %v: not completed", k)
+	}
+}
+
+// wantForgotten checks what a kill left of removing, and completes it.
+func (w *world) wantForgotten(k kill, target, data string) {
+	w.t.Helper()
+	if !w.holds("/persist" + data) {
+		w.t.Fatalf("killed at %v: it is lost", k)
+	}
+	if w.recorded(target) {
+		if err := w.carry(change.Request{Deed: change.Remove, Target: target}); err != nil {
+			w.t.Errorf("killed at %v: again: %v", k, err)
+		}
+	}
+	if w.recorded(target) || !w.holds(data) || !w.holds("/persist"+data) {
+		w.t.Errorf("killed at %v: not completed", k)
+	}
+}
