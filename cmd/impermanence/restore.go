@@ -84,7 +84,11 @@ func (a *app) restore(ctx context.Context, reference string, paths []string, opt
 	}
 	var kept []changed
 	if keep && !options.DryRun && ctx.Err() == nil {
-		kept = a.changeAll(ctx, dbus.AddEntry, toKeep(options, all), &keepFlags{})
+		entries, err := a.client.Entries(ctx)
+		if err != nil {
+			return err
+		}
+		kept = a.changeAll(ctx, dbus.AddEntry, toKeep(options, all, entries), &keepFlags{})
 	}
 	if err := a.printRestored(all, job, kept, options.DryRun); err != nil {
 		return err
@@ -109,17 +113,19 @@ func gather[T any](ctx context.Context, a *app, results *dbus.Results[T]) ([]T, 
 	return all, nil
 }
 
-// toKeep are the paths to keep: where those that were asked for are now, if nothing of them failed.
-func toKeep(options dbus.RestoreOptions, all []dbus.RestoreResult) []string {
+// toKeep are the paths to keep: where those that were asked for are now, if nothing of them failed, and no entry keeps them.
+func toKeep(options dbus.RestoreOptions, all []dbus.RestoreResult, entries []dbus.Entry) []string {
 	var targets []string
 	for _, p := range options.Paths {
 		target := p
 		if options.To != "" {
 			target = filepath.Join(options.To, filepath.Base(p))
 		}
-		if !slices.ContainsFunc(all, func(r dbus.RestoreResult) bool {
+		failed := slices.ContainsFunc(all, func(r dbus.RestoreResult) bool {
 			return r.Action == restoredFailed && isWithin(string(r.Target), target)
-		}) {
+		})
+		kept := slices.ContainsFunc(entries, func(e dbus.Entry) bool { return isWithin(target, e.Target) })
+		if !failed && !kept {
 			targets = append(targets, target)
 		}
 	}
