@@ -19,6 +19,7 @@ type diffOptions struct {
 	since   string
 	ignored bool
 	all     bool
+	pick    bool
 }
 
 // diffCommand shows what the next boot will lose, or in what roots differ.
@@ -42,6 +43,7 @@ size in bytes, when it was changed, what differs, where it was before, rule.`,
 		Example: `  impermanence diff
   impermanence diff --since 2h /etc
   impermanence diff newest
+  sudo impermanence diff --interactive
   impermanence diff --json | jq -r 'select(.size > 1e6).path'`,
 		Args:              cobra.ArbitraryArgs,
 		ValidArgsFunction: a.completeDiff,
@@ -51,6 +53,7 @@ size in bytes, when it was changed, what differs, where it was before, rule.`,
 	cmd.Flags().StringVar(&o.since, "since", "", "show only what was changed since `BOOT|TIME`: boot, a boot id, 2h, 3d, 10:30, 2026-11-23")
 	cmd.Flags().BoolVar(&o.ignored, "ignored", false, "show what is ignored too, with the rule")
 	cmd.Flags().BoolVarP(&o.all, "all", "a", false, "show each file of a directory that is all new or gone")
+	cmd.Flags().BoolVar(&o.pick, "interactive", false, "mark in a full-screen list what to persist, ignore or look at")
 	cmd.Flags().BoolVar(&a.json, "json", false, "print one JSON object a line, as they are found")
 	return cmd
 }
@@ -68,6 +71,8 @@ func (a *app) diff(cmd *cobra.Command, args []string, o diffOptions) error {
 	}
 	defer func() { _ = results.Close() }()
 	switch {
+	case o.pick:
+		return a.pick(ctx, results)
 	case a.json:
 		return a.diffJSON(ctx, results)
 	case a.stdout.terminal:
@@ -103,6 +108,8 @@ func (a *app) question(cmd *cobra.Command, args []string, o diffOptions) (q ques
 	switch {
 	case len(references) > 2:
 		return q, wrong("one root too many: %q", references[2])
+	case o.pick && (len(references) > 0 || a.json || !a.stdout.terminal):
+		return q, wrong("--interactive is for losses, on a terminal")
 	case len(references) > 0 && o.ignored:
 		return q, wrong("nothing is ignored where roots are compared")
 	}

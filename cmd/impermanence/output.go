@@ -117,6 +117,8 @@ const (
 	red    style = "31"
 	green  style = "32"
 	yellow style = "33"
+
+	inverse style = "7"
 )
 
 // paint returns text in a style where the output has colors, else as it is.

@@ -34,6 +34,7 @@ type world struct {
 	bus      string
 	daemon   *exec.Cmd
 	notify   *net.UnixConn // where the daemon tells its state
+	screen   *screen       // of the command that runs in a terminal
 }
 
 // build builds the programs of the project into a directory.
@@ -94,6 +95,7 @@ func (w *world) commands() map[string]func(ts *testscript.TestScript, neg bool, 
 		"schema":   w.cmdSchema,
 		"set-time": w.cmdSetTime,
 		"subvol":   w.cmdSubvol,
+		"terminal": w.cmdTerminal,
 	}
 }
 
