@@ -24,11 +24,16 @@ Exec=%s/impermanenced --config=%s --device=%s --top=%s --run-dir=%s --sysroot=%s
 // daemon starts a private bus that starts impermanenced on the disk for the first who calls it, and returns the environment
 // of a caller. Both go with the disk.
 func (d *disk) daemon(ctx context.Context, top string) (environment []string, err error) {
+	return d.daemonWith(ctx, top, rolloverConfig)
+}
+
+// daemonWith is daemon with another configuration.
+func (d *disk) daemonWith(ctx context.Context, top, configuration string) (environment []string, err error) {
 	dir := d.stage.path("bus")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
-	config, err := d.config(rolloverConfig)
+	config, err := d.config(configuration)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +29,12 @@ func limit(work string, args []string) error {
 			return err
 		}
 		return bind(args[0], args[1], count)
+	case "search": // DIRECTORY TRANSACTION
+		since, err := strconv.ParseUint(args[1], 10, 64)
+		if err != nil {
+			return err
+		}
+		return searchTree(args[0], since)
 	}
 	return fmt.Errorf("no such limit: %s", work)
 }
@@ -37,6 +44,7 @@ const (
 	iocSnapCreate   = 0x50009401 // BTRFS_IOC_SNAP_CREATE
 	iocSubvolCreate = 0x5000940e // BTRFS_IOC_SUBVOL_CREATE
 	iocSnapDestroy  = 0x5000940f // BTRFS_IOC_SNAP_DESTROY
+	iocTreeSearch   = 0xc0709411 // BTRFS_IOC_TREE_SEARCH_V2
 )
 
 // volArgs is struct btrfs_ioctl_vol_args.
@@ -113,4 +121,43 @@ func bind(sources, targets string, count int) error {
 		}
 	}
 	return nil
+}
+
+// searchArgs is struct btrfs_ioctl_search_args_v2 with its buffer.
+type searchArgs struct {
+	tree, minID, maxID, minOffset, maxOffset, minTransid, maxTransid uint64
+	minType, maxType, items                                          uint32
+	_                                                                uint32
+	_                                                                [4]uint64
+	size                                                             uint64
+	buf                                                              [256 << 10]byte
+}
+
+// searchTree has the kernel copy out what was written into a subvolume since a transaction, and looks at nothing of it but
+// where the next search begins.
+func searchTree(subvolume string, since uint64) error {
+	f, err := os.Open(subvolume)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	args := new(searchArgs)
+	args.maxID, args.maxOffset, args.maxTransid, args.maxType = ^uint64(255), ^uint64(0), ^uint64(0), 255
+	args.minID, args.minTransid = 256, since
+	for {
+		args.items, args.size = ^uint32(0), uint64(len(args.buf))
+		if _, _, errno := unix.Syscall(unix.SYS_IOCTL, f.Fd(), iocTreeSearch, uintptr(unsafe.Pointer(args))); errno != 0 {
+			return errno
+		}
+		if args.items == 0 {
+			return nil
+		}
+		at := 0
+		for n := uint32(0); n < args.items; n++ {
+			header := args.buf[at:]
+			args.minID, args.minOffset = binary.NativeEndian.Uint64(header[8:]), binary.NativeEndian.Uint64(header[16:])+1
+			args.minType = binary.NativeEndian.Uint32(header[24:])
+			at += 32 + int(binary.NativeEndian.Uint32(header[28:]))
+		}
+	}
 }

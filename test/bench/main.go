@@ -68,5 +68,6 @@ func rows(s *stage) ([]row, error) {
 	all = append(all, rolloverRows(s)...)
 	all = append(all, pruneRows(s)...)
 	all = append(all, entryRows(s)...)
+	all = append(all, lossRows(s)...)
 	return append(all, restoreRows(s)...), err
 }
