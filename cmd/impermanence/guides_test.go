@@ -146,11 +146,11 @@ func (w *world) cmdDistribution(ts *testscript.TestScript, neg bool, args []stri
 	machinetest.Write(w.t, filepath.Join(w.sysroot(), d.packages), "#!/bin/sh\necho \"$0 $*\" >/etc/upgraded\n", 0o755)
 }
 
-// TestGuidesShowWhatIsRight holds the configurations in guides against the schema, and each command of ours in their text
-// against its help.
+// TestGuidesShowWhatIsRight holds the configurations in guides and README.md against the schema, and each command of ours in
+// their text against its help.
 func TestGuidesShowWhatIsRight(t *testing.T) {
 	programs := build(t)
-	for _, name := range guides(t) {
+	for _, name := range append(guides(t), "../../README") {
 		text, blocks := readGuide(t, name)
 		for _, b := range blocks {
 			if b.language == "toml" {
@@ -160,7 +160,8 @@ func TestGuidesShowWhatIsRight(t *testing.T) {
 			}
 		}
 		for _, match := range regexp.MustCompile("`(impermanence [^`]+)`").FindAllStringSubmatch(text, -1) {
-			words := strings.Fields(match[1])
+			command, _, _ := strings.Cut(match[1], " -- ") // what follows is another program's
+			words := strings.Fields(command)
 			if out, err := exec.Command(filepath.Join(programs, words[0]), append(words[1:], "--help")...).CombinedOutput(); err != nil {
 				t.Errorf("%s: %s: %v\n%s", name, match[1], err, out)
 			}
