@@ -26,7 +26,7 @@ var features = []feature{
 	{"asked to keep", distribution{}, testAskedToKeep},
 	{"an old root", distribution{}, testOldRoot},
 	{"LVM", distribution{"trixie", "initramfs-tools"}, testLVM},
-	{"a stub that crashes", distribution{}, testCrash},
+	{"a stub that crashes", distribution{"trixie", "initramfs-tools"}, testCrash},
 	{"hibernation", distribution{}, testHibernation},
 	{"a slow disk", distribution{}, testSlowDisk},
 	{"a damaged template", distribution{}, testDamaged},
@@ -37,10 +37,10 @@ var features = []feature{
 	{"no such device", distribution{"bookworm", "initramfs-tools"}, testNoDevice},
 	{"mounted by id", distribution{"bookworm", "initramfs-tools"}, testMountedByID},
 	{"a full disk", distribution{"bookworm", "initramfs-tools"}, testFullDisk},
-	{"a stub that hangs", distribution{}, testHang},
+	{"a stub that hangs", distribution{"bookworm", "initramfs-tools"}, testHang},
 	{"power cuts", distribution{}, testPowerPulled},
 	{"a thousand old roots", distribution{}, testThousand},
-	{"removed", distribution{}, testRemoved},
+	{"removed", distribution{"bookworm", "initramfs-tools"}, testRemoved},
 }
 
 // former leaves a file on the root, by which a boot knows whether it has the former one.

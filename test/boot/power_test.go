@@ -61,8 +61,10 @@ func surviveCut(t *testing.T, before disk, cut writelog.Cut) {
 		}
 		device := btrfstest.Attach(t, d.image)
 		check(t, device)
+		// The part of the configuration that early boot needs before the root is mounted; two file systems have the UUID here.
 		config := filepath.Join(t.TempDir(), "impermanence.toml")
-		write(t, config, strings.Replace(before.config, "device = \"UUID="+before.uuid+"\"\n", "", 1))
+		ephemeral, _, _ := strings.Cut(before.config, "[retention]")
+		write(t, config, strings.Replace(ephemeral, "device = \"UUID="+before.uuid+"\"\n", "", 1))
 		btrfstest.Run(t, "../../bin/impermanence-initrd", "rollover", "--config="+config, "--device="+device,
 			"--cmdline=rootflags=subvol="+rootSubvolume, "--run-dir="+t.TempDir())
 		top := filepath.Join(t.TempDir(), "top")
