@@ -1,6 +1,7 @@
 package btrfsops
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -58,7 +59,9 @@ func (fs *Filesystem) Uncleaned() ([]SubvolumeID, error) {
 
 // ExclusiveBytes estimates what deleting a subvolume would free: the data that was written in it since it was made. It
 // needs no quotas; data that was shared with other subvolumes later is counted all the same, nested ones are not.
-func (fs *Filesystem) ExclusiveBytes(id SubvolumeID) (uint64, error) {
+//
+// A large root takes long: ctx ends the search.
+func (fs *Filesystem) ExclusiveBytes(ctx context.Context, id SubvolumeID) (uint64, error) {
 	subvolume, _, err := fs.one(id, keyRootItem)
 	if err != nil {
 		return 0, err
@@ -79,7 +82,7 @@ func (fs *Filesystem) ExclusiveBytes(id SubvolumeID) (uint64, error) {
 		if transid >= since {
 			total += size
 		}
-		return err
+		return cmp.Or(err, ctx.Err())
 	})
 	return total, err
 }

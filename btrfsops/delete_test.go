@@ -299,11 +299,16 @@ func TestExclusiveBytes(t *testing.T) {
 	must(t, err)
 	f.write(t, "root/own", string(make([]byte, 2<<20)))
 	must(t, f.Sync())
-	size, err := f.ExclusiveBytes(snapshot.ID)
+	size, err := f.ExclusiveBytes(t.Context(), snapshot.ID)
 	if err != nil || size >= 1<<20 {
 		t.Errorf("a snapshot that wrote nothing has %d exclusive bytes (%v)", size, err)
 	}
-	if size, err = f.ExclusiveBytes(f.id(t, "root")); err != nil || size < 2<<20 {
+	if size, err = f.ExclusiveBytes(t.Context(), f.id(t, "root")); err != nil || size < 2<<20 {
 		t.Errorf("a root that wrote 2 MiB has %d exclusive bytes (%v)", size, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err = f.ExclusiveBytes(ctx, f.id(t, "root")); !errors.Is(err, context.Canceled) {
+		t.Errorf("a canceled search: %v", err)
 	}
 }

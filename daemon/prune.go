@@ -23,7 +23,7 @@ func (d *Daemon) PlanPrune(ctx context.Context, o dbus.PruneOptions) ([]dbus.Pla
 	}
 	var items []dbus.PlanItem
 	for _, p := range places {
-		plan, err := d.plan(p, o, true)
+		plan, err := d.plan(ctx, p, o, true)
 		if err != nil {
 			return nil, toBus(err)
 		}
@@ -39,7 +39,7 @@ func (d *Daemon) PlanPrune(ctx context.Context, o dbus.PruneOptions) ([]dbus.Pla
 
 // plan decides what becomes of the roots of a place. Sizes are asked for when there is too little room, and when they are
 // wanted: without them, all that may go for want of space is planned to.
-func (d *Daemon) plan(p place, o dbus.PruneOptions, sizes bool) (decisions []retention.Decision, err error) {
+func (d *Daemon) plan(ctx context.Context, p place, o dbus.PruneOptions, sizes bool) (decisions []retention.Decision, err error) {
 	roots, err := d.rootsOf(p)
 	if err != nil {
 		return nil, err
@@ -56,24 +56,24 @@ func (d *Daemon) plan(p place, o dbus.PruneOptions, sizes bool) (decisions []ret
 			facts[i] = r.facts()
 		}
 		if sizes && space.Free < policy.MinFree {
-			d.measure(fs, roots, facts, policy.MinFree-space.Free)
+			d.measure(ctx, fs, roots, facts, policy.MinFree-space.Free)
 		}
 		decisions = retention.Plan(facts, policy, d.opts.Now(), space.Free)
-		return nil
+		return ctx.Err()
 	})
 	return decisions, err
 }
 
 // measure adds sizes to facts about roots, as many as it takes to find enough that may go, the oldest first; of the others
 // those that are known. A root whose size can't be had counts as one that frees nothing.
-func (d *Daemon) measure(fs *btrfsops.Filesystem, roots []guardedRoot, facts []retention.Root, enough uint64) {
+func (d *Daemon) measure(ctx context.Context, fs *btrfsops.Filesystem, roots []guardedRoot, facts []retention.Root, enough uint64) {
 	var found uint64
 	for i, r := range roots {
-		if len(r.Reasons) > 0 || found >= enough {
+		if len(r.Reasons) > 0 || found >= enough || ctx.Err() != nil {
 			facts[i].Size, _ = d.sizes.of(r)
 			continue
 		}
-		size, err := d.sizeOf(fs, r)
+		size, err := d.sizeOf(ctx, fs, r)
 		if err != nil {
 			d.log.Warn("size of a root", zap.String("root", r.Name), zap.Error(err))
 		}
@@ -176,7 +176,7 @@ type pruning struct {
 func (r *pruning) place(ctx context.Context, p place) error {
 	progress := r.tally.progress
 	progress.Stage("planning")
-	plan, err := r.plan(p, r.options, false)
+	plan, err := r.plan(ctx, p, r.options, false)
 	if err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func (r *pruning) forSpace(ctx context.Context, fs *btrfsops.Filesystem, p place
 		if err := fs.WaitCleaned(ctx, pending); err != nil {
 			return err
 		}
-		plan, err := r.plan(p, r.options, false)
+		plan, err := r.plan(ctx, p, r.options, false)
 		if err != nil {
 			return err
 		}

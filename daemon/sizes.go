@@ -86,11 +86,11 @@ func (s *sizes) next() (guardedRoot, bool) {
 }
 
 // sizeOf returns the size of a root, and looks for it when it is not known.
-func (d *Daemon) sizeOf(fs *btrfsops.Filesystem, r guardedRoot) (uint64, error) {
+func (d *Daemon) sizeOf(ctx context.Context, fs *btrfsops.Filesystem, r guardedRoot) (uint64, error) {
 	if bytes, known := d.sizes.of(r); known {
 		return bytes, nil
 	}
-	bytes, err := fs.ExclusiveBytes(r.ID)
+	bytes, err := fs.ExclusiveBytes(ctx, r.ID)
 	if err == nil {
 		d.sizes.learn(r, bytes)
 	}
@@ -130,7 +130,7 @@ func (d *Daemon) findWanted(ctx context.Context) bool {
 		}
 		began := time.Now()
 		err := d.files.use(r.place, func(fs *btrfsops.Filesystem) error {
-			bytes, err := d.sizeOf(fs, r)
+			bytes, err := d.sizeOf(ctx, fs, r)
 			untold = untold || bytes > 0
 			return err
 		})

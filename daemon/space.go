@@ -65,7 +65,7 @@ func (d *Daemon) short(p place) (short, helps bool) {
 	if space.Free >= policyOf(cfg.Retention, dbus.PruneOptions{}, space.Total).MinFree {
 		return false, false
 	}
-	plan, err := d.plan(p, dbus.PruneOptions{}, false)
+	plan, err := d.plan(context.Background(), p, dbus.PruneOptions{}, false)
 	if err != nil {
 		d.log.Warn("plan to prune for want of space", zap.Error(err))
 	}
