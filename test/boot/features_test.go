@@ -23,8 +23,8 @@ type feature struct {
 }
 
 var features = []feature{
-	{"asked to keep", distribution{}, testAskedToKeep},
-	{"an old root", distribution{}, testOldRoot},
+	{"asked to keep", distribution{"trixie", "dracut"}, testAskedToKeep},
+	{"an old root", distribution{"trixie", "dracut"}, testOldRoot},
 	{"LVM", distribution{"trixie", "initramfs-tools"}, testLVM},
 	{"a stub that crashes", distribution{"trixie", "initramfs-tools"}, testCrash},
 	{"hibernation", distribution{}, testHibernation},
