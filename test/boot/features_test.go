@@ -27,7 +27,7 @@ var features = []feature{
 	{"an old root", distribution{"trixie", "dracut"}, testOldRoot},
 	{"LVM", distribution{"trixie", "initramfs-tools"}, testLVM},
 	{"a stub that crashes", distribution{"trixie", "initramfs-tools"}, testCrash},
-	{"hibernation", distribution{}, testHibernation},
+	{"hibernation", distribution{"trixie", "dracut"}, testHibernation},
 	{"a slow disk", distribution{}, testSlowDisk},
 	{"a damaged template", distribution{}, testDamaged},
 	{"LUKS2", distribution{}, testLUKS},
