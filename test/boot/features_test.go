@@ -28,7 +28,7 @@ var features = []feature{
 	{"LVM", distribution{"trixie", "initramfs-tools"}, testLVM},
 	{"a stub that crashes", distribution{"trixie", "initramfs-tools"}, testCrash},
 	{"hibernation", distribution{"trixie", "dracut"}, testHibernation},
-	{"a slow disk", distribution{}, testSlowDisk},
+	{"a slow disk", distribution{"trixie", "dracut"}, testSlowDisk},
 	{"a damaged template", distribution{}, testDamaged},
 	{"LUKS2", distribution{}, testLUKS},
 	{"emergency", distribution{}, testEmergency},
