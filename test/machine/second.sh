@@ -19,6 +19,11 @@ check 'what was changed of the template stays changed' grep -q changed /etc/issu
 check 'and is no conflict with it' well
 check 'a copy that was added is there' grep -q 'added live' /etc/added
 
+echo lost >/opt/lost
+check 'what the next boot will lose is found, from the sandbox' says 'added	/opt/lost' impermanence diff /opt
+check 'what is kept is not among it' not says /srv/run impermanence diff --all /srv
+check 'nobody may not see its names' not nobody impermanence diff
+
 looked=$(impermanence browse newest)
 check 'it can be looked at, through PID 1' test -e "$looked/opt/stray"
 check 'read-only' not touch "$looked/opt/other"
