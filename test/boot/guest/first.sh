@@ -19,3 +19,10 @@ cp /etc/machine-id /srv/data/machine-id
 cp /etc/ssh/ssh_host_ed25519_key /srv/data/key
 check 'a package is installed into the template' impermanence template run -- apt-get install --yes /var/cache/probe.deb
 check 'and not into the root that runs' not test -e /usr/share/probe/installed
+
+# The story of somebody who installs a program, sees what it wrote, and keeps it.
+mkdir -p /var/lib/probe
+echo state >/var/lib/probe/state
+check 'what it wrote would be lost' says '/var/lib/probe' impermanence diff /var/lib
+check 'until it is kept' says 'in-place	/var/lib/probe' impermanence persist /var/lib/probe
+check 'and then it would not' not says '/var/lib/probe' impermanence diff /var/lib
