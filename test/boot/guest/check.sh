@@ -15,5 +15,6 @@ timing() {
 	journalctl --boot --output=short-monotonic --no-pager | grep -i impermanence | sed 's/^/note /'
 }
 
-# login_reader: what a person is shown who logs in. The shell of this one ends at once.
-login_reader() { timeout 60 script --quiet --command 'login -f reader' /dev/null </dev/null; }
+# login_reader: what a person is shown who logs in. The shell of this one ends at once. The login of Debian 13 hangs the terminal up, which
+# ends a shell that waits for it: exec.
+login_reader() { timeout 60 script --quiet --command 'exec login -f reader' /dev/null </dev/null; }
