@@ -31,7 +31,7 @@ var features = []feature{
 	{"a slow disk", distribution{"trixie", "dracut"}, testSlowDisk},
 	{"a damaged template", distribution{}, testDamaged},
 	{"LUKS2", distribution{}, testLUKS},
-	{"emergency", distribution{}, testEmergency},
+	{"emergency", distribution{"trixie", "initramfs-tools"}, testEmergency},
 	{"no configuration in the initrd", distribution{}, testNoConfiguration},
 	{"a late volume", distribution{"bookworm", "initramfs-tools"}, testLateVolume},
 	{"no such device", distribution{"bookworm", "initramfs-tools"}, testNoDevice},
