@@ -26,6 +26,7 @@ func (d *Daemon) Manager() dbus.Manager {
 	defer d.mu.Unlock()
 	m.Filesystem, m.BootedRoot, m.NextBoot = d.seen.filesystem, d.seen.booted, d.seen.next
 	m.LastRollover, m.LastPrune, m.ReloadNeeded = d.seen.boot, d.seen.lastPrune, d.reloadNeeded
+	m.Losses = d.knownLosses()
 	if wrong := errors.Join(d.wrong, d.unread); wrong != nil {
 		m.ConfigurationErrors = strings.Split(wrong.Error(), "\n")
 	}

@@ -27,21 +27,33 @@ func (d *Daemon) ListLosses(_ context.Context, c dbus.Caller, f dbus.ChangeFilte
 
 // sendLosses is the job.
 func (d *Daemon) sendLosses(ctx context.Context, p *jobs.Progress, places []place, f dbus.ChangeFilter, to *dbus.Lines) error {
-	var t totals
-	for _, at := range places {
-		err := d.search(ctx, at, f, func(c dbus.FileChange) error {
-			if c.Rule == "" {
-				t.add(c)
-			}
-			return to.Encode(c)
-		})
-		if err != nil {
-			return err
-		}
+	state, unknown := d.lossStateOf(places)
+	t, err := d.losses(ctx, places, f, func(c dbus.FileChange) error { return to.Encode(c) })
+	if err != nil {
+		return err
+	}
+	if unknown == nil && len(f.Paths) == 0 && f.Since.IsZero() {
+		d.learnLosses(state, t)
 	}
 	p.Items(t.count, t.count, 0)
 	p.Detail("bytes", t.bytes)
 	return nil
+}
+
+// losses finds what the next boot will lose, and counts what of it no rule ignores.
+func (d *Daemon) losses(ctx context.Context, places []place, f dbus.ChangeFilter, each func(dbus.FileChange) error) (t totals, err error) {
+	for _, at := range places {
+		err = d.search(ctx, at, f, func(c dbus.FileChange) error {
+			if c.Rule == "" {
+				t.add(c)
+			}
+			return each(c)
+		})
+		if err != nil {
+			break
+		}
+	}
+	return t, err
 }
 
 // totals count losses.

@@ -43,6 +43,7 @@ type Daemon struct {
 	files   *filesystems
 	cache   *rootCache
 	sizes   *sizes
+	renewal chan struct{} // somebody has asked to look again; see findLosses
 	status  *status
 	changed atomic.Pointer[func(dbus.Change)]
 	lastUse atomic.Int64 // nanoseconds since 1970
@@ -58,6 +59,7 @@ type Daemon struct {
 	copies    []string       // what is copied back, as far as CopyBackUnit knows
 	digest    configDigest   // of the files that were read
 	seen      seen
+	lost      lossRecord
 	// reloadNeeded says that the configuration files are not those that digest is of.
 	reloadNeeded bool
 
@@ -90,7 +92,7 @@ func New(opts Options) *Daemon {
 	if opts.Notify == nil {
 		opts.Notify = func(string) {}
 	}
-	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log), sizes: newSizes()}
+	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log), sizes: newSizes(), renewal: make(chan struct{}, 1)}
 	d.cache = newRootCache(func() { d.tell(dbus.RootsChanged) }, opts.Log)
 	d.jobs = jobs.New(jobs.Options{Journal: filepath.Join(opts.RunDir, "jobs"), Changed: d.jobsChanged, Log: opts.Log})
 	d.loaded, d.digest, d.wrong = load(opts.Config)

@@ -232,6 +232,7 @@ func (d *Daemon) setNextBoot(value string) error {
 		d.mu.Lock()
 		d.seen.next = value
 		d.mu.Unlock()
+		signal(d.renewal)
 		return nil
 	})
 }

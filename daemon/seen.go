@@ -34,12 +34,14 @@ func (d *Daemon) Rescan(ctx context.Context) error {
 	err := d.look(ctx)
 	d.compareConfiguration()
 	d.tell(dbus.EverythingChanged)
+	signal(d.renewal)
 	return toBus(err)
 }
 
 // lookOnce looks when nobody has done so yet.
 func (d *Daemon) lookOnce() {
 	d.firstLook.Do(func() {
+		d.readLosses()
 		if err := d.look(context.Background()); err != nil {
 			d.log.Warn("look around", zap.Error(err))
 		}

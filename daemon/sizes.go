@@ -123,10 +123,8 @@ func (d *Daemon) findWanted(ctx context.Context) bool {
 		if !more {
 			return true
 		}
-		for d.working() {
-			if !pause(ctx, sizeDelay) {
-				return false
-			}
+		if !d.jobsFirst(ctx) {
+			return false
 		}
 		began := time.Now()
 		err := d.files.use(r.place, func(fs *btrfsops.Filesystem) error {
@@ -141,6 +139,16 @@ func (d *Daemon) findWanted(ctx context.Context) bool {
 			return false
 		}
 	}
+}
+
+// jobsFirst waits until no job is under way; false when ctx ended.
+func (d *Daemon) jobsFirst(ctx context.Context) bool {
+	for d.working() {
+		if !pause(ctx, sizeDelay) {
+			return false
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // working says whether a job is under way.

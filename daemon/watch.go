@@ -59,12 +59,13 @@ func (d *Daemon) watch(ctx context.Context) {
 	}
 }
 
-// watching watches, and looks for sizes, until the function that it returns is called.
+// watching watches, and looks for sizes and losses, until the function that it returns is called.
 func (d *Daemon) watching(ctx context.Context) (end func()) {
 	ctx, stop := context.WithCancel(ctx)
 	var working sync.WaitGroup
 	working.Go(func() { d.watch(ctx) })
 	working.Go(func() { d.findSizes(ctx) })
+	working.Go(func() { d.findLosses(ctx) })
 	return func() {
 		stop()
 		working.Wait()

@@ -39,6 +39,7 @@ func newBackend() *backend {
 			Version: "1.2.3", Filesystem: "01234567-89ab-cdef-0123-456789abcdef", BootedRoot: 300, NextBoot: "fresh",
 			LastRollover: map[string]any{"outcome": "fresh", "durationUSec": uint64(1234)},
 			LastPrune:    base.Add(time.Hour),
+			Losses:       dbus.Losses{Count: 12, Bytes: 3456, Looked: base.Add(2 * time.Hour)},
 		},
 		entries: []dbus.Entry{
 			{Target: "/etc/machine-id", Source: "/persist/etc/machine-id", Kind: "file", Method: "bind", State: "in-place", Origin: "a.toml:3"},

@@ -108,7 +108,7 @@ func (c *Client) Manager(ctx context.Context) (Manager, error) {
 		Version: value[string](p, "Version"), Filesystem: value[string](p, "Filesystem"),
 		NextBoot: value[string](p, "NextBoot"), LastRollover: p.details("LastRollover"),
 		LastPrune: p.usec("LastPruneUSec"), ConfigurationErrors: value[[]string](p, "ConfigurationErrors"),
-		ReloadNeeded: value[bool](p, "ReloadNeeded"),
+		ReloadNeeded: value[bool](p, "ReloadNeeded"), Losses: lossesOf(value[map[string]godbus.Variant](p, "Losses")),
 	}
 	if booted := value[ObjectPath](p, "BootedRoot"); booted != NoPath {
 		if m.BootedRoot, err = ParseRootPath(booted); err != nil {
@@ -123,6 +123,10 @@ func (c *Client) Manager(ctx context.Context) (Manager, error) {
 		m.ActiveJobs = append(m.ActiveJobs, id)
 	}
 	return m, nil
+}
+
+func lossesOf(p propertyTable) Losses {
+	return Losses{Count: value[uint64](p, "count"), Bytes: value[uint64](p, "bytes"), Looked: p.usec("usec")}
 }
 
 func (c *Client) properties(ctx context.Context, path ObjectPath, iface string) (propertyTable, error) {

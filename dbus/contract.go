@@ -34,6 +34,14 @@ type Manager struct {
 	ActiveJobs          []uint64       // jobs that have not ended, oldest first
 	ConfigurationErrors []string       // one line each: file:line: key: message; hint
 	ReloadNeeded        bool           // the configuration files are not those that were read
+	Losses              Losses         // what the next boot will lose, as it was found last
+}
+
+// Losses count what the next boot will lose.
+type Losses struct {
+	Count  uint64    // files, directories and what else has a name
+	Bytes  uint64    // what the files hold
+	Looked time.Time // when they were counted; zero when they never were, or when the root is kept
 }
 
 // Root is an old root or a snapshot.

@@ -176,7 +176,7 @@ func TestPropertiesAreEncodedAsDeclared(t *testing.T) {
 	for _, o := range []object{
 		{"/", f.manager, &Manager{}},
 		{"/", f.manager, &Manager{
-			Version: "1", BootedRoot: 5, LastPrune: now, ActiveJobs: []uint64{1, 2}, ConfigurationErrors: []string{"", "b"},
+			Version: "1", BootedRoot: 5, LastPrune: now, ActiveJobs: []uint64{1, 2}, ConfigurationErrors: []string{"", "b"}, Losses: Losses{1, 2, now},
 			LastRollover: map[string]any{
 				"a": "s", "b": true, "c": int64(-1), "d": 1.5, "e": []string{"x"}, "f": []uint64{1}, "g": uint32(3), "h": int32(-4),
 				"i": []ObjectPath{"/x"}, "j": ObjectPath("/"), "k": 7, "l": struct{ X int }{8}, "m": uint64(9), "bad \xff\x00": "bad \xff\x00",

@@ -11,7 +11,16 @@ func managerProperties() []property {
 		prop("ActiveJobs", "ao", emitsValue, func(e *encoder, m *Manager) { e.paths(jobPaths(m.ActiveJobs)) }),
 		prop("ConfigurationErrors", "as", emitsValue, func(e *encoder, m *Manager) { e.strings(m.ConfigurationErrors) }),
 		prop("ReloadNeeded", "b", emitsValue, func(e *encoder, m *Manager) { e.bool(m.ReloadNeeded) }),
+		prop("Losses", "a{sv}", emitsValue, func(e *encoder, m *Manager) { e.details(m.Losses.details()) }),
 	}
+}
+
+// details are empty when nothing is known.
+func (l Losses) details() map[string]any {
+	if l.Looked.IsZero() {
+		return nil
+	}
+	return map[string]any{"count": l.Count, "bytes": l.Bytes, "usec": toUSec(l.Looked)}
 }
 
 func jobPaths(ids []uint64) []ObjectPath {

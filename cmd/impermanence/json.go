@@ -37,6 +37,7 @@ type statusDocument struct {
 	BootedRoot          uint64           `json:"bootedRoot"` // subvolume id; 0 when it isn't known
 	LastRollover        map[string]any   `json:"lastRollover"`
 	NextBoot            nextBootDocument `json:"nextBoot"`
+	Losses              *lossesDocument  `json:"losses"` // null when they aren't known, and when the root is kept
 	LastPrune           *time.Time       `json:"lastPrune"`
 	NextPruneDeletes    int              `json:"nextPruneDeletes"` // roots
 	Roots               []rootDocument   `json:"roots"`
@@ -44,6 +45,13 @@ type statusDocument struct {
 	ActiveJobs          []jobDocument    `json:"activeJobs"`
 	ConfigurationErrors []string         `json:"configurationErrors"`
 	Problems            []problem        `json:"problems"` // the most urgent first
+}
+
+// lossesDocument is what the next boot will lose, as it was when it was last looked for.
+type lossesDocument struct {
+	Count  uint64    `json:"count"` // of files, directories and what else has a name
+	Bytes  uint64    `json:"bytes"`
+	Looked time.Time `json:"looked"`
 }
 
 // rootDocument is an old root or a snapshot.

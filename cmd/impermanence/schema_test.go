@@ -80,7 +80,7 @@ func TestSchemaDescribesEveryField(t *testing.T) {
 	job := dbus.Job{ID: 1, Operation: "prune", State: dbus.JobDone, Result: dbus.ResultFailed, Error: failure, Started: at}
 	item := dbus.PlanItem{Root: 256, Name: "a", Remove: true, Reasons: []string{"kept by no rule"}}
 	full := &state{
-		manager: dbus.Manager{LastPrune: at, ConfigurationErrors: []string{"a"}, LastRollover: map[string]any{"outcome": "failed", "error": "e"}},
+		manager: dbus.Manager{Losses: dbus.Losses{Count: 1, Bytes: 2, Looked: at}, LastPrune: at, ConfigurationErrors: []string{"a"}, LastRollover: map[string]any{"outcome": "failed", "error": "e"}},
 		roots:   []dbus.Root{root, {Kind: "snapshot", Deleting: true}},
 		entries: []dbus.Entry{entry, {Kind: "directory", State: inPlace}},
 		jobs:    []dbus.Job{job, {State: dbus.JobRunning}},

@@ -20,9 +20,9 @@ func (a *app) statusCommand() *cobra.Command {
 		Use:   "status",
 		Short: "Show what happened at this boot, what is kept, and what is wrong",
 		Long: `Show on one screen: whether the root was fresh at this boot, from what, and
-where the former one is; what the next boot does; the entries that are in place
-and those that are not; the old roots, and what the next prune deletes; what is
-wrong, each with what to type.`,
+where the former one is; what the next boot does, and how much it will lose; the
+entries that are in place and those that are not; the old roots, and what the
+next prune deletes; what is wrong, each with what to type.`,
 		Example: `  impermanence status
   impermanence status --problems
   impermanence status --json | jq .problems`,
@@ -116,6 +116,9 @@ func (s *state) document() statusDocument {
 		ConfigurationErrors: list(s.manager.ConfigurationErrors),
 		Problems:            s.problems(),
 	}
+	if l := s.manager.Losses; !l.Looked.IsZero() {
+		d.Losses = &lossesDocument{l.Count, l.Bytes, l.Looked.UTC()}
+	}
 	if d.LastRollover == nil {
 		d.LastRollover = map[string]any{}
 	}
@@ -128,7 +131,7 @@ func (s *state) document() statusDocument {
 // status prints the screen: one topic after the other, and what is wrong at the end, where the eye is.
 func (o output) status(s *state, now time.Time) {
 	o.topic(cell{text: "this boot"}, s.boot.lines(o, now)...)
-	o.topic(cell{text: "next boot"}, nextLine(s.next))
+	o.topic(cell{text: "next boot"}, nextLine(s.next, s.manager.Losses))
 	o.topic(cell{text: "entries"}, entryLine(s.entries))
 	o.topic(cell{text: "old roots"}, cell{text: rootLine(s.roots)})
 	if len(s.roots) > 0 {
@@ -153,17 +156,29 @@ func (o output) problems(s *state) {
 	}
 }
 
-// nextLine says what the next boot does with the root.
-func nextLine(next nextBootDocument) cell {
+// nextLine says what the next boot does with the root, and what it will lose.
+func nextLine(next nextBootDocument, losses dbus.Losses) cell {
 	switch next.Action {
 	case nextFresh:
-		return cell{text: "fresh root"}
+		return cell{text: "fresh root" + lossText(losses)}
 	case nextKeep:
 		return cell{"the root is kept, once", yellow}
 	case nextRoot:
-		return cell{"a copy of " + next.Name + ", once", yellow}
+		return cell{"a copy of " + next.Name + ", once" + lossText(losses), yellow}
 	default:
 		return cell{text: next.Action}
+	}
+}
+
+// lossText says what will be lost, as far as that is known.
+func lossText(l dbus.Losses) string {
+	switch {
+	case l.Looked.IsZero():
+		return ""
+	case l.Count == 0:
+		return "; loses nothing"
+	default:
+		return fmt.Sprintf("; loses %s, %s (impermanence diff)", count(int(l.Count), "file"), size(l.Bytes))
 	}
 }
 

@@ -15,6 +15,7 @@ func troubled(now time.Time) *state {
 		manager: dbus.Manager{
 			ConfigurationErrors: []string{`/etc/impermanence/impermanence.toml:12: retention.keepWithn: there is no such key; did you mean "keepWithin"?`},
 			LastPrune:           now.Add(-26 * time.Hour),
+			Losses:              dbus.Losses{Count: 12, Bytes: 3_570_000, Looked: now},
 		},
 		boot: newBoot(map[string]any{
 			"outcome": "failed", "mountPoint": "/", "error": `no such template: "root-template"`,
@@ -41,7 +42,8 @@ func TestStatusTellsAllOnOneScreen(t *testing.T) {
 	now := time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
 	want := `
 this boot   former root: the rollover failed
-next boot   a copy of 20261101T080000Z-256, once
+next boot   a copy of 20261101T080000Z-256, once; loses 12 files, 3.4 MiB
+            (impermanence diff)
 entries     1 in place, 3 not
 old roots   3, 1 snapshot, 1 pinned, about 3.0 MiB that only they hold
 next prune  nothing to delete
