@@ -29,7 +29,7 @@ var features = []feature{
 	{"a stub that crashes", distribution{"trixie", "initramfs-tools"}, testCrash},
 	{"hibernation", distribution{"trixie", "dracut"}, testHibernation},
 	{"a slow disk", distribution{"trixie", "dracut"}, testSlowDisk},
-	{"a damaged template", distribution{}, testDamaged},
+	{"a damaged template", distribution{"trixie", "initramfs-tools"}, testDamaged},
 	{"LUKS2", distribution{}, testLUKS},
 	{"emergency", distribution{"trixie", "initramfs-tools"}, testEmergency},
 	{"no configuration in the initrd", distribution{}, testNoConfiguration},
