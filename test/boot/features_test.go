@@ -30,7 +30,7 @@ var features = []feature{
 	{"hibernation", distribution{"trixie", "dracut"}, testHibernation},
 	{"a slow disk", distribution{"trixie", "dracut"}, testSlowDisk},
 	{"a damaged template", distribution{"trixie", "initramfs-tools"}, testDamaged},
-	{"LUKS2", distribution{}, testLUKS},
+	{"LUKS2", distribution{"trixie", "initramfs-tools"}, testLUKS},
 	{"emergency", distribution{"trixie", "initramfs-tools"}, testEmergency},
 	{"no configuration in the initrd", distribution{}, testNoConfiguration},
 	{"a late volume", distribution{"bookworm", "initramfs-tools"}, testLateVolume},

@@ -47,17 +47,19 @@ func testLUKS(t *testing.T, name string, d distribution, installed disk) {
 	t.Helper()
 	image, key := encrypted(t, former(t, installed).image)
 	m := vm{disk: installed, name: name, script: "fresh", drive: qemuDrive(image)}
-	m.disk.root = "root=/dev/mapper/root rd.luks.name=" + luksUUID + "=root rd.luks.key=" + luksUUID + "=/disk.key rootflags=subvol=" + rootSubvolume
-	asks := "enter passphrase"
+	m.disk.root = "root=/dev/mapper/root rd.luks.name=" + luksUUID + "=root rootflags=subvol=" + rootSubvolume
+	refuses := "enter passphrase" // after the key in the file
 	if d.initrd == "initramfs-tools" {
 		m.disk.root += " cryptopts=target=root,source=UUID=" + luksUUID + ",key=/disk.key"
-		asks = "unlock disk"
+		refuses = "maximum number of tries exceeded"
+	}
+	with := func(key string) map[string]string {
+		return map[string]string{"disk.key": key, "etc/crypttab": "root UUID=" + luksUUID + " /disk.key luks\n"}
 	}
 	wrong := m
-	wrong.name, wrong.script, wrong.until = name+"/wrong key", "", []string{asks}
-	wrong.overInitrd = map[string]string{"disk.key": "wrong"}
+	wrong.name, wrong.script, wrong.until, wrong.overInitrd = name+"/wrong key", "", []string{refuses}, with("wrong")
 	wrong.run(t)
-	m.overInitrd = map[string]string{"disk.key": key}
+	m.overInitrd = with(key)
 	expect(t, m)
 }
 
