@@ -97,6 +97,13 @@ func (d disk) change(t *testing.T, f func(top string)) {
 	f(top)
 }
 
+// useInitrd takes the initrd that a root has now.
+func (d *disk) useInitrd(t *testing.T, root string) {
+	t.Helper()
+	d.initrd = filepath.Join(t.TempDir(), "initrd")
+	copyFile(t, only(t, root+"/boot/initrd.img-*"), d.initrd)
+}
+
 // copy is a disk of its own with the same contents.
 func (d disk) copy(t *testing.T) disk {
 	t.Helper()
