@@ -38,7 +38,7 @@ var features = []feature{
 	{"mounted by id", distribution{"bookworm", "initramfs-tools"}, testMountedByID},
 	{"a full disk", distribution{"bookworm", "initramfs-tools"}, testFullDisk},
 	{"a stub that hangs", distribution{"bookworm", "initramfs-tools"}, testHang},
-	{"power cuts", distribution{}, testPowerPulled},
+	{"power cuts", distribution{"bookworm", "dracut"}, testPowerPulled},
 	{"a thousand old roots", distribution{}, testThousand},
 	{"removed", distribution{"bookworm", "initramfs-tools"}, testRemoved},
 }
