@@ -63,20 +63,27 @@ func withOldRoots(b *testing.B, count int) *Filesystem {
 	return fs
 }
 
+// withDeletable makes a file system with count old roots that may be deleted, beside the newest, which may not.
+func withDeletable(b *testing.B, count int) (*Filesystem, []SubvolumeID) {
+	b.Helper()
+	fs := withOldRoots(b, count+1)
+	must(b, fs.Sync())
+	roots, err := fs.ListRoots(layout)
+	must(b, err)
+	var ids []SubvolumeID
+	for _, root := range roots[:count] {
+		ids = append(ids, root.ID)
+	}
+	return fs, ids
+}
+
 // BenchmarkDelete deletes old roots on a file system that was just mounted.
 func BenchmarkDelete(b *testing.B) {
 	for _, count := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprint("roots=", count), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
-				fs := withOldRoots(b, count+1)
-				must(b, fs.Sync())
-				roots, err := fs.ListRoots(layout)
-				must(b, err)
-				var ids []SubvolumeID
-				for _, root := range roots[:count] {
-					ids = append(ids, root.ID)
-				}
+				fs, ids := withDeletable(b, count)
 				b.StartTimer()
 				report, err := fs.Delete(context.Background(), Guards{Layout: layout}, ids, nil)
 				if err != nil || len(report.Deleted) != count {
@@ -93,14 +100,7 @@ func BenchmarkWaitCleaned(b *testing.B) {
 		b.Run(fmt.Sprint("roots=", count), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
-				fs := withOldRoots(b, count+1)
-				must(b, fs.Sync())
-				roots, err := fs.ListRoots(layout)
-				must(b, err)
-				var ids []SubvolumeID
-				for _, root := range roots[:count] {
-					ids = append(ids, root.ID)
-				}
+				fs, ids := withDeletable(b, count)
 				report, err := fs.Delete(context.Background(), Guards{Layout: layout}, ids, nil)
 				must(b, err)
 				b.StartTimer()

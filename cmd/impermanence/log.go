@@ -48,12 +48,7 @@ func (a *app) log(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = results.Close() }()
-	all, err := gather(ctx, a, results)
-	if err != nil {
-		return err
-	}
-	job, err := a.await(ctx, results.Job())
+	all, job, err := gather(ctx, a, results)
 	if err != nil {
 		return err
 	}

@@ -73,12 +73,7 @@ func (a *app) restore(ctx context.Context, reference string, paths []string, opt
 	if err != nil {
 		return err
 	}
-	defer func() { _ = results.Close() }()
-	all, err := gather(ctx, a, results)
-	if err != nil {
-		return err
-	}
-	job, err := a.await(ctx, results.Job())
+	all, job, err := gather(ctx, a, results)
 	if err != nil {
 		return err
 	}
@@ -96,21 +91,25 @@ func (a *app) restore(ctx context.Context, reference string, paths []string, opt
 	return errors.Join(outcome(job), explainChanges(kept, len(kept)+1, tryPersist))
 }
 
-// gather reads results to their end. An interrupt cancels the job that they come from; what it has told by then is kept.
-func gather[T any](ctx context.Context, a *app, results *dbus.Results[T]) ([]T, error) {
+// gather reads results to their end, closes them, and returns them with the job that they come from, which has ended. An
+// interrupt cancels the job; what it has told by then is kept.
+func gather[T any](ctx context.Context, a *app, results *dbus.Results[T]) ([]T, dbus.Job, error) {
+	defer func() { _ = results.Close() }()
 	stop := context.AfterFunc(ctx, func() { _ = a.client.Cancel(context.WithoutCancel(ctx), results.Job()) })
 	defer stop()
 	var all []T
 	for r, err := range results.All(context.WithoutCancel(ctx)) {
 		if errors.Is(err, dbus.ErrUnreachable) {
-			return all, err
+			return all, dbus.Job{}, err
 		}
 		if err != nil {
 			break // the job says why
 		}
 		all = append(all, r)
 	}
-	return all, nil
+	stop() // await cancels by itself
+	job, err := a.await(ctx, results.Job())
+	return all, job, err
 }
 
 // toKeep are the paths to keep: where those that were asked for are now, if nothing of them failed, and no entry keeps them.
