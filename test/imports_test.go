@@ -28,12 +28,13 @@ var reach = map[string]struct {
 	"daemon/losses":           {nil, "what is a loss depends on paths and rules alone"},
 	"daemon/jobs":             {nil, "a job knows nothing of what it does"},
 	"daemon":                  {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/losses", "daemon/retention"}, "policy knows all three"},
+	"daemon/fstab":            {nil, "early boot reads one too"},
 	"daemon/machine":          {nil, "what a machine is, whatever is done with it"},
 	"daemon/template":         {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine"}, "works without the daemon"},
-	"daemon/setup":            {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine", "daemon/template"}, "works before there is a daemon"},
-	"daemon/check":            {[]string{"btrfsops", "persist", "daemon/config", "daemon/machine", "daemon/template"}, "works without the daemon"},
-	"cmd/impermanence":        {[]string{"dbus", "btrfsops", "persist", "daemon/config", "daemon/check", "daemon/machine", "daemon/setup", "daemon/template"}, "D-Bus only, but for setup, check, template and import, which work where no daemon does"},
-	"cmd/impermanence-initrd": {[]string{"btrfsops", "persist", "daemon/config"}, "early boot has no bus and no daemon"},
+	"daemon/setup":            {[]string{"btrfsops", "persist", "daemon/config", "daemon/fstab", "daemon/machine", "daemon/template"}, "works before there is a daemon"},
+	"daemon/check":            {[]string{"btrfsops", "persist", "daemon/config", "daemon/fstab", "daemon/machine", "daemon/template"}, "works without the daemon"},
+	"cmd/impermanence":        {[]string{"dbus", "btrfsops", "persist", "daemon/config", "daemon/check", "daemon/fstab", "daemon/machine", "daemon/setup", "daemon/template"}, "D-Bus only, but for setup, check, template and import, which work where no daemon does"},
+	"cmd/impermanence-initrd": {[]string{"btrfsops", "persist", "daemon/config", "daemon/fstab"}, "early boot has no bus and no daemon"},
 	"cmd/impermanenced":       {[]string{"btrfsops", "persist", "dbus", "daemon/change", "daemon/config", "daemon/jobs", "daemon/losses", "daemon/retention", "daemon"}, "main only wires"},
 }
 

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/impermanence/impermanence/daemon/fstab"
 )
 
 func TestParseCmdline(t *testing.T) {
@@ -46,26 +48,27 @@ func FuzzParseCmdline(f *testing.F) {
 	})
 }
 
-func TestFstabSubvolumes(t *testing.T) {
-	const fstab = `# subvol=root/comment
+func TestMountedSubvolumes(t *testing.T) {
+	const table = `# subvol=root/comment
 UUID=1 /        btrfs subvol=root,noatime 0 0
 UUID=1 /persist btrfs noatime,subvol=/root/persist 0 0
 UUID=1 /with\040space btrfs subvol=a\040b 0 0
 UUID=2 /boot ext4 subvol=no 0 0
 short btrfs
-`
-	if diff := cmp.Diff([]string{"root", "root/persist", "a b"}, fstabSubvolumes(fstab)); diff != "" {
+` + "UUID=1 /odd\v\u0085place btrfs subvol=c\v\u0085d\n" // what is white space elsewhere, and not in an fstab
+	if diff := cmp.Diff([]string{"root", "root/persist", "a b", "c\v\u0085d"}, mountedSubvolumes(fstab.Parse(table))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
 
-func TestFstabOptions(t *testing.T) {
-	const fstab = `UUID=1 / btrfs subvol=root 0 0
+func TestMountOptions(t *testing.T) {
+	const table = `UUID=1 / btrfs subvol=root 0 0
 UUID=1 /home/ btrfs noatime,subvol=a\040b 0 0
 UUID=1 /srv ext4 subvol=no 0 0
+UUID=1 /data auto subvol=d
 `
-	for mountPoint, want := range map[string]string{"/home": "noatime,subvol=a b", "/": "subvol=root", "/srv": "", "/hom": ""} {
-		if got, found := fstabOptions(fstab, mountPoint); got != want || found != (want != "") {
+	for mountPoint, want := range map[string]string{"/home": "noatime,subvol=a b", "/": "subvol=root", "/srv": "", "/hom": "", "/data": "subvol=d"} {
+		if got, found := mountOptions(fstab.Parse(table), mountPoint); got != want || found != (want != "") {
 			t.Errorf("%s: %q, %v, want %q", mountPoint, got, found, want)
 		}
 	}

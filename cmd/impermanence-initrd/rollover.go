@@ -13,6 +13,7 @@ import (
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/fstab"
 )
 
 // bootIDFile holds the id that the kernel gives each boot.
@@ -62,7 +63,7 @@ type boot struct {
 	log    *logger
 	id     string
 	config *config.Config
-	fstab  string // of the root of "/", as it was before it is rolled over
+	fstab  fstab.Table // of the root of "/", as it was before it is rolled over
 }
 
 // rollover returns a record for each ephemeral mount point, and whether a failure is to stop the boot.
@@ -201,7 +202,7 @@ func (b *boot) persistentIn(layout btrfsops.Layout, e config.Ephemeral) []string
 			inside = append(inside, rel)
 		}
 	}
-	elsewhere := fstabSubvolumes(b.fstab)
+	elsewhere := mountedSubvolumes(b.fstab)
 	for _, other := range b.config.Ephemeral {
 		elsewhere = append(elsewhere, other.Subvolume, other.OldRoots)
 		if other.Template != "" {

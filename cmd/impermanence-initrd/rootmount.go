@@ -22,7 +22,7 @@ var unitDirs = []string{
 // all else.
 func (b *boot) rootMount(e config.Ephemeral, device string) btrfsops.RootMount {
 	if e.MountPoint != "/" {
-		options, found := fstabOptions(b.fstab, e.MountPoint)
+		options, found := mountOptions(b.fstab, e.MountPoint)
 		if !found {
 			return btrfsops.RootMount{}
 		}

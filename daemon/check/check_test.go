@@ -10,6 +10,7 @@ import (
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/daemon/template"
 	"github.com/impermanence/impermanence/persist"
@@ -32,7 +33,7 @@ func right() Facts {
 			{Point: "/persist", Type: "btrfs", Subvolume: "persist"},
 			{Point: "/swap", Type: "btrfs", Subvolume: "swap"},
 		},
-		Fstab: machine.ParseFstab("UUID=1-2 / btrfs subvol=@ 0 0\nUUID=1-2 /persist btrfs subvol=persist,x-initrd.mount 0 0\n/swap/file none swap sw 0 0\n"),
+		Fstab: fstab.Parse("UUID=1-2 / btrfs subvol=@ 0 0\nUUID=1-2 /persist btrfs subvol=persist,x-initrd.mount 0 0\n/swap/file none swap sw 0 0\n"),
 		Boot: []machine.BootFile{
 			machine.NewBootFile("/etc/kernel/cmdline", machine.PlainCmdline, "root=UUID=1-2 rootflags=subvol=@ quiet"),
 			machine.NewBootFile("/boot/loader/entries/other.conf", machine.LoaderEntry, "options root=UUID=9-9 rootflags=subvolid=5\n"),
@@ -61,7 +62,7 @@ func TestNothingIsWrong(t *testing.T) {
 }
 
 func TestWhatIsWrong(t *testing.T) {
-	fstab := func(text string) func(f *Facts) { return func(f *Facts) { f.Fstab = machine.ParseFstab(text) } }
+	fstab := func(text string) func(f *Facts) { return func(f *Facts) { f.Fstab = fstab.Parse(text) } }
 	const root = "UUID=1-2 / btrfs subvol=@ 0 0\n"
 	for _, test := range []struct {
 		id    string
@@ -93,6 +94,10 @@ func TestWhatIsWrong(t *testing.T) {
 		{"volume-not-mounted", Error, func(f *Facts) { f.Mounts = slices.Delete(f.Mounts, 1, 2) }},
 		{"volume-late", Warning, fstab(root + "UUID=1-2 /persist btrfs subvol=persist 0 0\n")},
 		{"volume-in-root", Error, fstab(root + "UUID=1-2 /persist btrfs subvol=/@/persist,x-initrd.mount 0 0\n")},
+		{"volume-in-root", Error, func(f *Facts) {
+			f.Root.Subvolume, f.Mounts[0].Subvolume, f.DefaultID, f.Running = "my root", "my root", f.RootID, "root=UUID=1-2"
+			fstab("UUID=1-2 / btrfs subvol=my\\040root 0 0\nUUID=1-2 /persist btrfs subvol=my\\040root/persist,x-initrd.mount 0 0\n")(f)
+		}},
 		{"set-up-unfinished", Error, func(f *Facts) { f.Template, f.HalfSetUp = nil, true }},
 		{"no-template", Error, func(f *Facts) { f.Template, f.TemplateErr = nil, fmt.Errorf("%w at x", btrfsops.ErrNoTemplate) }},
 		{"template", Error, func(f *Facts) { f.Template, f.TemplateErr = nil, errors.New("unreadable") }},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/daemon/template"
 )
@@ -24,7 +25,7 @@ type Facts struct {
 	Config    *config.Config
 	ConfigErr error
 	Mounts    []machine.Mount
-	Fstab     machine.Fstab
+	Fstab     fstab.Table
 	Root      *config.Ephemeral // of "/"; nil when none is configured
 
 	Filesystem  error // why its subvolumes could not be looked at
@@ -79,7 +80,7 @@ func Gather(ctx context.Context, root string) (Facts, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return f, err
 	}
-	f.Fstab = machine.ParseFstab(string(text))
+	f.Fstab = fstab.Parse(string(text))
 	if f.Boot, err = machine.BootFiles(root); err != nil {
 		return f, err
 	}

@@ -53,55 +53,6 @@ func FuzzCmdline(f *testing.F) {
 	})
 }
 
-func TestFstab(t *testing.T) {
-	const text = "# comment\n\nUUID=1\t/\tbtrfs  defaults,subvol=@rootfs 0 1\nUUID=1 /with\\040space btrfs subvol=a\\040b\n/dev/sdb1 / ext4\n"
-	table := ParseFstab(text)
-	if got := table.String(); got != text {
-		t.Errorf("unchanged it becomes %q", got)
-	}
-	if line, found := table.At("/with space/"); !found || line.Options[0] != `subvol=a\040b` {
-		t.Errorf("got %+v, %t", line, found)
-	}
-	if line, _ := table.At("/"); line.Spec != "/dev/sdb1" {
-		t.Errorf("of two lines the first was found: %+v", line)
-	}
-	if _, found := table.At("/none"); found {
-		t.Error("a line was found for what has none")
-	}
-	root := table[2]
-	if value, found := root.Option("subvol"); value != "@rootfs" || !found {
-		t.Errorf("subvol is %q, %t", value, found)
-	}
-	if got := root.WithOptions([]string{"noatime", "subvol=/@rootfs"}).Text; got != "UUID=1\t/\tbtrfs  noatime,subvol=/@rootfs 0 1" {
-		t.Errorf("with other options it becomes %q", got)
-	}
-	if got := table[4].WithOptions([]string{"ro"}).Text; got != "/dev/sdb1 / ext4 ro" {
-		t.Errorf("with options for the first time it becomes %q", got)
-	}
-	if got := NewFstabLine("UUID=1", "/with space", "btrfs", []string{"rw"}, "0 0").Text; got != `UUID=1 /with\040space btrfs rw 0 0` {
-		t.Errorf("made: %q", got)
-	}
-}
-
-func FuzzFstab(f *testing.F) {
-	f.Add("UUID=1 / btrfs subvol=@,x-initrd.mount 0 0\n# no\n\\134\\040 \\011 btrfs")
-	f.Fuzz(func(t *testing.T, text string) {
-		table := ParseFstab(text)
-		if got := table.String(); got != text && got != text+"\n" {
-			t.Errorf("%q becomes %q", text, got)
-		}
-		for _, line := range table {
-			if line.Point == "" {
-				continue
-			}
-			again := parseFstabLine(line.WithOptions([]string{"new"}).Text)
-			if again.Point != line.Point || again.Spec != line.Spec || again.Type != line.Type || !cmp.Equal(again.Options, []string{"new"}) {
-				t.Errorf("%q with options: %+v, not %+v", line.Text, again, line)
-			}
-		}
-	})
-}
-
 func TestBootFiles(t *testing.T) {
 	root := t.TempDir()
 	put := func(name, text string) { machinetest.Write(t, filepath.Join(root, name), text, 0o644) }

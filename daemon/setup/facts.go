@@ -12,6 +12,7 @@ import (
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/persist"
 )
@@ -204,7 +205,7 @@ func (f *Facts) systemd(root string, _ Options) error {
 // findSwap lists swap files that fstab has on the root: the kernel makes no snapshot of a subvolume with an active one.
 func (f *Facts) findSwap() []string {
 	var files []string
-	for _, line := range machine.ParseFstab(f.Files[fstabFile]) {
+	for _, line := range fstab.Parse(f.Files[fstabFile]) {
 		if line.Type == "swap" && strings.HasPrefix(line.Spec, "/") && !strings.HasPrefix(line.Spec, "/dev/") && f.onRoot(line.Spec) {
 			files = append(files, line.Spec)
 		}
@@ -217,7 +218,7 @@ func (f *Facts) onRoot(path string) bool { return machine.On(f.Mounts, path).Poi
 
 // device gives how fstab should name the file system: as it does for the root, else by UUID.
 func (f *Facts) device() string {
-	if line, found := machine.ParseFstab(f.Files[fstabFile]).At("/"); found {
+	if line, found := fstab.Parse(f.Files[fstabFile]).At("/"); found {
 		return line.Spec
 	}
 	return "UUID=" + f.UUID

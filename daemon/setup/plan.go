@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
 )
 
@@ -125,7 +126,7 @@ func (f *Facts) refuse(o Options) error {
 			}
 		}
 	}
-	if line, found := machine.ParseFstab(f.Files[fstabFile]).At(o.Point()); found {
+	if line, found := fstab.Parse(f.Files[fstabFile]).At(o.Point()); found {
 		if subvolume, _ := line.Option("subvol"); strings.TrimPrefix(subvolume, "/") != o.Volume() {
 			return fmt.Errorf("%w: fstab mounts something else at %s: give another place with --volume", ErrTaken, o.Point())
 		}
@@ -167,7 +168,7 @@ func (p *planner) nested() {
 
 // fstab adds the volume, and lets the root's line name it by its path only.
 func (p *planner) fstab() string {
-	table := machine.ParseFstab(p.Files[fstabFile])
+	table := fstab.Parse(p.Files[fstabFile])
 	options := []string{"defaults"}
 	for i, line := range table {
 		if line.Point != "/" {
@@ -180,13 +181,13 @@ func (p *planner) fstab() string {
 	}
 	if line, found := table.At(p.Point()); found {
 		if _, early := line.Option("x-initrd.mount"); !early {
-			i := slices.IndexFunc(table, func(l machine.FstabLine) bool { return l.Text == line.Text })
+			i := slices.IndexFunc(table, func(l fstab.Line) bool { return l.Text == line.Text })
 			table[i] = line.WithOptions(append(slices.Clone(line.Options), "x-initrd.mount"))
 		}
 		return table.String()
 	}
 	options = append(options, "subvol=/"+p.Volume(), "x-initrd.mount")
-	return append(table, machine.NewFstabLine(p.device(), p.Point(), "btrfs", options, "0 0")).String()
+	return append(table, fstab.NewLine(p.device(), p.Point(), "btrfs", options, "0 0")).String()
 }
 
 // byPath replaces subvolid= by subvol=.
