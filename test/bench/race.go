@@ -61,7 +61,7 @@ func (s *stage) once(ctx context.Context, image string, c contender) (wall time.
 	out, err := cmd.CombinedOutput()
 	wall = time.Since(start)
 	if err != nil {
-		return 0, fmt.Errorf("%v: %w\n%s", cmd.Args, err, out)
+		return 0, fmt.Errorf("%s: %w\n%s", cmd.Path, err, out)
 	}
 	return wall, nil
 }
