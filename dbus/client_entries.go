@@ -3,7 +3,6 @@ package dbus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	godbus "github.com/godbus/dbus/v5"
@@ -22,7 +21,7 @@ func (c *Client) ChangeEntry(ctx context.Context, change EntryChange) (job uint6
 	default:
 		err = ErrInvalidArgs
 	}
-	return job, wrapf(err, fmt.Sprintf("%s %q", change.Deed, change.Target))
+	return job, wrapf(err, string(change.Deed)+" entry")
 }
 
 func (c *Client) unmountEntry(ctx context.Context, target string) (uint64, error) {

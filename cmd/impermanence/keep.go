@@ -57,6 +57,7 @@ func (k *keepFlags) read(cmd *cobra.Command, paths int) error {
 
 // changed is what became of one path.
 type changed struct {
+	verb   string // the command that was typed
 	target string
 	job    dbus.Job
 	err    error // why there was no job
@@ -67,17 +68,20 @@ func (c *changed) failure() error {
 	if c.err != nil {
 		return c.err
 	}
-	return outcome(c.job)
+	job := c.job
+	job.Operation = c.verb
+	return outcome(job)
 }
 
 // changeAll begins or ends to keep paths, one after the other, and goes on after a failure.
 func (a *app) changeAll(ctx context.Context, deed dbus.EntryDeed, targets []string, k *keepFlags) []changed {
+	verb := map[dbus.EntryDeed]string{dbus.AddEntry: "persist", dbus.RemoveEntry: "forget"}[deed]
 	all := make([]changed, 0, len(targets))
 	for _, target := range targets {
 		if len(all) > 0 && ctx.Err() != nil {
 			break
 		}
-		c := changed{target: target}
+		c := changed{verb: verb, target: target}
 		change := k.change
 		change.Deed, change.Target = deed, target
 		id, err := a.client.ChangeEntry(ctx, change)
@@ -99,7 +103,10 @@ func explainChanges(all []changed, wanted int, try func(c changed, err error) st
 		if err == nil {
 			continue
 		}
-		problems = append(problems, fmt.Errorf("%s: %w", c.target, err))
+		if !strings.Contains(err.Error(), c.target) {
+			err = fmt.Errorf("%s: %w", c.target, err)
+		}
+		problems = append(problems, err)
 		if next == "" {
 			next = try(c, err)
 		}
