@@ -2,6 +2,7 @@ package btrfsops
 
 import (
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 )
@@ -23,6 +24,24 @@ func ResolveDevice(spec string) (string, error) {
 		return filepath.Clean(spec), nil
 	}
 	return "", fmt.Errorf("%w: device %q: give a path such as /dev/sda2, or UUID=, LABEL=, PARTUUID=, PARTLABEL= or ID=", ErrInvalidName, spec)
+}
+
+// filesystemOn returns the UUID of the btrfs that a device is a part of. Errors: ErrNotBtrfs.
+func filesystemOn(device string) (string, error) {
+	f, err := os.Open(device)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }()
+	const at, uuid, magic = 64 << 10, 32, 64 // BTRFS_SUPER_INFO_OFFSET, and where what is in struct btrfs_super_block
+	super := make([]byte, magic+8)
+	if _, err := f.ReadAt(super, at); err != nil {
+		return "", fmt.Errorf("read the superblock: %w", err)
+	}
+	if string(super[magic:]) != "_BHRfS_M" {
+		return "", fmt.Errorf("%w: %s", ErrNotBtrfs, device)
+	}
+	return formatUUID([16]byte(super[uuid:])), nil
 }
 
 // udevEncode writes a value as udev does in names of links: what is not plain becomes \x and two hexadecimal digits.

@@ -1,6 +1,7 @@
 package btrfsops
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 // RootMount is what is known of how this boot will mount the root. The zero value knows nothing.
 type RootMount struct {
+	Device  string // its path; "": not known
 	Options string // mount options, as in fstab(5): "rw,subvol=/root"
 	From    string // where they stand, for a person: "rootflags= on the kernel command line"; "": not known
 }
@@ -17,6 +19,9 @@ type RootMount struct {
 func (r *rollover) checkMount() error {
 	if r.Mount.From == "" {
 		return nil
+	}
+	if err := r.checkDevice(); err != nil {
+		return err
 	}
 	name, id := mountedAs(r.Mount.Options)
 	byName := "subvol=" + r.Layout.Root
@@ -29,6 +34,15 @@ func (r *rollover) checkMount() error {
 		return fmt.Errorf("%w: %s has no subvol=, and the default subvolume is %d, not the root %q; add %s there", ErrOtherRoot, r.Mount.From, r.fallback, r.Layout.Root, byName)
 	case path.Clean("/"+name) != path.Clean("/"+r.Layout.Root):
 		return fmt.Errorf("%w: %s has subvol=%s, the configuration has %q; change one of them", ErrOtherRoot, r.Mount.From, name, r.Layout.Root)
+	}
+	return nil
+}
+
+// checkDevice refuses a device that is no part of the file system. One that can't be read may be.
+func (r *rollover) checkDevice() error {
+	uuid, err := filesystemOn(r.Mount.Device)
+	if (err == nil && uuid != r.uuid) || errors.Is(err, ErrNotBtrfs) {
+		return fmt.Errorf("%w: it mounts %s, which is not of the file system with the root; make that the device of the configuration, or leave it out there", ErrOtherRoot, r.Mount.Device)
 	}
 	return nil
 }

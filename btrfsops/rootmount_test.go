@@ -40,7 +40,7 @@ func TestRolloverRefusesWhatThisBootWouldNotMount(t *testing.T) {
 			}
 			before := inventory(t, f)
 			options := strings.Replace(c.options, "@", fmt.Sprint(f.id(t, "root")), 1)
-			_, err := f.tryBoot(1, RolloverOptions{Mount: RootMount{options, rootflags}})
+			_, err := f.tryBoot(1, RolloverOptions{Mount: RootMount{Options: options, From: rootflags}})
 			if !errors.Is(err, ErrOtherRoot) || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), rootflags) {
 				t.Errorf("error %v, want one that says %q", err, c.says)
 			}
@@ -55,7 +55,23 @@ func TestRolloverRefusesWhatThisBootWouldNotMount(t *testing.T) {
 func TestRolloverTakesEveryNameOfTheRoot(t *testing.T) {
 	f := newFixture(t)
 	for n, options := range []string{"subvol=root", "rw,subvol=/root,noatime", "subvol=/root/", `subvol="root"`, "subvol=//root"} {
-		f.boot(t, n+1, RolloverOptions{Mount: RootMount{options, "rootflags="}})
+		f.boot(t, n+1, RolloverOptions{Mount: RootMount{Device: f.device, Options: options, From: "rootflags="}})
+	}
+}
+
+// A device that is no part of the file system is none of its names; one that can't be read may be.
+func TestRolloverRefusesWhatIsOnAnotherDevice(t *testing.T) {
+	f := newFixture(t)
+	zeros := t.TempDir() + "/zeros"
+	must(t, os.WriteFile(zeros, make([]byte, 1<<20), 0o600))
+	for _, device := range []string{btrfstest.NewDevice(t, 0), zeros} {
+		_, err := f.tryBoot(1, RolloverOptions{Mount: RootMount{Device: device, Options: "subvol=root", From: "sysroot.mount"}})
+		if !errors.Is(err, ErrOtherRoot) || !strings.Contains(err.Error(), device) {
+			t.Errorf("%s: error %v", device, err)
+		}
+	}
+	for n, device := range []string{f.device, zeros + ".none", "/proc/version", ""} {
+		f.boot(t, n+1, RolloverOptions{Mount: RootMount{Device: device, Options: "subvol=root", From: "sysroot.mount"}})
 	}
 }
 
@@ -63,7 +79,7 @@ func TestRolloverTakesEveryNameOfTheRoot(t *testing.T) {
 func TestTheDefaultSubvolumeFollowsTheRoot(t *testing.T) {
 	f := newFixture(t)
 	f.makeDefault(t, "root")
-	unnamed := RolloverOptions{Mount: RootMount{"rw", "rootflags="}}
+	unnamed := RolloverOptions{Mount: RootMount{Options: "rw", From: "rootflags="}}
 	for n := range 3 {
 		report := f.boot(t, n+1, unnamed)
 		sysroot := t.TempDir()
@@ -112,7 +128,7 @@ func TestARootThatTheDefaultCanNotFollowStays(t *testing.T) {
 func TestAnotherDefaultSubvolumeStays(t *testing.T) {
 	f := newFixture(t)
 	f.makeDefault(t, "nix")
-	f.boot(t, 1, RolloverOptions{Mount: RootMount{"subvol=root", "rootflags="}})
+	f.boot(t, 1, RolloverOptions{Mount: RootMount{Options: "subvol=root", From: "rootflags="}})
 	if fallback, err := f.defaultSubvolume(); err != nil || fallback != f.id(t, "nix") {
 		t.Errorf("default subvolume %d (%v)", fallback, err)
 	}

@@ -37,11 +37,11 @@ func mountedSubvolumes(table fstab.Table) []string {
 	return subvolumes
 }
 
-// mountOptions returns the options with which an fstab mounts a btrfs; false when it does not.
-func mountOptions(table fstab.Table, mountPoint string) (options string, found bool) {
+// fstabMount returns how an fstab mounts a btrfs; nothing is known when it does not.
+func fstabMount(table fstab.Table, mountPoint string) btrfsops.RootMount {
 	line, found := table.At(mountPoint)
 	if !found || !mountsBtrfs(line) {
-		return "", false
+		return btrfsops.RootMount{}
 	}
-	return strings.Join(line.Options, ","), true
+	return btrfsops.RootMount{Device: deviceOrNone(line.Spec), Options: strings.Join(line.Options, ","), From: "/etc/fstab"}
 }

@@ -61,50 +61,17 @@ short btrfs
 	}
 }
 
-func TestMountOptions(t *testing.T) {
+func TestFstabMount(t *testing.T) {
 	const table = `UUID=1 / btrfs subvol=root 0 0
 UUID=1 /home/ btrfs noatime,subvol=a\040b 0 0
 UUID=1 /srv ext4 subvol=no 0 0
 UUID=1 /data auto subvol=d
 `
 	for mountPoint, want := range map[string]string{"/home": "noatime,subvol=a b", "/": "subvol=root", "/srv": "", "/hom": "", "/data": "subvol=d"} {
-		if got, found := mountOptions(fstab.Parse(table), mountPoint); got != want || found != (want != "") {
-			t.Errorf("%s: %q, %v, want %q", mountPoint, got, found, want)
+		got := fstabMount(fstab.Parse(table), mountPoint)
+		if got.Options != want || (got.From != "") != (want != "") || (got.Device == "/dev/disk/by-uuid/1") != (want != "") {
+			t.Errorf("%s: %+v, want %q", mountPoint, got, want)
 		}
-	}
-}
-
-func TestMountUnitOptions(t *testing.T) {
-	const unit = `# made by a generator
-[Unit]
-Options=not,here
-[Mount]
-What=/dev/disk/by-uuid/1
-Options=rw
-  Options=subvol=50%%,noatime
-[Install]
-Options=nor=here
-`
-	if got := mountUnitOptions([]byte(unit)); got != "subvol=50%,noatime" {
-		t.Errorf("options %q", got)
-	}
-	if got := mountUnitOptions([]byte("[Mount]\nWhat=x\n")); got != "" {
-		t.Errorf("options %q", got)
-	}
-}
-
-func TestTheFirstUnitWins(t *testing.T) {
-	dirs := []string{t.TempDir(), t.TempDir(), t.TempDir()}
-	if got := findUnit(dirs, "sysroot.mount"); got != "" {
-		t.Errorf("found %q", got)
-	}
-	for _, dir := range dirs[1:] {
-		if err := os.WriteFile(filepath.Join(dir, "sysroot.mount"), nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got := findUnit(dirs, "sysroot.mount"); got != filepath.Join(dirs[1], "sysroot.mount") {
-		t.Errorf("found %q", got)
 	}
 }
 

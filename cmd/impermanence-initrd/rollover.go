@@ -159,7 +159,7 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 	}
 	options := btrfsops.RolloverOptions{
 		Layout: layout, BootID: b.id, Now: time.Now(), Persistent: b.persistentIn(layout, e),
-		Mount: b.rootMount(e, record.Device),
+		Mount: b.rootMount(e),
 	}
 	done := btrfsops.OutcomeFresh
 	if what != btrfsops.NextFresh {

@@ -22,11 +22,12 @@ func TestARootThatThisBootDoesNotMountIsNotRolledOver(t *testing.T) {
 		"rootflags=subvol=@ impermanence=off": "",
 		"root=fstab rootflags=subvol=@":       "-",
 		"root=UUID=1-2 rootflags=subvol=@":    "-",
+		"root=OTHER":                          "which is not of the file system with the root",
 	} {
 		t.Run(cmdline, func(t *testing.T) {
 			m := newMachine(t)
 			m.write(t, "config.toml", "[ephemeral.\"/\"]\ndevice = \""+m.device+"\"\n")
-			code, log, record := m.run(t, cmdline)
+			code, log, record := m.run(t, strings.ReplaceAll(cmdline, "OTHER", btrfstest.NewDevice(t, 0)))
 			switch says {
 			case "-": // not known what is mounted: as always
 				if code != exitDone || !m.fresh(t) {
@@ -53,34 +54,32 @@ func TestTheUnitOfTheRootDecides(t *testing.T) {
 	}
 	t.Cleanup(func() { btrfstest.Unmount(t, "/run") })
 	const dir = "/run/systemd/generator"
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir+"/sysroot.mount.d", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	m := newMachine(t)
-	for _, c := range []struct {
-		options string
-		fresh   bool
-	}{{"subvol=@", false}, {"rw", false}, {"rw,subvol=/root", true}} {
-		m.write(t, "top/root/stray", "stray")
-		unit := "[Mount]\nWhere=/sysroot\nWhat=/dev/x\nOptions=" + c.options + "\n"
-		if err := os.WriteFile(filepath.Join(dir, "sysroot.mount"), []byte(unit), 0o644); err != nil {
-			t.Fatal(err)
+	for _, c := range []struct{ options, dropIn, says string }{
+		{"subvol=@", "", dir + "/sysroot.mount has subvol=@"},
+		{"rw", "", dir + "/sysroot.mount has no subvol="},
+		{"rw,subvol=/root", "", ""},
+		{"subvol=root", "Options=subvol=@", dir + "/sysroot.mount.d/other.conf has subvol=@"},
+		{"subvol=@", "Options=subvol=root", ""},
+		{"subvol=root", "What=OTHER", "it mounts /dev/loop"},
+		{"subvol=root", "What=OURS", ""},
+	} {
+		m := newMachine(t) // a boot rolls over once
+		devices := strings.NewReplacer("OTHER", btrfstest.NewDevice(t, 0), "OURS", m.device)
+		for name, text := range map[string]string{
+			"sysroot.mount":              "[Mount]\nWhere=/sysroot\nWhat=/dev/x\nOptions=" + c.options + "\n",
+			"sysroot.mount.d/other.conf": "[Mount]\n" + devices.Replace(c.dropIn) + "\n",
+		} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 		_, log, record := m.run(t, "rootflags=subvol=other")
-		if m.fresh(t) != c.fresh || !c.fresh && !strings.Contains(record.Error, dir+"/sysroot.mount") {
-			t.Errorf("%s: record %+v\n%s", c.options, record, log)
+		if m.fresh(t) != (c.says == "") || !strings.Contains(record.Error, c.says) {
+			t.Errorf("%s, %s: record %+v\n%s", c.options, c.dropIn, record, log)
 		}
-	}
-}
-
-// What is mounted where the unit is masked is not known, and nothing is refused for it.
-func TestAMaskedUnitOfTheRootDecidesNothing(t *testing.T) {
-	unit := filepath.Join(t.TempDir(), "sysroot.mount")
-	if err := os.Symlink("/dev/null", unit); err != nil {
-		t.Fatal(err)
-	}
-	if got := readRootUnit(unit); got != (btrfsops.RootMount{}) {
-		t.Errorf("%+v", got)
 	}
 }
 
