@@ -179,7 +179,8 @@ func classOf(keyType, fileType byte) class {
 	}
 }
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// nameHash is the offset of the DIR_ITEM of a name: btrfs_name_hash(), crc32c(~1, name) without the usual inversions.
-func nameHash(name string) uint64 { return uint64(^crc32.Update(1, castagnoli, []byte(name))) }
+// nameHash is the offset of the DIR_ITEM of a name: btrfs_name_hash(), crc32c(~1, name) without the usual inversions. The table is
+// made once, by the library and with the first name: early boot, which is to start quickly, has none.
+func nameHash(name string) uint64 {
+	return uint64(^crc32.Update(1, crc32.MakeTable(crc32.Castagnoli), []byte(name)))
+}

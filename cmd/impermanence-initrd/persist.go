@@ -50,7 +50,7 @@ func writeReport(runDir string, report persist.Report) error {
 	if err := os.MkdirAll(runDir, 0o755); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	if err := renameio.WriteFile(filepath.Join(runDir, persistRecordName), append(data, '\n'), 0o644); err != nil {
+	if err := renameio.WriteFile(filepath.Join(runDir, persistRecordName), append(data, '\n'), 0o644, renameio.WithTempDir(runDir)); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
