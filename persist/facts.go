@@ -26,6 +26,16 @@ type EntryFacts struct {
 	OptionsDiffer bool
 }
 
+// mounted tells whether the source is mounted in its place.
+func (f *EntryFacts) mounted() bool {
+	return f.Target.Mount && f.Target.ID == f.Source.ID && f.Source.Kind != Absent
+}
+
+// linked tells whether a symlink to the source stands in its place.
+func (f *EntryFacts) linked(e Entry) bool {
+	return f.Target.Kind == IsSymlink && f.Target.Link == e.Source
+}
+
 // CopyFacts are sums of content, owner and mode: of the source, of the place, and of both when they were last the same in
 // this very root. Noted is empty when they never were: at the first apply on a fresh root.
 type CopyFacts struct {

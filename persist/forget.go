@@ -53,6 +53,22 @@ func PlanForget(opts Options, e Entry) ([]Step, error) {
 	return x.planForget()
 }
 
+// LeftBehind finds what an entry that is declared no more has left in the running system: the mount in its place of what a
+// volume has at the same path, or a symlink to it. Forget ends that, too. It is false where there is no such thing.
+func LeftBehind(opts Options, volume, target string) (Entry, bool) {
+	e := Entry{Target: target, Source: path.Join(volume, target), Volume: volume}
+	s, err := newSession(&kernel{}, opts, nil)
+	if err != nil {
+		return e, false
+	}
+	defer s.close()
+	facts := s.entryFacts(e)
+	if facts.Source.Kind == IsFile {
+		e.Kind = File
+	}
+	return e, facts.Err == nil && (facts.mounted() || facts.linked(e))
+}
+
 func (s *session) forget(ctx context.Context, e Entry) (done string, err error) {
 	x := &run{session: s, entry: e, facts: s.entryFacts(e), place: -1}
 	steps, err := x.planForget()
@@ -71,8 +87,7 @@ func (s *session) forget(ctx context.Context, e Entry) (done string, err error) 
 // planForget decides what ends an entry. Nothing is to be done when its place has all that its source has.
 func (x *run) planForget() ([]Step, error) {
 	e, source, target := x.entry, x.facts.Source, x.facts.Target
-	mounted := target.Mount && target.ID == source.ID
-	linked := target.Kind == IsSymlink && target.Link == e.Source
+	mounted, linked := x.facts.mounted(), x.facts.linked(e)
 	switch {
 	case x.facts.Err != nil:
 		return nil, x.facts.Err

@@ -76,7 +76,7 @@ func (p *planner) plan() {
 		p.Method = p.chooseMethod()
 	}
 	switch {
-	case target.Mount && target.ID == source.ID && source.Kind != Absent:
+	case p.facts.mounted():
 		p.planMounted()
 	case target.Mount && p.firstBoot():
 		p.State = InPlace

@@ -18,7 +18,7 @@ func (a *app) forgetCommand() *cobra.Command {
 		Long: `Keep no more what persist PATH began to keep: a copy of it takes its place, the
 mount goes, and so does the record. What is kept stays on the volume, where
 orphans lists it; nothing is deleted. What a file of the configuration keeps is
-taken out there.`,
+taken out there; once it is, this gives the copy back.`,
 		Example: `  impermanence forget --dry-run /srv
   impermanence forget /etc/app.conf`,
 		Args:              arguments(1, -1),

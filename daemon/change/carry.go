@@ -112,11 +112,15 @@ func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, 
 	if err != nil && !r.NextBoot {
 		return err
 	}
-	last := Line{fmt.Sprintf("remove %s from %s", e.Target, config.RecordPath(e.Volume)), "what is at " + e.Source + " stays there"}
 	if r.NextBoot {
 		steps = nil
 	}
-	reply.Plan = append(lines(steps), last)
+	reply.Plan = lines(steps)
+	record := newRecord(o.Sysroot, c, e.Volume)
+	isRecorded := recorded(record.entries, e)
+	if isRecorded {
+		reply.Plan = append(reply.Plan, Line{fmt.Sprintf("remove %s from %s", e.Target, config.RecordPath(e.Volume)), "what is at " + e.Source + " stays there"})
+	}
 	if r.DryRun {
 		return ctx.Err()
 	}
@@ -127,7 +131,9 @@ func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, 
 		}
 		reply.Done = result.Actions
 	}
-	record := newRecord(o.Sysroot, c, e.Volume)
+	if !isRecorded {
+		return nil
+	}
 	return record.write(slices.DeleteFunc(slices.Clone(record.entries), func(o persist.Entry) bool { return o.Target == e.Target }))
 }
 

@@ -11,8 +11,8 @@ import (
 	"github.com/impermanence/impermanence/persist"
 )
 
-// Decide finds the entry that a request is about: a new one, or one of the configuration with what is recorded. It looks at
-// nothing else, so a new entry's kind may still be open: then known is false.
+// Decide finds the entry that a request is about: a new one, one of the configuration with what is recorded, or one to remove
+// that neither has any more and that is still in its place. A new entry's kind may still be open: then known is false.
 func Decide(c *config.Config, root string, r Request) (e persist.Entry, known bool, err error) {
 	if !path.IsAbs(r.Target) || path.Clean(r.Target) != r.Target || r.Target == "/" || strings.Contains(r.Target, "\x00") {
 		return e, false, fmt.Errorf("%q: %w: write an absolute path below /", r.Target, ErrInvalid)
@@ -39,16 +39,27 @@ func declared(c *config.Config, target string) (persist.Entry, error) {
 	return persist.Entry{}, fmt.Errorf("%s: %w", target, ErrNoSuchEntry)
 }
 
-// toRemove finds an entry that the record has: one that a file of the configuration has would be back at the next boot.
+// toRemove finds an entry that the record has, or nobody any more: one that a file of the configuration has would be back at
+// the next boot.
 func toRemove(c *config.Config, root string, r Request) (persist.Entry, error) {
 	e, err := declared(c, r.Target)
 	if err != nil {
+		for _, v := range c.Volumes {
+			if left, is := persist.LeftBehind(persist.Options{Sysroot: root}, v.Path, r.Target); is {
+				return left, nil
+			}
+		}
 		return e, err
 	}
-	if !slices.ContainsFunc(config.Recorded(root, c), func(o persist.Entry) bool { return o.Target == e.Target }) {
+	if !recorded(config.Recorded(root, c), e) {
 		return e, fmt.Errorf("%s: %w: %s", e.Target, ErrConfigured, e.Origin)
 	}
 	return e, nil
+}
+
+// recorded tells whether an entry is one of those that are recorded.
+func recorded(all []persist.Entry, e persist.Entry) bool {
+	return slices.ContainsFunc(all, func(o persist.Entry) bool { return o.Target == e.Target })
 }
 
 // newEntry makes an entry of a request.
