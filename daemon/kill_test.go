@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,7 @@ import (
 	"github.com/impermanence/impermanence/daemon"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/dbus"
+	"github.com/impermanence/impermanence/test/bustest"
 )
 
 // A victim is this test binary run again as a daemon that starts one job, and kills itself when it has told of so many
@@ -85,6 +87,46 @@ var killables = map[string]killable{
 	}},
 	"add-persistence":    {start: startChange(dbus.AddEntry), undo: startChange(dbus.RemoveEntry)},
 	"remove-persistence": {start: startChange(dbus.RemoveEntry), undo: startChange(dbus.AddEntry)},
+	"restore":            {start: startRestore},
+}
+
+// restorable is what each old root has to be restored.
+var restorable = map[string]string{"etc/app/one": "restorable", "etc/app/two": "restorable"}
+
+// startRestore restores the newest old root's /etc/app, each time to another place, for a client in this process.
+func startRestore(d *daemon.Daemon) (uint64, error) {
+	list, err := d.Roots(context.Background(), dbus.RootFilter{})
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		return 0, err
+	}
+	here, there := net.Pipe()
+	server := dbus.NewServer(dbus.ServerConfig{Peer: there, Backend: d, Authorizer: dbus.RootAlone{}, StreamDir: dir})
+	ctx := context.Background()
+	go func() {
+		_ = server.Run(ctx) // until the client leaves
+		_ = os.RemoveAll(dir)
+	}()
+	client, err := dbus.NewClient(ctx, dbus.ClientOptions{Peer: here})
+	if err != nil {
+		return 0, err
+	}
+	results, err := client.Restore(ctx, list[0].ID, dbus.RestoreOptions{Paths: []string{"/etc/app"}, To: fmt.Sprintf("/back/%d", time.Now().UnixNano())})
+	if err != nil {
+		return 0, errors.Join(err, client.Close())
+	}
+	go func() {
+		for _, err := range results.All(ctx) {
+			if err != nil {
+				break
+			}
+		}
+		_ = client.Close()
+	}()
+	return results.Job(), nil
 }
 
 func startDelete(d *daemon.Daemon) (uint64, error) {
@@ -124,7 +166,7 @@ func (m *machine) kill(t *testing.T, job string, at int32) (died bool) {
 	text, err := json.Marshal(order{m.config, m.runDir, m.sysroot, m.top, job, at})
 	must(t, err)
 	cmd := exec.Command("/proc/self/exe")
-	cmd.Env = append(os.Environ(), victimEnv+"="+string(text))
+	cmd.Env = append(os.Environ(), victimEnv+"="+string(text), "TMPDIR="+bustest.PublicDir(t)) // a victim tidies nothing up, and the path of a socket is short
 	out, err := cmd.CombinedOutput()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL {
@@ -158,6 +200,7 @@ func TestKilledInEachStage(t *testing.T) {
 				}
 				ended = m.checkTruth(t, job, at, died)
 				m.wantText(t, "var/kept/data", "precious")
+				m.checkRestored(t, at)
 			}
 			if at < 5 {
 				t.Errorf("%s shows only %d changes", job, at-2)
@@ -171,7 +214,7 @@ func TestKilledInEachStage(t *testing.T) {
 func (m *machine) prepare(t *testing.T, k killable) {
 	t.Helper()
 	for age := len(m.rolledOver(t)); age < 3; age++ {
-		m.oldRoot(t, time.Duration(10-age)*day, "a", "a/b", "c")
+		m.fill(t, m.oldRoot(t, time.Duration(10-age)*day, "a", "a/b", "c"), restorable)
 	}
 	if k.undo == nil {
 		return
@@ -235,6 +278,18 @@ func (m *machine) checkRoot(t *testing.T, at int32, name string, r dbus.Root) {
 		t.Errorf("change %d: %s is said to be whole and has %d of %d subvolumes", at, name, whole, nestedIn)
 	case r.Kind == "snapshot" && (r.Label != "a label" || !r.ReadOnly || r.BootID == ""):
 		t.Errorf("change %d: a snapshot is there without all that belongs to it: %+v", at, r)
+	}
+}
+
+// checkRestored holds that whatever was restored is whole.
+func (m *machine) checkRestored(t *testing.T, at int32) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(m.sysroot, "back/*/app/*"))
+	must(t, err)
+	for _, file := range found {
+		if text, err := os.ReadFile(file); err != nil || string(text) != "restorable" {
+			t.Errorf("change %d: %s is %q, %v", at, file, text, err)
+		}
 	}
 }
 
