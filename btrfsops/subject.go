@@ -1,10 +1,10 @@
 package btrfsops
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
 	iofs "io/fs"
+	"math/rand/v2"
 	"os"
 	"path"
 	"strings"
@@ -62,7 +62,7 @@ func (fs *Filesystem) holdSnapshot(l Layout, source *os.File) (*subject, error) 
 	defer func() { _ = oldRoots.Close() }()
 	for range maxSnapshotTries {
 		var s *subject
-		s, err = fs.trySnapshot(oldRoots, unfinishedPrefix+rand.Text(), source)
+		s, err = fs.trySnapshot(oldRoots, fmt.Sprintf("%s%016x", unfinishedPrefix, rand.Uint64()), source)
 		if err == nil {
 			return s, nil
 		}

@@ -83,9 +83,9 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	d.status.reloading()
 	defer d.status.reloaded()
 
-	loaded, digest, err := load(d.opts.Config)
+	loaded, contents, err := load(d.opts.Config)
 	d.mu.Lock()
-	d.wrong, d.digest, d.reloadNeeded = err, digest, false
+	d.wrong, d.contents, d.reloadNeeded = err, contents, false
 	if err == nil {
 		d.loaded = loaded
 	}
@@ -103,16 +103,16 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	return nil
 }
 
-// load reads the configuration. Its error has the name that it has on the bus. The digest is the older of the two: what
-// changes meanwhile differs from it.
-func load(opts config.LoadOptions) (*config.Config, configDigest, error) {
-	digest, err := opts.Digest()
+// load reads the configuration. Its error has the name that it has on the bus. The contents are the older of the two: what
+// changes meanwhile differs from them.
+func load(opts config.LoadOptions) (*config.Config, string, error) {
+	contents, err := opts.Contents()
 	if err != nil {
-		return nil, digest, &busError{err, dbus.ErrInvalidConfiguration}
+		return nil, contents, &busError{err, dbus.ErrInvalidConfiguration}
 	}
 	loaded, err := config.Load(opts)
 	if err != nil {
-		return nil, digest, &busError{err, dbus.ErrInvalidConfiguration}
+		return nil, contents, &busError{err, dbus.ErrInvalidConfiguration}
 	}
-	return loaded, digest, nil
+	return loaded, contents, nil
 }

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"crypto/sha256"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -57,17 +56,14 @@ type Daemon struct {
 	wrong     error          // why the configuration on disk is not in force
 	unread    error          // why what is recorded on the volumes is not in force
 	copies    []string       // what is copied back, as far as CopyBackUnit knows
-	digest    configDigest   // of the files that were read
+	contents  string         // of the configuration files that were read
 	seen      seen
 	lost      lossRecord
-	// reloadNeeded says that the configuration files are not those that digest is of.
+	// reloadNeeded says that the configuration files are not the ones that were read.
 	reloadNeeded bool
 
 	spaceRest time.Time // until when nobody looks at the free space; for watch alone
 }
-
-// configDigest tells configuration files apart.
-type configDigest = [sha256.Size]byte
 
 var _ dbus.Backend = (*Daemon)(nil)
 
@@ -95,7 +91,7 @@ func New(opts Options) *Daemon {
 	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log), sizes: newSizes(), renewal: make(chan struct{}, 1)}
 	d.cache = newRootCache(func() { d.tell(dbus.RootsChanged) }, opts.Log)
 	d.jobs = jobs.New(jobs.Options{Journal: filepath.Join(opts.RunDir, "jobs"), Changed: d.jobsChanged, Log: opts.Log})
-	d.loaded, d.digest, d.wrong = load(opts.Config)
+	d.loaded, d.contents, d.wrong = load(opts.Config)
 	if d.wrong != nil {
 		d.loaded = &config.Config{}
 		d.log.Error("the configuration is wrong, none is in force", zap.Error(d.wrong))

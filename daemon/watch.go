@@ -90,9 +90,9 @@ func (d *Daemon) lookAgain(ctx context.Context) {
 
 // compareConfiguration finds out whether the configuration files are those that were read.
 func (d *Daemon) compareConfiguration() {
-	now, err := d.opts.Config.Digest()
+	now, err := d.opts.Config.Contents()
 	d.mu.Lock()
-	needed := err != nil || now != d.digest
+	needed := err != nil || now != d.contents
 	changed := needed != d.reloadNeeded
 	d.reloadNeeded = needed
 	d.mu.Unlock()

@@ -1,27 +1,27 @@
 package config
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"path/filepath"
+	"strings"
 )
 
-// Digest is a digest of the configuration files as they are now. It differs when Load would read anything else, presets
-// aside: those come with the program.
-func (o LoadOptions) Digest() ([sha256.Size]byte, error) {
+// Contents is what the configuration files hold now. It differs when Load would read anything else, presets aside: those come
+// with the program.
+func (o LoadOptions) Contents() (string, error) {
 	files, err := o.files()
 	if err != nil {
-		return [sha256.Size]byte{}, err
+		return "", err
 	}
-	all := sha256.New()
+	var all strings.Builder
 	for _, file := range files {
 		data, err := readFile(file)
 		if err != nil {
-			return [sha256.Size]byte{}, fmt.Errorf("read the configuration: %w", err)
+			return "", fmt.Errorf("read the configuration: %w", err)
 		}
-		_, _ = fmt.Fprintf(all, "%q %d\n%s", file, len(data), data) // a hash takes everything
+		fmt.Fprintf(&all, "%q %d\n%s", file, len(data), data)
 	}
-	return [sha256.Size]byte(all.Sum(nil)), nil
+	return all.String(), nil
 }
 
 // Dirs are the directories that the configuration files are in, or would be.

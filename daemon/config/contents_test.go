@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// A digest differs with each file that is read, its name and its text, and with nothing else.
-func TestDigest(t *testing.T) {
+// The contents differ with each file that is read, its name and its text, and with nothing else.
+func TestContents(t *testing.T) {
 	root := t.TempDir()
 	opts := LoadOptions{Root: root}
 	write := func(path, text string) {
@@ -20,7 +20,7 @@ func TestDigest(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	last, err := opts.Digest()
+	last, err := opts.Contents()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,13 +39,13 @@ func TestDigest(t *testing.T) {
 		{localDir + "/c.toml", "", true},
 	} {
 		write(step.path, step.text)
-		now, err := opts.Digest()
+		now, err := opts.Contents()
 		if err != nil || (now != last) != step.differs {
 			t.Errorf("%s = %q: differs %v, want %v (%v)", step.path, step.text, now != last, step.differs, err)
 		}
 		last = now
 	}
-	if _, err := (LoadOptions{Path: filepath.Join(root, "nowhere")}).Digest(); err == nil {
-		t.Error("a file that was asked for and is not there has a digest")
+	if _, err := (LoadOptions{Path: filepath.Join(root, "nowhere")}).Contents(); err == nil {
+		t.Error("a file that was asked for and is not there has contents")
 	}
 }
