@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
-
-	"go.uber.org/zap"
 )
 
 // receive takes a call from the reader: what is too much, too long or of a wrong
@@ -59,7 +57,7 @@ func (s *Server) reply(h *header, m message) {
 		err = s.transport.send(errorTo(h, fmt.Errorf("reply: %w", err)))
 	}
 	if err != nil {
-		s.config.Log.Debug("send reply", zap.String("to", h.sender), zap.Error(err))
+		s.config.Log.Debugw("send reply", "to", h.sender, "error", err)
 	}
 }
 
@@ -70,18 +68,17 @@ func (s *Server) answer(h header, args []any) {
 	defer a.release()
 	defer func() {
 		if v := recover(); v != nil {
-			s.config.Log.Error("answer panicked", zap.String("method", h.iface+"."+h.member),
-				zap.Any("panic", v), zap.ByteString("stack", debug.Stack()))
+			s.config.Log.Errorw("answer panicked", "method", h.iface+"."+h.member, "panic", v, "stack", string(debug.Stack()))
 			s.refuse(&h, fmt.Errorf("%s: %w", h.member, ErrInternal))
 		}
 	}()
 	b, err := a.run()
 	if err != nil {
-		level := zap.DebugLevel
+		log := s.config.Log.Debugw
 		if isInternal(err) {
-			level = zap.ErrorLevel
+			log = s.config.Log.Errorw
 		}
-		s.config.Log.Log(level, "refused", zap.String("method", h.iface+"."+h.member), zap.String("sender", h.sender), zap.Error(err))
+		log("refused", "method", h.iface+"."+h.member, "sender", h.sender, "error", err)
 		s.refuse(&h, err)
 		return
 	}
@@ -206,8 +203,7 @@ func (a *answering) authorize(ctx context.Context, d deed) (deed, error) {
 		}
 		return d, err
 	}
-	s.config.Log.Info("authorized", zap.String("action", action), zap.String("method", c.member),
-		zap.String("path", string(c.path)), zap.Uint32("uid", a.caller.UID), zap.String("sender", a.caller.Sender))
+	s.config.Log.Infow("authorized", "action", action, "method", c.member, "path", string(c.path), "uid", a.caller.UID, "sender", a.caller.Sender)
 	again, err := a.plan(s.work)
 	if err != nil {
 		return d, err

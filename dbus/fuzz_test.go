@@ -77,7 +77,7 @@ func (fixed) Authorize(context.Context, Caller, string, map[string]string, bool)
 func offline(t testing.TB) (*Server, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zapcore.ErrorLevel)
-	s := NewServer(ServerConfig{Backend: fixed{}, Authorizer: fixed{}, LogControl: fixed{}, Log: zap.New(core)})
+	s := NewServer(ServerConfig{Backend: fixed{}, Authorizer: fixed{}, LogControl: fixed{}, Log: zap.New(core).Sugar()})
 	conn, err := godbus.NewConn(&stream{Reader: bytes.NewReader(nil)})
 	if err != nil {
 		t.Fatal(err)

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 const (
@@ -25,7 +23,7 @@ const (
 type publisher struct {
 	backend Backend
 	faces   *faces
-	log     *zap.Logger
+	log     Log
 	send    func(...message) error
 
 	dirty   atomic.Uint32 // of Change
@@ -37,7 +35,7 @@ type publisher struct {
 	due     time.Time            // when progress that is held back may be sent
 }
 
-func newPublisher(backend Backend, f *faces, log *zap.Logger, send func(...message) error) *publisher {
+func newPublisher(backend Backend, f *faces, log Log, send func(...message) error) *publisher {
 	p := &publisher{
 		backend: backend, faces: f, log: log, send: send,
 		wake: make(chan struct{}, 1), shown: map[uint64]time.Time{},
@@ -102,7 +100,7 @@ func (p *publisher) flushRoots(ctx context.Context) {
 	roots, err := p.backend.Roots(ctx, RootFilter{})
 	if err != nil {
 		p.dirty.Or(uint32(RootsChanged))
-		p.log.Warn("list roots", zap.Error(err))
+		p.log.Warnw("list roots", "error", err)
 		return
 	}
 	p.mu.Lock()
@@ -120,7 +118,7 @@ func (p *publisher) replace(next *tree) {
 		return
 	}
 	if err := p.send(signals...); err != nil {
-		p.log.Warn("send signals", zap.Int("count", len(signals)), zap.Error(err))
+		p.log.Warnw("send signals", "count", len(signals), "error", err)
 	}
 }
 

@@ -36,7 +36,7 @@ type served struct {
 func serve(t testing.TB, address string, b *backend, auth dbus.Authorizer) *served {
 	t.Helper()
 	s := dbus.NewServer(dbus.ServerConfig{
-		Address: address, Backend: b, Authorizer: auth, LogControl: b, Log: zaptest.NewLogger(t, zaptest.Level(zap.DebugLevel)),
+		Address: address, Backend: b, Authorizer: auth, LogControl: b, Log: zaptest.NewLogger(t, zaptest.Level(zap.DebugLevel)).Sugar(),
 		StreamDir: filepath.Join(bustest.PublicDir(t), "streams"),
 	})
 	if b.numbers != nil {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-
-	"go.uber.org/zap"
 )
 
 // ServerConfig is what a [Server] is made of.
@@ -25,7 +23,7 @@ type ServerConfig struct {
 	// in a directory that everybody may enter. Empty: there are none.
 	StreamDir string
 	// Log tells of what goes wrong, and who did what; nil discards it.
-	Log *zap.Logger
+	Log Log
 }
 
 // Server serves a [Backend] on the bus as org.impermanence1. It runs once.
@@ -51,7 +49,7 @@ type Server struct {
 // NewServer returns a server that does nothing before [Server.Run].
 func NewServer(config ServerConfig) *Server {
 	if config.Log == nil {
-		config.Log = zap.NewNop()
+		config.Log = silence{}
 	}
 	s := &Server{
 		config:  config,

@@ -127,7 +127,7 @@ func serve(o options, control *daemon.Log) error {
 	// What polkit is asked over outlives the server, which finishes what is in flight.
 	dialed, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
-	config := dbus.ServerConfig{LogControl: control, Log: o.Log, StreamDir: streamDir(o.RunDir)}
+	config := dbus.ServerConfig{LogControl: control, Log: o.Log.Sugar(), StreamDir: streamDir(o.RunDir)}
 	if o.stdio {
 		o.Placer = daemon.NewDirectPlacer(o.Options)
 		config.Peer = dbus.Pipes{ReadCloser: os.Stdin, Out: os.Stdout}
