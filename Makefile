@@ -61,8 +61,8 @@ test-boot: build ## The part of test that starts machines: each Debian and initr
 
 .PHONY: test-boot-full
 test-boot-full: export IMPERMANENCE_TEST_BOOT_FULL = yes
-test-boot-full: export IMPERMANENCE_POWERCUT_SAMPLES = 100
-test-boot-full: build ## Each feature on each Debian and initrd, power cuts at 100 instants; hours; needs root
+test-boot-full: export IMPERMANENCE_POWERCUT_SAMPLES = 300
+test-boot-full: build ## Each feature on each Debian and initrd, power cuts at 300 instants; hours; needs root
 	@$(call root,test-boot-full)
 	@test/install-packages test
 	go run $(go_flags) ./test/run $(go_flags) -timeout 8h $(TESTFLAGS) ./test/boot

@@ -2,6 +2,7 @@ package boot
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -15,14 +16,12 @@ const fullEnv = "IMPERMANENCE_TEST_BOOT_FULL"
 func TestBoot(t *testing.T) {
 	makePackage(t)
 	full := os.Getenv(fullEnv) != ""
-	for _, d := range []distribution{
-		{"bookworm", "dracut"}, {"bookworm", "initramfs-tools"}, {"trixie", "dracut"}, {"trixie", "initramfs-tools"},
-	} {
+	for _, d := range []distribution{bookwormDracut, bookwormTools, trixieDracut, trixieTools} {
 		t.Run(d.String(), func(t *testing.T) {
 			installed := install(t, d)
 			t.Run("three times", func(t *testing.T) { testThreeTimes(t, d.String(), installed.copy(t)) })
 			for _, f := range features {
-				if f.on == d || full {
+				if full || slices.Contains(f.on, d) {
 					t.Run(f.name, func(t *testing.T) { f.test(t, d.String()+"/"+f.name, d, installed) })
 				}
 			}
@@ -41,7 +40,14 @@ func testThreeTimes(t *testing.T, name string, d disk) {
 // expect starts a machine, and fails for each check in it that failed.
 func expect(t *testing.T, m vm) (console string) {
 	t.Helper()
-	lines, console := m.run(t)
+	_, console = results(t, m)
+	return console
+}
+
+// results is expect for who reads what the checks have printed.
+func results(t *testing.T, m vm) (lines []string, console string) {
+	t.Helper()
+	lines, console = m.run(t)
 	for _, line := range lines {
 		if strings.HasPrefix(line, "FAIL ") {
 			t.Errorf("%s: %s", m.name, line)
@@ -52,7 +58,7 @@ func expect(t *testing.T, m vm) (console string) {
 	if lines[len(lines)-1] != "end" {
 		t.Errorf("%s: the checks did not end; the machine's last words:\n%s", m.name, tail(console))
 	}
-	return console
+	return lines, console
 }
 
 // makePackage makes the package that is installed.

@@ -21,7 +21,7 @@ const samplesEnv = "IMPERMANENCE_POWERCUT_SAMPLES"
 // pulls the power from running machines, one boot after the other, from the same disk.
 func testPowerPulled(t *testing.T, name string, _ distribution, installed disk) {
 	t.Helper()
-	samples := 30
+	samples := 100
 	if text := os.Getenv(samplesEnv); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {

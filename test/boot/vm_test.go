@@ -38,7 +38,16 @@ type vm struct {
 	waits      string            // the console has said this
 	until      []string          // the power is cut when the console has said these, one after the other
 	cutAt      int               // or so many bytes
+	counted    bool              // its clock counts instructions, see countedClock
 }
+
+// countedClock has the machine's clock advance by 1 ns with each instruction of its one processor, and with the time that the processor waits
+// for the disk. So a time in its journal is that of a slow machine, of a thousand million instructions a second, and not that of an
+// emulator: it is nearly the same however fast this machine is and whatever else it does.
+var countedClock = []string{"-accel", "tcg,thread=single,tb-size=512", "-smp", "1", "-icount", "shift=0"}
+
+// realClock has the machine boot as fast as can be.
+var realClock = []string{"-accel", "tcg,thread=multi,tb-size=512", "-smp", "2"}
 
 // kernelCommandLine is what every machine starts with; beside the console it only spares an emulated machine what takes time and is not
 // looked at.
@@ -53,7 +62,7 @@ func (m vm) run(t *testing.T) (lines []string, console string) {
 	m.writeChecks(t, checks)
 	cmdline := m.disk.root + " " + kernelCommandLine + " " + m.cmdline
 	args := []string{
-		"-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max", "-smp", "2", "-m", "1024", "-machine", "pc",
+		"-cpu", "max", "-m", "1024", "-machine", "pc",
 		"-nodefaults", "-display", "none", "-no-reboot", "-kernel", m.disk.kernel, "-initrd", m.initrd(t), "-append", cmdline,
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console", "-monitor", "unix:" + monitor + ",server=on,wait=off",
 		"-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
@@ -64,6 +73,11 @@ func (m vm) run(t *testing.T) (lines []string, console string) {
 		args = append(args, "-drive", "if=none,id=root,format=raw,cache=unsafe,discard=unmap,file="+m.disk.image)
 	}
 	args = append(args, m.drive...)
+	if m.counted {
+		args = append(args, countedClock...)
+	} else {
+		args = append(args, realClock...)
+	}
 	if m.late == 0 {
 		args = append(args, "-device", rootDevice)
 	}

@@ -9,6 +9,11 @@ quiet() {
 # first_lines: of the journal of this boot, as they are on the persistent volume.
 first_lines() { journalctl --directory=/var/log/journal --boot --dmesg --no-pager --quiet | sed -n 1,3p; }
 
+# times: when the root's PID 1 began and when multi-user.target was reached, in microseconds since the kernel's start.
+times() {
+	echo "times $(systemctl show --property=UserspaceTimestampMonotonic --value) $(systemctl show --property=ActiveEnterTimestampMonotonic --value multi-user.target)"
+}
+
 # timing: what we took of this boot, for the transcript.
 timing() {
 	echo "note $(systemd-analyze time | head -n 1)"
