@@ -337,11 +337,12 @@ func (g *garden) owner(in string) string {
 
 func (g *garden) attribute(in string) string {
 	p := g.pick(in, func(unix.Stat_t) bool { return true })
-	name := fmt.Sprint("trusted.x", g.r.IntN(2))
+	name := fmt.Sprint("trusted.x", g.r.IntN(4))
 	if g.r.IntN(3) == 0 {
 		_ = unix.Lremovexattr(p, name)
 	} else {
-		must(g.T, unix.Lsetxattr(p, name, fmt.Append(nil, g.r.IntN(3)), 0))
+		value := bytes.Repeat(fmt.Append(nil, g.r.IntN(3)), []int{1, 1, 1200, 3000}[g.r.IntN(4)])
+		must(g.T, unix.Lsetxattr(p, name, value, 0))
 	}
 	return p
 }

@@ -58,18 +58,34 @@ type garden struct {
 
 func newGarden(t *testing.T, seed uint64) *garden {
 	t.Helper()
-	g := &garden{T: t, fixture: newFixture(t), r: rand.New(rand.NewPCG(seed, 7))}
+	var mkfs []string
+	small := seed%4 >= 2
+	if small { // the trees have many leaves, and most of them stay as they are
+		mkfs = []string{"--nodesize=4096"}
+	}
+	g := &garden{T: t, fixture: newFixture(t, mkfs...), r: rand.New(rand.NewPCG(seed, 7))}
 	if seed%2 == 1 {
 		g.remount("compress-force=zstd")
 	}
 	btrfstest.Subvolume(t, g.path("build"))
 	btrfstest.Subvolume(t, g.path("alien"))
+	if small {
+		g.fill(g.path("build/many"), 300)
+	}
 	for range 120 {
 		g.change("build")
 		g.change("alien")
 	}
 	g.roots()
 	return g
+}
+
+// fill makes a directory of small files.
+func (g *garden) fill(dir string, count int) {
+	must(g.T, os.Mkdir(dir, 0o755))
+	for i := range count {
+		must(g.T, os.WriteFile(filepath.Join(dir, fmt.Sprint(strings.Repeat("many", i%7), i)), nil, 0o644))
+	}
 }
 
 // remount lets the kernel forget all that it has in memory: inode numbers are given again.

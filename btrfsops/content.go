@@ -15,7 +15,7 @@ func (w *worker) sameContent(before, n inode) (same bool, err error) {
 	if before.size != n.size {
 		return false, nil
 	}
-	a, b := w.base.segments(before.number), w.root.segments(n.number)
+	a, b := w.base.segments(before), w.root.segments(n)
 	defer a.close()
 	defer b.close()
 	r := contentReader{worker: w, before: before, now: n}

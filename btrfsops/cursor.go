@@ -18,6 +18,7 @@ var searchBuffers = sync.Pool{New: func() any { return new(searchArgsV2) }}
 type cursor struct {
 	dir         *os.File
 	key, bounds searchKey
+	size        uint64 // of one answer, in bytes
 	args        *searchArgsV2
 	rest        []byte // of the answer, not decoded yet
 	left        uint32 // items in rest
@@ -36,7 +37,16 @@ func newCursor(dir *os.File, key searchKey) *cursor {
 	if key.MaxTransid == 0 {
 		key.MaxTransid = ^uint64(0)
 	}
-	return &cursor{dir: dir, key: key, bounds: key, args: searchBuffers.Get().(*searchArgsV2)}
+	return &cursor{dir: dir, key: key, bounds: key, size: searchBufferSize, args: searchBuffers.Get().(*searchArgsV2)}
+}
+
+// newLookup is newCursor for who needs no more than some items, of any key from the minima on. The kernel stops when it has
+// found that many; where it were to stop at a maximum, it would go through the rest of the leaf.
+func newLookup(dir *os.File, key searchKey, items uint32) *cursor {
+	key.MaxObjectid, key.MaxType, key.MaxOffset, key.NrItems = lastFreeID, keyLast, 0, items
+	c := newCursor(dir, key)
+	c.size, c.bounds.MinType, c.bounds.MinOffset = lookupBufferSize, 0, 0
+	return c
 }
 
 func (c *cursor) close() { searchBuffers.Put(c.args) }
@@ -69,10 +79,22 @@ func (c *cursor) next() (item, bool, error) {
 	}
 }
 
+// skip passes over the items of an inode that are in the answer already.
+func (c *cursor) skip(number uint64) error {
+	for c.left > 1 && len(c.rest) >= itemHeaderSize && binary.NativeEndian.Uint64(c.rest[8:]) == number {
+		size := uint64(binary.NativeEndian.Uint32(c.rest[28:])) + itemHeaderSize
+		if uint64(len(c.rest)) < size {
+			return errTruncated
+		}
+		c.rest, c.left = c.rest[size:], c.left-1
+	}
+	return nil
+}
+
 // fill asks the kernel for the next answer.
 func (c *cursor) fill() error {
 	for {
-		c.args.Key, c.args.BufSize = c.key, searchBufferSize
+		c.args.Key, c.args.BufSize = c.key, c.size
 		if c.args.Key.NrItems == 0 {
 			c.args.Key.NrItems = ^uint32(0)
 		}
@@ -80,10 +102,14 @@ func (c *cursor) fill() error {
 		if errors.Is(err, unix.EINTR) {
 			continue
 		}
+		if errors.Is(err, unix.EOVERFLOW) && c.size < searchBufferSize { // the first item alone has no room
+			c.size = searchBufferSize
+			continue
+		}
 		if err != nil {
 			return wrap("search tree", fmt.Sprint(c.key.TreeID), err)
 		}
-		c.rest, c.left = c.args.Buf[:], c.args.Key.NrItems
+		c.rest, c.left = c.args.Buf[:c.size], c.args.Key.NrItems
 		c.ended = c.left == 0
 		return nil
 	}

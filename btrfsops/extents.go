@@ -1,6 +1,7 @@
 package btrfsops
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 )
@@ -38,6 +39,12 @@ func decodeSegment(i item) (segment, error) {
 	return s, nil
 }
 
+// equal says whether two segments are the same item.
+func (s segment) equal(o segment) bool {
+	return s.start == o.start && s.end == o.end && s.inline == o.inline && s.compressed == o.compressed &&
+		s.disk == o.disk && s.offset == o.offset && bytes.Equal(s.data, o.data)
+}
+
 // readsLike says whether two segments surely have the same data from pos on, as far as both reach. One that is not surely
 // the same may be so all the same: the data was written twice, or moved.
 func (s segment) readsLike(o segment, pos uint64) bool {
@@ -61,16 +68,42 @@ func (s segment) plain(pos, end uint64) ([]byte, bool) {
 
 // segments walks a file from its beginning, with what no extent covers as a segment of zeros.
 type segments struct {
-	extents *cursor
+	known   []segment
+	extents *cursor // what comes after those known; nil: nothing
 	current segment
 	ahead   *segment
 }
 
-func (v *view) segments(number uint64) *segments {
-	return &segments{extents: newCursor(v.top, v.key(number, keyExtentData, keyExtentData))}
+func (v *view) segments(n inode) *segments {
+	if !n.more {
+		return &segments{known: n.extents}
+	}
+	return &segments{extents: newCursor(v.top, v.key(n.number, keyExtentData, keyExtentData))}
 }
 
-func (s *segments) close() { s.extents.close() }
+func (s *segments) close() {
+	if s.extents != nil {
+		s.extents.close()
+	}
+}
+
+// next returns the next extent; false after the last one.
+func (s *segments) next() (segment, bool, error) {
+	if len(s.known) > 0 {
+		next := s.known[0]
+		s.known = s.known[1:]
+		return next, true, nil
+	}
+	if s.extents == nil {
+		return segment{}, false, nil
+	}
+	i, more, err := s.extents.next()
+	if err != nil || !more {
+		return segment{}, false, err
+	}
+	next, err := decodeSegment(i)
+	return next, true, err
+}
 
 // at returns the segment that holds pos, which never goes back.
 func (s *segments) at(pos uint64) (segment, error) {
@@ -90,15 +123,12 @@ func (s *segments) at(pos uint64) (segment, error) {
 // look sets ahead to the next extent that reaches beyond the current segment, or to one at the end of all files.
 func (s *segments) look() error {
 	for s.ahead == nil {
-		i, more, err := s.extents.next()
+		next, more, err := s.next()
 		if err != nil {
 			return err
 		}
-		next := segment{start: math.MaxUint64, end: math.MaxUint64}
-		if more {
-			if next, err = decodeSegment(i); err != nil {
-				return err
-			}
+		if !more {
+			next = segment{start: math.MaxUint64, end: math.MaxUint64}
 		}
 		if next.end > s.current.end {
 			s.ahead = &next

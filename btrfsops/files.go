@@ -80,16 +80,28 @@ func (f *comparedFile) compareWith(before inode) (Aspects, error) {
 	if isTwin && f.known {
 		return f.aspects, nil
 	}
-	n, err := f.complete(f.inode)
-	if err != nil {
-		return 0, err
+	if !isTwin || !f.seenEnough() {
+		n, err := f.complete(f.inode)
+		if err != nil {
+			return 0, err
+		}
+		f.inode = n
 	}
-	f.inode = n
-	aspects, err := f.fileAspects(before, n)
+	aspects, err := f.fileAspects(before, f.inode)
 	if isTwin {
 		f.aspects, f.known = aspects, true
 	}
 	return aspects, err
+}
+
+// seenEnough says whether what a scan has seen of the file tells how it differs from its twin. What it passes over, as it
+// was not written since the fork, the twin has too: so where all that was seen is the same as the twin's, there is no more.
+func (f *comparedFile) seenEnough() bool {
+	if !maps.Equal(f.xattrs, f.twin.xattrs) {
+		return false
+	}
+	return f.size != f.twin.size || !f.hasData() ||
+		!f.more && !f.twin.more && slices.EqualFunc(f.extents, f.twin.extents, segment.equal)
 }
 
 // findLost finds names that the twin had, and where the root has no file any more.

@@ -28,9 +28,9 @@ type fixture struct {
 	device, dir string
 }
 
-func newFixture(t *testing.T) *fixture {
+func newFixture(t *testing.T, mkfs ...string) *fixture {
 	t.Helper()
-	f := &fixture{device: btrfstest.NewDevice(t, 0), dir: filepath.Join(t.TempDir(), "top")}
+	f := &fixture{device: btrfstest.NewDevice(t, 0, mkfs...), dir: filepath.Join(t.TempDir(), "top")}
 	btrfstest.Mount(t, f.device, f.dir, "subvolid=5")
 	for _, name := range []string{"root", "persist", "nix"} {
 		btrfstest.Subvolume(t, f.path(name))

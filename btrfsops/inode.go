@@ -1,6 +1,7 @@
 package btrfsops
 
 import (
+	"bytes"
 	"encoding/binary"
 	"hash/crc32"
 	"time"
@@ -19,8 +20,13 @@ type inode struct {
 	ctime, mtime        time.Time
 	links               []link
 	xattrs              map[string]string // nil: none
-	whole               bool              // links and xattrs are all there
+	extents             []segment         // of a file or a symlink
+	more                bool              // it has more extents than these
+	whole               bool              // links and xattrs are all there, and extents but for more
 }
+
+// maxExtents is how many extents of a file are remembered.
+const maxExtents = 4
 
 // link is a place of an inode: a name in a directory.
 type link struct {
@@ -72,7 +78,18 @@ func decodeInode(b []byte, n *inode) error {
 	return nil
 }
 
-// take takes one item of the inode in. Items of its data and of what it holds as a directory are not its business.
+// hasData says whether the data of an inode counts as content.
+func (n inode) hasData() bool {
+	kind := n.mode & unix.S_IFMT
+	return kind == unix.S_IFREG || kind == unix.S_IFLNK
+}
+
+// enough says that neither an item of the inode nor those after it are of interest.
+func (n *inode) enough(i item) bool {
+	return i.typ > keyExtentData || i.typ > keyXattrItem && !n.hasData() || n.more
+}
+
+// take takes one item of the inode in. What it holds as a directory is not its business.
 func (n *inode) take(i item) error {
 	n.number = i.objectid
 	switch i.typ {
@@ -87,9 +104,22 @@ func (n *inode) take(i item) error {
 			n.xattrs = map[string]string{}
 		}
 		return decodeXattrs(i.data, func(name, value string) { n.xattrs[name] = value })
+	case keyExtentData:
+		return n.takeExtent(i)
 	default:
 		return nil
 	}
+}
+
+func (n *inode) takeExtent(i item) error {
+	if !n.hasData() || len(n.extents) == maxExtents {
+		n.more = n.hasData()
+		return nil
+	}
+	s, err := decodeSegment(i)
+	s.data = bytes.Clone(s.data)
+	n.extents = append(n.extents, s)
+	return err
 }
 
 // decodeInodeRefs calls each for every name in an item: the directory is the key's offset. It reads struct
@@ -181,6 +211,6 @@ func classOf(keyType, fileType byte) class {
 
 // nameHash is the offset of the DIR_ITEM of a name: btrfs_name_hash(), crc32c(~1, name) without the usual inversions. The table is
 // made once, by the library and with the first name: early boot, which is to start quickly, has none.
-func nameHash(name string) uint64 {
-	return uint64(^crc32.Update(1, crc32.MakeTable(crc32.Castagnoli), []byte(name)))
+func nameHash(name []byte) uint64 {
+	return uint64(^crc32.Update(1, crc32.MakeTable(crc32.Castagnoli), name))
 }

@@ -44,10 +44,11 @@ func serialize(ctx context.Context, each func(Change) error) func(Change) error 
 	}
 }
 
-// touched is an inode that may have changed, and the subvolumes in it as a directory.
+// touched is an inode that may have changed, and as a directory the subvolumes in it, and what was seen of its names.
 type touched struct {
 	inode
 	nested []entry
+	names  listing
 }
 
 // inodeCursor walks the inodes of a range of numbers.
@@ -55,7 +56,8 @@ type inodeCursor struct {
 	*cursor
 	ahead item
 	more  bool
-	since uint64 // of inodes that were changed earlier, links are not read
+	since uint64 // of inodes that were changed earlier, nothing but the inode itself is read
+	all   bool   // nothing of an inode is passed over
 }
 
 // inodes stands before the first inode with a number from from to to, of those in parts of the tree that were written in
@@ -64,7 +66,7 @@ func (v *view) inodes(from, to, since uint64) (*inodeCursor, error) {
 	key := searchKey{
 		TreeID: uint64(v.id), MinObjectid: from, MaxObjectid: to, MinType: keyInodeItem, MaxType: keyExtentData, MinTransid: since,
 	}
-	c := &inodeCursor{cursor: newCursor(v.top, key), since: since}
+	c := &inodeCursor{cursor: newCursor(v.top, key), since: since, all: since == 0}
 	return c, c.step()
 }
 
@@ -81,10 +83,17 @@ func (c *inodeCursor) next() (t touched, more bool, err error) {
 			if err := c.add(&t, c.ahead); err != nil {
 				return t, false, err
 			}
+			if t.transid < c.since && !c.all {
+				if err := c.skip(number); err != nil {
+					return t, false, err
+				}
+			}
 			if err := c.step(); err != nil {
 				return t, false, err
 			}
 		}
+		// What is of a new inode was written with it: no part of the tree that holds some of it was passed over.
+		t.whole = t.transid >= c.since && (c.all || t.generation > c.since)
 		if t.nlink > 0 {
 			return t, true, nil
 		}
@@ -94,17 +103,21 @@ func (c *inodeCursor) next() (t touched, more bool, err error) {
 
 // add takes one item in: nothing is copied of an inode that has not changed.
 func (c *inodeCursor) add(t *touched, i item) error {
-	switch i.typ {
-	case keyInodeItem:
+	changed := t.nlink > 0 && t.transid >= c.since
+	switch {
+	case i.typ == keyInodeItem:
 		return t.take(i)
-	case keyInodeRef, keyInodeExtref:
-		if t.nlink > 0 && t.transid >= c.since {
-			return t.take(i)
+	case i.typ == keyDirIndex:
+		if changed && !c.all {
+			if err := t.names.see(i, c.since); err != nil {
+				return err
+			}
 		}
-	case keyDirIndex:
 		if len(i.data) > 8 && i.data[8] == keyRootItem {
 			return decodeEntries(i.data, func(e entry) { t.nested = append(t.nested, e) })
 		}
+	case changed:
+		return t.take(i)
 	}
 	return nil
 }

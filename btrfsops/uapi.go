@@ -39,6 +39,7 @@ const (
 	keyDirItem     = 84  // BTRFS_DIR_ITEM_KEY
 	keyDirIndex    = 96  // BTRFS_DIR_INDEX_KEY
 	keyExtentData  = 108 // BTRFS_EXTENT_DATA_KEY
+	keyLast        = 255
 	keyRootItem    = 132 // BTRFS_ROOT_ITEM_KEY
 	keyRootBackref = 144 // BTRFS_ROOT_BACKREF_KEY
 	keyUUIDSubvol  = 251 // BTRFS_UUID_KEY_SUBVOL
@@ -82,8 +83,12 @@ type searchKey struct {
 	_                        [4]uint64
 }
 
-// searchBufferSize is the size in bytes of one answer of a tree search; larger ones were not faster.
-const searchBufferSize = 256 << 10
+// searchBufferSize is the size in bytes of one answer of a tree search; larger ones were not faster. The kernel touches all
+// of what it is given before it searches, so a look-up of a few items is given less.
+const (
+	searchBufferSize = 256 << 10
+	lookupBufferSize = 4 << 10
+)
 
 // searchArgsV2 is struct btrfs_ioctl_search_args_v2 with its buffer.
 type searchArgsV2 struct {

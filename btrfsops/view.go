@@ -22,18 +22,42 @@ func (v *view) key(number uint64, from, to uint32) searchKey {
 	return searchKey{TreeID: uint64(v.id), MinObjectid: number, MaxObjectid: number, MinType: from, MaxType: to}
 }
 
-// inode reads an inode with its links and attributes. One that is nowhere in the tree counts as not found.
+// inode reads an inode with its links, attributes and first extents. One that is nowhere in the tree counts as not found.
 func (v *view) inode(number uint64) (n inode, found bool, err error) {
 	if v == nil {
 		return n, false, nil
 	}
-	err = search(v.top, v.key(number, keyInodeItem, keyXattrItem), func(i item) error { return n.take(i) })
-	if err != nil {
-		return n, false, fmt.Errorf("read inode %d of subvolume %d: %w", number, v.id, err)
+	c := newLookup(v.top, v.key(number, keyInodeItem, keyInodeItem), inodeItems)
+	defer c.close()
+	for {
+		i, more, err := c.next()
+		if err == nil && more && i.objectid == number && !n.enough(i) {
+			err = n.take(i)
+		} else if err == nil {
+			n.whole = true
+			return n, n.nlink > 0, nil
+		}
+		if err != nil {
+			return n, false, fmt.Errorf("read inode %d of subvolume %d: %w", number, v.id, err)
+		}
 	}
-	n.whole = true
-	return n, n.nlink > 0, nil
 }
+
+// madeIn returns the transaction that made an inode; false when there is none.
+func (v *view) madeIn(number uint64) (transid uint64, found bool, err error) {
+	c := newLookup(v.top, v.key(number, keyInodeItem, keyInodeItem), 1)
+	defer c.close()
+	i, more, err := c.next()
+	if err != nil || !more || i.objectid != number || i.typ != keyInodeItem {
+		return 0, false, err
+	}
+	var n inode
+	err = n.take(i)
+	return n.generation, n.nlink > 0, err
+}
+
+// inodeItems is how many items are asked for at once to read an inode: as many as most have, and the next one's first.
+const inodeItems = 6
 
 // entry looks a name up in a directory; one that is not there has classNone.
 func (v *view) entry(dir uint64, name string) (e entry, err error) {
@@ -41,43 +65,59 @@ func (v *view) entry(dir uint64, name string) (e entry, err error) {
 		return e, nil
 	}
 	key := v.key(dir, keyDirItem, keyDirItem)
-	key.MinOffset = nameHash(name)
-	key.MaxOffset = max(key.MinOffset, 1)
-	key.NrItems = 1 // the kernel would go through the rest of the leaf
-	err = search(v.top, key, func(i item) error {
-		return decodeEntries(i.data, func(found entry) { // names whose hashes collide share an item
+	key.MinOffset = nameHash([]byte(name))
+	c := newLookup(v.top, key, 1)
+	defer c.close()
+	i, more, err := c.next()
+	if err == nil && more && i.objectid == dir && i.typ == keyDirItem && i.offset == key.MinOffset {
+		err = decodeEntries(i.data, func(found entry) { // names whose hashes collide share an item
 			if found.name == name {
 				e = found
 			}
 		})
-	})
+	}
 	if err != nil {
 		return e, fmt.Errorf("look %q up in directory %d of subvolume %d: %w", name, dir, v.id, err)
 	}
 	return e, nil
 }
 
-// entries stands before the first name of a directory with an index of at least from, in the order in which names were
-// added.
-func (v *view) entries(dir, from uint64) *entryCursor {
+// entries stands before the first name of a directory with an index from from to to, in the order in which names were
+// added. Indexes begin at 2.
+func (v *view) entries(dir, from, to uint64) *entryCursor {
 	key := v.key(dir, keyDirIndex, keyDirIndex)
-	key.MinOffset = from
-	return &entryCursor{cursor: newCursor(v.top, key)}
+	key.MinOffset, key.MaxOffset = from, to
+	c := &entryCursor{dir: dir, to: to}
+	if few := to - from; few < 16 {
+		c.cursor = newLookup(v.top, key, uint32(few)+2)
+	} else {
+		c.cursor = newCursor(v.top, key)
+	}
+	return c
 }
+
+// lastIndex is above the index of any name.
+const lastIndex = ^uint64(0)
 
 // entryCursor walks the names of a directory.
 type entryCursor struct {
 	*cursor
-	index uint64 // of the entry that next returned last
+	dir, to uint64
+	at      item // that next went to
 }
 
-func (c *entryCursor) next() (e entry, more bool, err error) {
-	i, more, err := c.cursor.next()
+// next goes to the next name; false after the last one.
+func (c *entryCursor) next() (more bool, err error) {
+	c.at, more, err = c.cursor.next()
 	if err != nil || !more {
-		return e, false, err
+		return false, err
 	}
-	c.index = i.offset
-	return e, true, decodeEntries(i.data, func(found entry) { e = found })
+	return c.at.objectid == c.dir && c.at.typ == keyDirIndex && c.at.offset <= c.to, nil
+}
+
+// entry is the one that the cursor is at.
+func (c *entryCursor) entry() (e entry, err error) {
+	return e, decodeEntries(c.at.data, func(found entry) { e = found })
 }
 
 // highest returns the highest inode number in use, by asking what there is above a number, halving as it goes.
@@ -125,16 +165,12 @@ func (v *view) dataSize() (total uint64, err error) {
 	return total, err
 }
 
-var errEnough = errors.New("enough")
-
 // above says whether there is anything above an inode number.
 func (v *view) above(number uint64) (bool, error) {
-	key := searchKey{TreeID: uint64(v.id), MinObjectid: number + 1, MaxObjectid: lastFreeID, MaxType: keyExtentData, NrItems: 1}
-	err := search(v.top, key, func(item) error { return errEnough })
-	if errors.Is(err, errEnough) {
-		return true, nil
-	}
-	return false, err
+	c := newLookup(v.top, searchKey{TreeID: uint64(v.id), MinObjectid: number + 1}, 1)
+	defer c.close()
+	_, some, err := c.next()
+	return some, err
 }
 
 // pathPiece is how much of a path one system call is given; PATH_MAX bounds it at 4095 bytes.

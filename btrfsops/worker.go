@@ -116,16 +116,16 @@ func (w *worker) look(t touched) error {
 	if err != nil {
 		return err
 	}
-	if found || len(n.links) != int(n.nlink) {
+	if len(n.links) != int(n.nlink) {
 		if n, err = w.complete(n); err != nil || n.nlink == 0 {
 			return err
 		}
 	}
 	switch {
 	case n.number == firstFreeID:
-		err = w.top(n, found)
+		err = w.top(n, found, &t.names)
 	case n.isDirectory() && found:
-		err = w.keptDirectory(n, twin)
+		err = w.keptDirectory(n, twin, &t.names)
 	case n.isDirectory():
 		err = w.newDirectory(n)
 	default:
@@ -149,7 +149,7 @@ func (w *worker) complete(n inode) (inode, error) {
 }
 
 // top compares the directories of the subvolumes themselves. The attributes that we keep there are no difference.
-func (w *worker) top(n inode, twin bool) error {
+func (w *worker) top(n inode, twin bool, seen *listing) error {
 	before := inode{mode: unix.S_IFDIR | 0o755} // of the empty subvolume, as rollover makes it
 	if w.base.view != nil {
 		var err error
@@ -171,14 +171,20 @@ func (w *worker) top(n inode, twin bool) error {
 	case w.base.view == nil:
 		return nil
 	case twin:
-		return w.lost(firstFreeID, n.mtime)
+		return w.lost(n, before, seen)
 	default:
 		return w.walk(firstFreeID, n.mtime)
 	}
 }
 
 // keptDirectory compares a directory that both have, wherever it is.
-func (w *worker) keptDirectory(n, before inode) error {
+func (w *worker) keptDirectory(n, before inode, seen *listing) error {
+	if !maps.Equal(n.xattrs, before.xattrs) { // it may have more than were seen, those that it has always had
+		var err error
+		if n, err = w.complete(n); err != nil {
+			return err
+		}
+	}
 	up, err := w.root.place(n.links[0].dir)
 	if err != nil {
 		return err
@@ -193,7 +199,7 @@ func (w *worker) keptDirectory(n, before inode) error {
 	if err != nil {
 		return err
 	}
-	return w.lost(n.number, n.mtime)
+	return w.lost(n, before, seen)
 }
 
 // newDirectory is about a directory that only the root has; it may stand in the place of one that was deleted.

@@ -15,15 +15,15 @@ import (
 const DefaultSize = 256 << 20
 
 // NewDevice makes a btrfs file system of size bytes (DefaultSize when 0) on a loop device over a sparse file and returns
-// the device. Device and file are gone when the test ends.
-func NewDevice(t testing.TB, size int64) string {
+// the device. Device and file are gone when the test ends. Options are those of mkfs.btrfs(8).
+func NewDevice(t testing.TB, size int64, options ...string) string {
 	t.Helper()
-	image := NewImage(t, size)
+	image := NewImage(t, size, options...)
 	return Attach(t, image)
 }
 
 // NewImage makes a sparse file of size bytes (DefaultSize when 0) that holds an empty btrfs file system.
-func NewImage(t testing.TB, size int64) string {
+func NewImage(t testing.TB, size int64, options ...string) string {
 	t.Helper()
 	if size == 0 {
 		size = DefaultSize
@@ -35,7 +35,7 @@ func NewImage(t testing.TB, size int64) string {
 	if err := os.Truncate(image, size); err != nil {
 		t.Fatal(err)
 	}
-	Run(t, "mkfs.btrfs", "--quiet", image)
+	Run(t, "mkfs.btrfs", append(options, "--quiet", image)...)
 	return image
 }
 
