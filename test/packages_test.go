@@ -78,12 +78,8 @@ func TestPackagesTellTheMachine(t *testing.T) {
 		"rpm":         {"daemon-reload", "systemctl --no-reload preset", "systemctl --no-reload disable", "dracut --regenerate-all --force"},
 		"pkg.tar.zst": {"post_install()", "pre_remove()", "systemctl --no-reload preset", "systemctl --no-reload disable"},
 	}
-	for line := range strings.Lines(readFile(t, "../systemd-units/system/90-impermanence.preset")) {
-		if unit, ok := strings.CutPrefix(strings.TrimSpace(line), "enable "); ok {
-			for format := range says {
-				says[format] = append(says[format], unit)
-			}
-		}
+	for format := range says {
+		says[format] = append(says[format], presetUnits(t)...)
 	}
 	for format, words := range says {
 		for _, word := range words {

@@ -126,6 +126,14 @@ func verify(root, unit string) (string, error) {
 // installed is this machine's root with the project installed on a layer over it.
 func installed(t *testing.T) string {
 	t.Helper()
+	root := overlay(t)
+	makeTarget(t, "install", root)
+	return root
+}
+
+// overlay is this machine's root with a layer over it that takes what is written.
+func overlay(t *testing.T) string {
+	t.Helper()
 	layer, root := t.TempDir(), t.TempDir()
 	if err := unix.Mount("layer", layer, "tmpfs", 0, ""); err != nil {
 		t.Fatalf("mount a tmpfs at %s: %v", layer, err)
@@ -141,7 +149,6 @@ func installed(t *testing.T) string {
 		t.Fatalf("mount an overlay at %s: %v", root, err)
 	}
 	t.Cleanup(func() { btrfstest.Unmount(t, root) })
-	makeTarget(t, "install", root)
 	return root
 }
 

@@ -1,0 +1,112 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// packager is a program that installs and removes packages of one format, below another root.
+type packager struct {
+	install, upgrade, removal []string // what is to be installed follows the first two
+	initrd                    string   // what its scripts call for new initrds; pacman has hooks for that
+}
+
+// TestPackagesInstall has rpm and pacman themselves install our packages, run their scripts, upgrade and remove. (Machines that boot do it
+// with the .deb.)
+func TestPackagesInstall(t *testing.T) {
+	packages := makePackages(t)
+	for _, format := range []string{"rpm", "pkg.tar.zst"} {
+		t.Run(format, func(t *testing.T) {
+			root := overlay(t)
+			btrfstest.Run(t, "mkdir", "--parents", filepath.Join(root, "etc/impermanence"))
+			writeFile(t, filepath.Join(root, "etc/impermanence/impermanence.toml"), "# configured\n")
+			dracut := filepath.Join(root, "usr/bin/dracut")
+			writeFile(t, dracut, "#!/bin/sh\necho \"$@\" >>/dracut-ran\n")
+			btrfstest.Run(t, "chmod", "+x", dracut)
+			p := packagerOf(t, format, root)
+			btrfstest.Run(t, p.install[0], append(p.install[1:], packages[format])...)
+			want := t.TempDir()
+			makeTarget(t, "install", want)
+			for _, file := range files(t, want) {
+				compareInstalled(t, root, strings.TrimPrefix(file, want), file)
+			}
+			units := presetUnits(t)
+			for _, unit := range units {
+				enabled(t, root, unit, "enabled")
+			}
+			btrfstest.Run(t, "systemctl", "--root="+root, "disable", units[0])
+			btrfstest.Run(t, p.upgrade[0], append(p.upgrade[1:], packages[format])...)
+			enabled(t, root, units[0], "disabled")
+			btrfstest.Run(t, p.removal[0], p.removal[1:]...)
+			for _, file := range files(t, want) {
+				if _, err := os.Lstat(filepath.Join(root, strings.TrimPrefix(file, want))); err == nil {
+					t.Errorf("%s is still there", strings.TrimPrefix(file, want))
+				}
+			}
+			left := btrfstest.Run(t, "find", filepath.Join(root, "etc/systemd"), "-name", "*impermanence*")
+			if left != "" {
+				t.Errorf("units are still enabled:\n%s", left)
+			}
+			if text := readFile(t, filepath.Join(root, "etc/impermanence/impermanence.toml")); text != "# configured\n" {
+				t.Errorf("the configuration is now %q", text)
+			}
+			if p.initrd != "" {
+				if got := readFile(t, filepath.Join(root, "dracut-ran")); got != strings.Repeat(p.initrd, 3) {
+					t.Errorf("initrds were to be made when it was installed, upgraded and removed; dracut was called with\n%s", got)
+				}
+			}
+		})
+	}
+}
+
+// packagerOf knows the command lines.
+func packagerOf(t *testing.T, format, root string) packager {
+	t.Helper()
+	if format == "rpm" {
+		rpm := []string{"rpm", "--root=" + root, "--force-debian", "--nodeps"}
+		return packager{
+			install: with(rpm, "--install"), upgrade: with(rpm, "--upgrade", "--force"),
+			removal: with(rpm, "--erase", "impermanence"), initrd: "--regenerate-all --force\n",
+		}
+	}
+	// As on Arch: nfpm's script is not one for every sh.
+	btrfstest.Run(t, "ln", "--symbolic", "--force", "bash", filepath.Join(root, "usr/bin/sh"))
+	config := filepath.Join(t.TempDir(), "pacman.conf")
+	writeFile(t, config, "[options]\nArchitecture = auto\nSigLevel = Never\nLocalFileSigLevel = Never\n")
+	pacman := []string{"pacman", "--root=" + root, "--config=" + config, "--noconfirm", "--noprogressbar"}
+	btrfstest.Run(t, "mkdir", "--parents", filepath.Join(root, "var/lib/pacman"))
+	return packager{
+		install: with(pacman, "--upgrade", "--nodeps", "--nodeps"), upgrade: with(pacman, "--upgrade", "--nodeps", "--nodeps"),
+		removal: with(pacman, "--remove", "impermanence"),
+	}
+}
+
+func with(command []string, more ...string) []string {
+	return append(command[:len(command):len(command)], more...)
+}
+
+// presetUnits are the units that installing enables.
+func presetUnits(t *testing.T) []string {
+	t.Helper()
+	var units []string
+	for line := range strings.Lines(readFile(t, "../systemd-units/system/90-impermanence.preset")) {
+		if unit, ok := strings.CutPrefix(strings.TrimSpace(line), "enable "); ok {
+			units = append(units, unit)
+		}
+	}
+	return units
+}
+
+// enabled asks systemd.
+func enabled(t *testing.T, root, unit, want string) {
+	t.Helper()
+	out, _ := exec.Command("systemctl", "--root="+root, "is-enabled", unit).Output()
+	if got := strings.TrimSpace(string(out)); got != want {
+		t.Errorf("%s is %s, not %s", unit, got, want)
+	}
+}
