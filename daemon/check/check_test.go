@@ -59,6 +59,16 @@ func TestNothingIsWrong(t *testing.T) {
 	if found := Judge(f); len(found) > 0 {
 		t.Errorf("a root that is the default subvolume: %+v", found)
 	}
+	f = right()
+	f.Running, f.Initrds[0].Cmdline = "quiet", "root=UUID=1-2 rootflags=rw,subvol=/@"
+	if found := Judge(f); len(found) > 0 {
+		t.Errorf("an initrd with the right root built in: %+v", found)
+	}
+	f = right()
+	f.Initrds[0].Cmdline = "root=UUID=1-2 rootflags=subvolid=256"
+	if found := Judge(f); len(found) > 0 {
+		t.Errorf("a command line with root= counts, not what is built in: %+v", found)
+	}
 }
 
 func TestWhatIsWrong(t *testing.T) {
@@ -83,6 +93,10 @@ func TestWhatIsWrong(t *testing.T) {
 		{"rootflags-subvolid", Error, func(f *Facts) { f.Running = "rootflags=subvol=@,subvolid=256" }},
 		{"rootflags", Error, func(f *Facts) { f.Running = "root=UUID=1-2 quiet" }},
 		{"rootflags", Error, func(f *Facts) { f.Running = "root=UUID=1-2 rootflags=subvol=@old" }},
+		{"rootflags-subvolid", Error, func(f *Facts) {
+			f.Running, f.Initrds[0].Cmdline = "quiet", "root=UUID=1-2 rootflags=rw,subvolid=256,subvol=/@"
+		}},
+		{"rootflags", Error, func(f *Facts) { f.Running, f.Initrds[0].Cmdline = "quiet", "root=UUID=1-2 rootfstype=btrfs" }},
 		{"fstab-subvolid", Warning, fstab("UUID=1-2 / btrfs subvolid=256,subvol=@ 0 0\nUUID=1-2 /persist btrfs x-initrd.mount 0 0\n")},
 		{"rollover-failed", Error, func(f *Facts) { f.Rollover[0].Outcome = btrfsops.OutcomeFailed }},
 		{"no-rollover", Warning, func(f *Facts) { f.Rollover = nil }},
@@ -139,6 +153,28 @@ func TestInitrdsAreLookedInto(t *testing.T) {
 		t.Fatal(err)
 	}
 	if len(f.Initrds) != 2 || !f.Initrds[0].Known || !f.Initrds[0].Stub || !f.Initrds[1].Known || f.Initrds[1].Stub {
+		t.Errorf("got %+v", f.Initrds)
+	}
+}
+
+// TestDracutsCommandLineIsRead asks a tool with the interface of dracut's what is built in.
+func TestDracutsCommandLineIsRead(t *testing.T) {
+	device, root := btrfstest.NewDevice(t, 0), filepath.Join(t.TempDir(), "root")
+	btrfstest.Mount(t, device, root, "")
+	machinetest.Install(t, root, "usr/bin/dracut", map[string]string{"boot/initramfs-6.img": "x"})
+	const lsinitrd = `#!/bin/sh
+case $2 in
+"") printf '%s\n' "-rw-r--r-- 1 root root 9 Jan 1 1970 etc/cmdline.d/95root-dev.conf" "drwxr-xr-x 1 root root 0 Jan 1 1970 etc/cmdline.d" usr/lib/impermanence/impermanence-initrd ;;
+etc/cmdline.d/95root-dev.conf) echo " root=UUID=1-2 rootflags=subvolid=256" ;;
+*) exit 1 ;;
+esac
+`
+	machinetest.Write(t, filepath.Join(root, "usr/bin/lsinitrd"), lsinitrd, 0o755)
+	f, err := Gather(t.Context(), root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(f.Initrds) != 1 || !f.Initrds[0].Stub || f.Initrds[0].Cmdline != "root=UUID=1-2 rootflags=subvolid=256" {
 		t.Errorf("got %+v", f.Initrds)
 	}
 }

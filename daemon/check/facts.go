@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -57,6 +58,8 @@ type Initrd struct {
 	Time  time.Time
 	Known bool // its content could be listed
 	Stub  bool // it has early boot's program
+
+	Cmdline string // the kernel command line that dracut built into it; "": none
 }
 
 // Stub is early boot's program.
@@ -138,7 +141,21 @@ func (i *Initrd) list(ctx context.Context, root string) {
 		var out strings.Builder
 		if err := machine.RunIn(ctx, root, &out, slices.Concat([]string{l.program}, l.args, []string{i.File})...); err == nil {
 			i.Known, i.Stub = true, strings.Contains(out.String(), Stub[1:])
+			i.read(ctx, root, l.program, cmdlineFiles.FindAllString(out.String(), -1))
 			return
+		}
+	}
+}
+
+// cmdlineFiles matches, in a list of its files, those that dracut reads as a part of the kernel command line.
+var cmdlineFiles = regexp.MustCompile(`(?m)\betc/(?:cmdline|cmdline\.d/\S+\.conf)$`)
+
+// read finds out what they say.
+func (i *Initrd) read(ctx context.Context, root, lsinitrd string, files []string) {
+	for _, file := range files {
+		var out strings.Builder
+		if err := machine.RunIn(ctx, root, &out, lsinitrd, i.File, file); err == nil {
+			i.Cmdline = strings.TrimSpace(i.Cmdline + " " + strings.TrimSpace(out.String()))
 		}
 	}
 }

@@ -109,15 +109,36 @@ func (j *judge) commandLine() {
 	}
 }
 
+// oneLine judges a command line, and by it, when it says nothing of the root, what each initrd has dracut take in its place.
 func (j *judge) oneLine(file, line string) bool {
-	c := machine.ParseCmdline(line)
 	want := "rootflags=subvol=" + j.Root.Subvolume
-	try := fmt.Sprintf("put %s on the kernel command line (%s)", want, file)
+	if machine.ParseCmdline(line).Root == "" {
+		built := false
+		for _, i := range j.Initrds {
+			if machine.ParseCmdline(i.Cmdline).Root == "" {
+				continue
+			}
+			built = true
+			try := fmt.Sprintf("put root=UUID=%s %s on the kernel command line (%s)", j.UUID, want, file)
+			if j.boots(file, file+" has no root=, so that "+i.File, try, i.Cmdline+" "+line) {
+				return true
+			}
+		}
+		if built {
+			return false
+		}
+	}
+	return j.boots(file, file, fmt.Sprintf("put %s on the kernel command line (%s)", want, file), line)
+}
+
+// boots judges what a command line boots; who says who boots it.
+func (j *judge) boots(file, who, try, line string) bool {
+	c := machine.ParseCmdline(line)
 	switch {
 	case c.SubvolID != "":
-		j.add(Error, "rootflags-subvolid", try, "%s boots the root by subvolid=%s: that stays the same old root at every boot", file, c.SubvolID)
+		j.add(Error, "rootflags-subvolid", try, "%s boots the root by subvolid=%s: that stays the same old root at every boot", who, c.SubvolID)
 	case c.Subvol == "" && j.DefaultID != j.RootID && j.RootID != 0:
-		j.add(Error, "rootflags", try, "%s boots the default subvolume, %d, and the root is %d", file, j.DefaultID, j.RootID)
+		j.add(Error, "rootflags", try, "%s boots the default subvolume, %d, and the root is %d", who, j.DefaultID, j.RootID)
 	case c.Subvol != "" && c.Subvol != j.Root.Subvolume && file == "/proc/cmdline":
 		j.add(Error, "rootflags", try, "this boot was from subvolume %q, and %q is configured", c.Subvol, j.Root.Subvolume)
 	default:
