@@ -120,8 +120,12 @@ func (d *Daemon) tell(what dbus.Change) {
 }
 
 // jobsChanged follows the jobs: the bus is told, and the service manager.
-func (d *Daemon) jobsChanged() {
-	d.tell(dbus.JobsChanged | dbus.ManagerChanged)
+func (d *Daemon) jobsChanged(ended bool) {
+	what := dbus.JobsChanged
+	if ended {
+		what = dbus.JobEnded
+	}
+	d.tell(what)
 	d.status.show(d.jobs.Jobs())
 }
 

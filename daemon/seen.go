@@ -198,7 +198,7 @@ func (d *Daemon) readLastPrune() time.Time {
 func (d *Daemon) writePruneRecord(record pruneRecord) {
 	data, err := json.MarshalIndent(record, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(d.pruneRecordPath(), append(data, '\n'), 0o644)
+		err = renameio.WriteFile(d.pruneRecordPath(), append(data, '\n'), 0o644, renameio.WithTempDir(filepath.Dir(d.pruneRecordPath())))
 	}
 	if err != nil {
 		d.log.Warn("remember the prune", zap.Error(err))

@@ -264,6 +264,8 @@ const (
 	RootsChanged
 	EntriesChanged
 	JobsChanged
+	// JobEnded is a change of jobs that somebody may wait for: it is told at once, others may be put off for milliseconds.
+	JobEnded
 
 	EverythingChanged = ManagerChanged | RootsChanged | EntriesChanged | JobsChanged
 )

@@ -28,8 +28,9 @@ type publisher struct {
 
 	dirty   atomic.Uint32 // of Change
 	wake    chan struct{}
-	listing sync.Mutex // held while roots are listed, which may take long
-	mu      sync.Mutex // held while a tree takes the place of another
+	hurry   chan struct{} // somebody waits for what woke
+	listing sync.Mutex    // held while roots are listed, which may take long
+	mu      sync.Mutex    // held while a tree takes the place of another
 	current atomic.Pointer[tree]
 	shown   map[uint64]time.Time // when progress of a job was last sent
 	due     time.Time            // when progress that is held back may be sent
@@ -38,7 +39,7 @@ type publisher struct {
 func newPublisher(backend Backend, f *faces, log Log, send func(...message) error) *publisher {
 	p := &publisher{
 		backend: backend, faces: f, log: log, send: send,
-		wake: make(chan struct{}, 1), shown: map[uint64]time.Time{},
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), shown: map[uint64]time.Time{},
 	}
 	p.current.Store(&tree{manager: object{path: ManagerPath, face: f.manager}})
 	p.dirty.Store(uint32(EverythingChanged))
@@ -50,12 +51,23 @@ func (p *publisher) tree() *tree { return p.current.Load() }
 
 // changed remembers that things of these kinds may have changed.
 func (p *publisher) changed(what Change) {
+	if what&JobEnded != 0 {
+		what |= JobsChanged
+	}
 	if what&JobsChanged != 0 {
 		what |= ManagerChanged // its ActiveJobs
 	}
-	p.dirty.Or(uint32(what))
+	p.dirty.Or(uint32(what &^ JobEnded))
+	if what&JobEnded != 0 {
+		poke(p.hurry)
+	}
+	poke(p.wake)
+}
+
+// poke leaves word, unless there is word already.
+func poke(c chan<- struct{}) {
 	select {
-	case p.wake <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }
@@ -160,9 +172,10 @@ func (p *publisher) paceJob(job *Job, now time.Time) time.Time {
 	return last
 }
 
-// run flushes whenever something changed, until ctx ends. Roots wait a little first, since one change seldom comes alone, and
-// who deletes a hundred is not to be slowed by as many lists. Listing them can take long: it rests ten times as long as it
-// took, and keeps nothing else from being told meanwhile, the end of a job above all.
+// run flushes whenever something changed, until ctx ends; at most once in publishInterval, unless a job has ended. Roots
+// wait a little first, since one change seldom comes alone, and who deletes a hundred is not to be slowed by as many lists.
+// Listing them can take long: it rests ten times as long as it took, and keeps nothing else from being told meanwhile, the
+// end of a job above all.
 func (p *publisher) run(ctx context.Context) {
 	rest := time.NewTimer(0) // the first look needs no word
 	defer rest.Stop()
@@ -170,6 +183,7 @@ func (p *publisher) run(ctx context.Context) {
 	for {
 		select {
 		case <-rest.C:
+		case <-p.hurry:
 		case <-ctx.Done():
 			return
 		}

@@ -24,12 +24,12 @@ const (
 
 // Options are the limits of an [Engine], each with a default for its zero value.
 type Options struct {
-	Keep       time.Duration // how long a job stays readable after it ended
-	PerSender  int           // jobs of one sender that have not ended
-	Active     int           // jobs in all that have not ended
-	Remembered int           // ended jobs that are kept; beyond it the oldest go before their time
-	Journal    string        // directory that remembers what a kill of the process interrupts; empty: none
-	Changed    func()        // called, without a lock, after anything that Jobs shows has changed
+	Keep       time.Duration    // how long a job stays readable after it ended
+	PerSender  int              // jobs of one sender that have not ended
+	Active     int              // jobs in all that have not ended
+	Remembered int              // ended jobs that are kept; beyond it the oldest go before their time
+	Journal    string           // directory that remembers what a kill of the process interrupts; empty: none
+	Changed    func(ended bool) // called, without a lock, after anything that Jobs shows has changed; ended: a job has ended
 	Log        *zap.Logger
 }
 
@@ -75,7 +75,7 @@ func New(opts Options) *Engine {
 	opts.Active = cmp.Or(opts.Active, DefaultActive)
 	opts.Remembered = cmp.Or(opts.Remembered, DefaultRemembered)
 	if opts.Changed == nil {
-		opts.Changed = func() {}
+		opts.Changed = func(bool) {}
 	}
 	if opts.Log == nil {
 		opts.Log = zap.NewNop()
@@ -96,7 +96,7 @@ func (e *Engine) Start(r Request) (uint64, error) {
 	}
 	e.journal.begin(j.Job)
 	e.opts.Log.Info("job started", zap.Uint64("job", j.ID), zap.String("operation", r.Operation), zap.Uint32("uid", r.UID))
-	e.opts.Changed()
+	e.opts.Changed(false)
 	go e.run(ctx, j, r.Run)
 	return j.ID, nil
 }
@@ -193,7 +193,7 @@ func (e *Engine) end(j *job, err error) {
 		zap.String("result", string(result)), zap.Error(err))
 	e.journal.end(j.ID)
 	e.forgetLater(j.ID)
-	e.opts.Changed()
+	e.opts.Changed(true)
 	close(j.done)
 }
 
@@ -202,7 +202,7 @@ func (e *Engine) change(j *job, alter func(*Job)) {
 	e.mu.Lock()
 	alter(&j.Job)
 	e.mu.Unlock()
-	e.opts.Changed()
+	e.opts.Changed(false)
 }
 
 // Jobs returns the jobs that have not ended and those that ended lately, in the order of their start.

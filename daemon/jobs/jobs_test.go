@@ -278,7 +278,7 @@ func TestLimits(t *testing.T) {
 func TestProgressNeverGoesBack(t *testing.T) {
 	var seen []float64
 	var e *jobs.Engine
-	e = jobs.New(jobs.Options{Changed: func() {
+	e = jobs.New(jobs.Options{Changed: func(bool) {
 		for _, j := range e.Jobs() {
 			if j.ProgressValid {
 				seen = append(seen, j.Progress)
@@ -313,7 +313,7 @@ func TestProgressNeverGoesBack(t *testing.T) {
 func TestKeptAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var changes atomic.Int32
-		e := jobs.New(jobs.Options{Keep: time.Minute, Changed: func() { changes.Add(1) }})
+		e := jobs.New(jobs.Options{Keep: time.Minute, Changed: func(bool) { changes.Add(1) }})
 		id := start(t, e, jobs.Request{Run: returns(nil)})
 		synctest.Wait()
 		time.Sleep(59 * time.Second) //nolint:forbidigo // synthetic time

@@ -75,7 +75,7 @@ func (j journal) write(path string, value any) error {
 	if err := os.MkdirAll(j.dir, 0o700); err != nil {
 		return err
 	}
-	return renameio.WriteFile(path, append(data, '\n'), 0o600)
+	return renameio.WriteFile(path, append(data, '\n'), 0o600, renameio.WithTempDir(j.dir))
 }
 
 // end forgets a job that has ended.

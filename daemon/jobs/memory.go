@@ -31,7 +31,7 @@ func (e *Engine) forget(id uint64) {
 	e.mu.Lock()
 	delete(e.jobs, id)
 	e.mu.Unlock()
-	e.opts.Changed()
+	e.opts.Changed(false)
 }
 
 // forgetBeyond drops the oldest ended jobs when there are more than limit.

@@ -1,0 +1,53 @@
+package dbus
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// oneJob is a backend with a job that ends when it is told to.
+type oneJob struct {
+	fixed
+	ended atomic.Bool
+}
+
+func (b *oneJob) Jobs() []Job {
+	if b.ended.Load() {
+		return []Job{{ID: 1, State: JobDone, Result: ResultDone}}
+	}
+	return []Job{{ID: 1, State: JobRunning}}
+}
+
+// Who waits for a job does not wait for the rest between two looks as well; the time of the test is synthetic.
+func TestTheEndOfAJobIsToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &oneJob{}
+		told := make(chan struct{}, 16)
+		p := newPublisher(b, newFaces(), silence{}, func(...message) error {
+			told <- struct{}{}
+			return nil
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go p.run(ctx)
+		time.Sleep(time.Second) //nolint:forbidigo // synthetic time
+		p.changed(JobsChanged)
+		synctest.Wait() // it has looked, and rests
+		for len(told) > 0 {
+			<-told
+		}
+		b.ended.Store(true)
+		now := time.Now()
+		p.changed(JobEnded)
+		<-told
+		if waited := time.Since(now); waited > 0 {
+			t.Errorf("told after %s", waited)
+		}
+		if o, found := p.tree().jobs.lookup(JobPath(1)); !found || o.value.(*Job).State != JobDone {
+			t.Errorf("told, and on the bus is %+v", o)
+		}
+	})
+}
