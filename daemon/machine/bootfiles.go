@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // BootForm is how a file holds kernel command lines.
@@ -82,7 +83,7 @@ func NewBootFile(name string, form BootForm, text string) BootFile {
 		}
 		f.Lines = []string{strings.Join(options, " ")}
 	case GrubConfig:
-		for _, m := range grubLinux.FindAllStringSubmatch(text, -1) {
+		for _, m := range grubLinux().FindAllStringSubmatch(text, -1) {
 			f.Lines = append(f.Lines, m[1])
 		}
 	case GrubDefaults:
@@ -90,8 +91,10 @@ func NewBootFile(name string, form BootForm, text string) BootFile {
 	return f
 }
 
-// grubLinux matches the line of grub.cfg that loads a kernel; the first argument is its file.
-var grubLinux = regexp.MustCompile(`(?m)^[ \t]*linux(?:16|efi)?[ \t]+\S+[ \t]*(.*?)[ \t]*$`)
+// grubLinux matches the line of grub.cfg that loads a kernel; the first argument is its file. Most commands never need it.
+var grubLinux = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[ \t]*linux(?:16|efi)?[ \t]+\S+[ \t]*(.*?)[ \t]*$`)
+})
 
 // cutKey gives what follows a key at the beginning of a line.
 func cutKey(line, key string) (string, bool) {
@@ -145,10 +148,12 @@ func (f BootFile) entryBooting(subvolume string) string {
 }
 
 // grubVariable matches GRUB_CMDLINE_LINUX in the shell's words.
-var grubVariable = regexp.MustCompile(`(?m)^([ \t]*GRUB_CMDLINE_LINUX=)(["']?)([^"'\n]*)(["']?)[ \t]*$`)
+var grubVariable = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^([ \t]*GRUB_CMDLINE_LINUX=)(["']?)([^"'\n]*)(["']?)[ \t]*$`)
+})
 
 func grubBooting(text, subvolume string) string {
-	m := grubVariable.FindStringSubmatchIndex(text)
+	m := grubVariable().FindStringSubmatchIndex(text)
 	if m == nil {
 		return strings.TrimRight(text, "\n") + "\nGRUB_CMDLINE_LINUX=\"rootflags=subvol=" + subvolume + "\"\n"
 	}
