@@ -18,8 +18,9 @@ import (
 	"github.com/impermanence/impermanence/test/debian"
 )
 
-// bootTimeout is how long a machine may take from power on to power off. An emulated one takes half a minute, and several with company.
-const bootTimeout = 8 * time.Minute
+// bootTimeout is how long a machine may take from power on to power off. An emulated one takes half a minute, and several with company, or
+// when its instructions are counted.
+const bootTimeout = 15 * time.Minute
 
 // artifactsEnv names the directory that keeps what machines printed.
 const artifactsEnv = "IMPERMANENCE_TEST_ARTIFACTS"
