@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/btrfsops"
 )
 
 // limit is the least that any program must do for a row: a loop over the system calls, in a process of its own.
@@ -35,6 +38,12 @@ func limit(work string, args []string) error {
 			return err
 		}
 		return searchTree(args[0], since)
+	case "compare": // TOP BASE WORKERS
+		workers, err := strconv.Atoi(args[2])
+		if err != nil {
+			return err
+		}
+		return compare(args[0], args[1], workers)
 	}
 	return fmt.Errorf("no such limit: %s", work)
 }
@@ -93,6 +102,17 @@ func rollover(device, dir string) error {
 		}
 	}
 	return unix.Unmount(dir, 0)
+}
+
+// compare is what a daemon does for a list of losses, without a bus and without writing the list.
+func compare(top, base string, workers int) error {
+	fs, err := btrfsops.OpenMounted(top)
+	if err != nil {
+		return err
+	}
+	defer fs.Close()
+	what := btrfsops.Comparison{Layout: btrfsops.Layout{Root: "root", OldRoots: "old_roots"}, Base: base, Workers: workers}
+	return fs.Compare(context.Background(), what, func(btrfsops.Change) error { return nil })
 }
 
 func destroy(dir string, names []string) error {

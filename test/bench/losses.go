@@ -29,12 +29,41 @@ func lossRows(s *stage) []row {
 	for _, changed := range []int{100, 10_000} {
 		name := fmt.Sprintf("losses, %d changed of %d files", changed, files)
 		fill := withChanges(changed)
-		rows = append(rows, row{name: name + ", cold", fill: fill, contenders: all}, row{name: name + ", warm", fill: fill, contenders: warmed})
+		rows = append(rows, row{name: name + ", cold", fill: fill, contenders: all}, row{name: name + ", warm", fill: fill, contenders: warmed},
+			row{name: name + ", workers, warm", fill: fill, contenders: []contender{
+				{"comparison by two workers", warm(s.comparison("template", 2))},
+				{"comparison by one worker", warm(s.comparison("template", 1))},
+			}})
 	}
-	return append(rows, row{
-		name: fmt.Sprintf("losses, all of %d files new, cold", files), fill: withChanges(0),
-		contenders: []contender{{"impermanence diff", s.ourDiff("")}, {"limit: the tree search in a loop", s.bareSearchOfAll}},
-	})
+	for _, count := range []int{files, 1_000_000} {
+		rows = append(rows, row{
+			name: fmt.Sprintf("losses, all of %d files new, cold", count), long: count > files, fill: newFiles(count),
+			contenders: []contender{
+				{"impermanence diff", s.ourDiff("")},
+				{"comparison by two workers", s.comparison("", 2)},
+				{"limit: the tree search in a loop", s.bareSearchOfAll},
+			},
+		})
+	}
+	return rows
+}
+
+// newFiles makes a root of many files.
+func newFiles(count int) func(top string) error {
+	return func(top string) error {
+		if err := layout(top); err != nil {
+			return err
+		}
+		return manyFiles(filepath.Join(top, "root"), count)
+	}
+}
+
+// comparison is what the daemon does for a list of losses, in a process of its own.
+func (s *stage) comparison(base string, workers int) func(context.Context, *disk) (*exec.Cmd, error) {
+	return func(ctx context.Context, d *disk) (*exec.Cmd, error) {
+		top, err := d.mount("subvolid=5")
+		return exec.CommandContext(ctx, s.self, "limit", "compare", top, base, fmt.Sprint(workers)), err
+	}
 }
 
 const (
