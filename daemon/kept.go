@@ -72,8 +72,8 @@ func partOf(m, root *mountinfo.Info) bool {
 	return root != nil && m.Major == root.Major && m.Minor == root.Minor && isAt(root.Root, m.Root)
 }
 
-// Where the rules of the vendor and of the machine are.
-var ruleFiles = []string{"/usr/lib/impermanence/ignore", "/etc/impermanence/ignore"}
+// Where the rules of the vendor and of the machine are. The second is the vendor's on NixOS, which has no /usr/lib.
+var ruleFiles = []string{"/usr/lib/impermanence/ignore", "/etc/impermanence/ignore.nixos", "/etc/impermanence/ignore"}
 
 // ignoreRules reads the rules that say what is no loss. What can't be read ignores nothing.
 func (d *Daemon) ignoreRules() *losses.Rules {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/losses"
 )
 
 // nix evaluates an expression, in the folder of the stubs, into v.
@@ -95,6 +96,24 @@ func TestNixOSModule(t *testing.T) {
 	}
 	if !slices.Contains(m.Systemd.Timers["impermanence-prune"].WantedBy, "timers.target") || !m.Initrd.Enable {
 		t.Errorf("timers %+v, systemd in the initrd: %t", m.Systemd.Timers, m.Initrd.Enable)
+	}
+}
+
+// TestNixOSIgnoresWhatActivationMakes: the rules are the vendor's, and each file below /etc by itself.
+func TestNixOSIgnoresWhatActivationMakes(t *testing.T) {
+	var m nixMachine
+	nix(t, `import ./machine.nix { configuration = { imports = [ ./desktop.nix ];
+		environment.etc."ssh/ssh_config".text = ""; environment.etc.other = { target = "odd[*]"; text = ""; }; }; }`, &m)
+	text := m.Etc["impermanence/ignore.nixos"]
+	rules := &losses.Rules{}
+	rules.Add("/", "ignore.nixos", text)
+	for p, ignored := range map[string]bool{
+		"/tmp/a": true, "/etc/static": true, "/etc/ssh/ssh_config": true, "/etc/odd[*]": true, "/etc/impermanence/ignore.nixos": true,
+		"/etc/ssh/ssh_host_ed25519_key": false, "/etc/odd*": false, "/etc/other": false, "/home/u/etc/ssh/ssh_config": false,
+	} {
+		if got := rules.Ignored(p, false) != nil; got != ignored {
+			t.Errorf("%s is ignored: %t, by\n%s", p, got, text)
+		}
 	}
 }
 

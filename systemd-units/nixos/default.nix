@@ -23,6 +23,12 @@ let
   volumes = lib.mapAttrsToList (name: volume: if volume.persistentStoragePath == null then name else volume.persistentStoragePath)
     (lib.filterAttrs (_: volume: volume.enable) config.environment.persistence);
 
+  # What is no loss: the vendor's rules, and each file that activation puts below /etc at every boot, by its own name, as what
+  # programs leave beside it is one.
+  ignored = builtins.readFile ../ignore + builtins.concatStringsSep "" (lib.mapAttrsToList
+    (name: file: "/etc/" + builtins.replaceStrings [ "\\" "*" "?" "[" ] [ "\\\\" "\\*" "\\?" "\\[" ] (file.target or name) + "\n")
+    config.environment.etc);
+
   # As the units that `make install` puts there say, with their reasons: initrd/*.service.
   early = {
     unitConfig = {
@@ -52,6 +58,7 @@ in
     environment.systemPackages = [ cfg.package ];
     environment.etc."impermanence/conf.d/nixos.json".text = configuration;
     environment.etc."impermanence/presets".source = presets;
+    environment.etc."impermanence/ignore.nixos".text = ignored;
 
     # NixOS does not read [Install] of a package's units.
     systemd.packages = [ cfg.package ];
