@@ -10,7 +10,7 @@ import (
 )
 
 // await waits until a job has ended and returns how. An interrupt cancels the job, and waits on for what it still did;
-// a second one ends this process and leaves the job to the daemon.
+// a second one ends this process and leaves the job to the daemon, which without a bus ends after the job.
 func (a *app) await(ctx context.Context, id uint64) (dbus.Job, error) {
 	p := newProgress(a.stderr, time.Now)
 	job, err := a.client.Wait(ctx, id, p.update)
@@ -19,7 +19,11 @@ func (a *app) await(ctx context.Context, id uint64) (dbus.Job, error) {
 		return job, err
 	}
 	lasting := context.WithoutCancel(ctx)
-	a.stderr.line("canceling; interrupt again to leave the job to the daemon")
+	if a.own != nil {
+		a.stderr.line("canceling; interrupt again not to wait for its end")
+	} else {
+		a.stderr.line("canceling; interrupt again to leave the job to the daemon")
+	}
 	err = a.client.Cancel(lasting, id)
 	if errors.Is(err, dbus.ErrNotCancelable) {
 		a.stderr.line("it can no longer be canceled: waiting for its end")

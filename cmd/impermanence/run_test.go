@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -90,9 +91,12 @@ func twoRoots() *scripted {
 }
 
 // interrupted runs a job that deletes, interrupted while it is waited for, and returns what was printed after that.
-func interrupted(t *testing.T, s *scripted) result {
+func interrupted(t *testing.T, s *scripted, change ...func(*app)) result {
 	t.Helper()
 	a, read := newApp(t, serve(t, s), "prune")
+	for _, c := range change {
+		c(a)
+	}
 	if _, err := a.connect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -119,6 +123,20 @@ canceling; interrupt again to leave the job to the daemon
 error: prune: partly done: canceled after 1 of 2
 try:   impermanence prune
 `}, interrupted(t, s))
+}
+
+// Without a bus there is no daemon that a job could be left to: the one that there is ends with it.
+func TestInterruptWithoutABus(t *testing.T) {
+	s := twoRoots()
+	s.run = func(s *scripted) {
+		<-s.canceled
+		s.end(dbus.ResultCanceled, dbus.ErrorInfo{Name: "org.impermanence1.Error.Canceled", Message: "canceled"}, nil)
+	}
+	want(t, result{exitFailed, "not deleted\ta\tkept by no rule\nnot deleted\tb\tkept by no rule\n", `
+canceling; interrupt again not to wait for its end
+error: prune: canceled before anything was done
+try:   impermanence prune
+`}, interrupted(t, s, func(a *app) { a.own = &ownDaemon{cmd: exec.Command("true")} }))
 }
 
 func TestInterruptBeforeAnythingWasDone(t *testing.T) {
