@@ -101,6 +101,7 @@ func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		cmd, _ := run(b, systemd, commands["minimum"])
 		minimum := memory(b, cmd, "VmRSS")
+		shares(b, cmd, "minimum")
 		end(b, cmd)
 		cmd, _ = run(b, systemd, commands["daemon"])
 		c, err := dbus.NewClient(b.Context(), dbus.ClientOptions{})
@@ -108,6 +109,7 @@ func BenchmarkMemory(b *testing.B) {
 		_, err = c.Manager(b.Context())
 		must(b, err)
 		idle := memory(b, cmd, "VmRSS")
+		shares(b, cmd, "idle")
 		begun := time.Now()
 		for range count {
 			list, err := c.ListRoots(b.Context(), dbus.RootFilter{})
@@ -162,6 +164,14 @@ func BenchmarkPruned(b *testing.B) {
 			b.Fatalf("ended as %+v", job)
 		}
 	}
+}
+
+// shares tells what the memory of a process consists of: its own, and pages of its binary, wherever that lies.
+func shares(b *testing.B, cmd *exec.Cmd, name string) {
+	b.Helper()
+	own := memory(b, cmd, "RssAnon")
+	b.ReportMetric(own, name+"-anon-MB")
+	b.ReportMetric(memory(b, cmd, "VmRSS")-own, name+"-binary-MB")
 }
 
 // memory reads a line of a process's status, in MB.
