@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"testing"
+	"time"
 )
 
 func TestDirectoriesAreBound(t *testing.T) {
@@ -209,4 +210,30 @@ func TestEntryBelowAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.wantMounted("/var/lib/app", false)
+}
+
+// TestSameSizeAndTimeIsNotSameContent has a place and a source that differ in content only, as with files that reproducible builds
+// have given one time: it is a conflict, and both are still there afterwards.
+func TestSameSizeAndTimeIsNotSameContent(t *testing.T) {
+	when := time.Unix(1, 0)
+	for _, method := range []Method{Auto, Bind, Symlink, Copy} {
+		t.Run(method.String(), func(t *testing.T) {
+			m := newMachine(t)
+			e := fileEntry("/srv/place")
+			e.Method = method
+			for p, text := range map[string]string{e.Source: "in the source", e.Target: "in the place!"} {
+				m.write(p, text)
+				if err := os.Chtimes(m.path(p), when, when); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := Apply(context.Background(), m.options(), []Entry{e}); !errors.Is(err, ErrConflict) {
+				t.Errorf("got %v, want a conflict", err)
+			}
+			if err := Unmount(context.Background(), m.options(), []Entry{e}); err != nil {
+				t.Fatal(err)
+			}
+			m.wantReachable(outcomeCase{kind: File, method: method}, "/srv", []string{"in the source", "in the place!"})
+		})
+	}
 }

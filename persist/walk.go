@@ -58,7 +58,14 @@ func (k *kernel) emptyDir(dir int, name string) (bool, error) {
 
 // missingFrom gives the first thing of a tree that another tree lacks: a name, a kind, a symlink's text or a file's content.
 // What only the other has, and who owns what, does not count. Empty: nothing would be hidden that isn't there.
+//
+// A file by itself is read, for what is not missing of it may be removed, and many files have one time: reproducible builds and
+// the Nix store set it. In a directory, which is only ever hidden or moved aside, the same size and time are taken for the same.
 func (k *kernel) missingFrom(dir int, name string, otherDir int, other string) (string, error) {
+	return k.missing(dir, name, otherDir, other, false)
+}
+
+func (k *kernel) missing(dir int, name string, otherDir int, other string, trustTimes bool) (string, error) {
 	st, err := k.stat(dir, name)
 	if err != nil {
 		return "", err
@@ -80,7 +87,7 @@ func (k *kernel) missingFrom(dir int, name string, otherDir int, other string) (
 		same, err = k.sameLink(dir, name, otherDir, other)
 	case st.Mode&unix.S_IFMT == unix.S_IFREG:
 		same = st.Size == have.Size
-		if same && st.Size > 0 && st.Mtime != have.Mtime {
+		if same && st.Size > 0 && (!trustTimes || st.Mtime != have.Mtime) {
 			same, err = k.sameContent(dir, name, otherDir, other)
 		}
 	}
@@ -110,7 +117,7 @@ func (k *kernel) childMissing(dir int, name string, otherDir int, other string) 
 		missing := ""
 		if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 			missing = child + " (a mount)"
-		} else if missing, err = k.missingFrom(a, child, b, child); err != nil {
+		} else if missing, err = k.missing(a, child, b, child, true); err != nil {
 			return "", err
 		}
 		if missing != "" {
