@@ -2,17 +2,11 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/btrfsops"
@@ -42,19 +36,14 @@ type lossState struct {
 	Roots  string `json:"roots"` // all running roots, each with the transaction that changed it last
 }
 
-func (d *Daemon) lossRecordPath() string { return filepath.Join(d.opts.RunDir, "losses.json") }
+// lossRecordName is the name of its file there.
+const lossRecordName = "losses.json"
 
 // readLosses takes over what a daemon before this one found.
 func (d *Daemon) readLosses() {
 	var record lossRecord
-	data, err := os.ReadFile(d.lossRecordPath())
-	if err == nil {
-		err = json.Unmarshal(data, &record)
-	}
-	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) {
-			d.log.Warn("what was lost last is not known", zap.Error(err))
-		}
+	if err := d.readRecord(lossRecordName, &record); err != nil {
+		d.log.Warn("what was lost last is not known", zap.Error(err))
 		return
 	}
 	d.mu.Lock()
@@ -80,11 +69,7 @@ func (d *Daemon) learnLosses(state lossState, t totals) {
 	d.mu.Lock()
 	d.lost = record
 	d.mu.Unlock()
-	data, err := json.MarshalIndent(record, "", "  ")
-	if err == nil {
-		err = renameio.WriteFile(d.lossRecordPath(), append(data, '\n'), 0o644)
-	}
-	if err != nil {
+	if err := d.writeRecord(lossRecordName, record); err != nil {
 		d.log.Warn("remember the losses", zap.Error(err))
 	}
 	d.tell(dbus.ManagerChanged)

@@ -2,15 +2,12 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/google/renameio/v2"
 	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/btrfsops"
@@ -179,16 +176,13 @@ type pruneRecord struct {
 	Failed  []string  `json:"failed,omitempty"`
 }
 
-func (d *Daemon) pruneRecordPath() string { return filepath.Join(d.opts.RunDir, "prune.json") }
+// pruneRecordName is the name of its file there.
+const pruneRecordName = "prune.json"
 
 // readLastPrune returns when something was last pruned in this boot.
 func (d *Daemon) readLastPrune() time.Time {
 	var record pruneRecord
-	data, err := os.ReadFile(d.pruneRecordPath())
-	if err == nil {
-		err = json.Unmarshal(data, &record)
-	}
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := d.readRecord(pruneRecordName, &record); err != nil {
 		d.log.Warn("when was last pruned is not known", zap.Error(err))
 	}
 	return record.Time
@@ -196,11 +190,7 @@ func (d *Daemon) readLastPrune() time.Time {
 
 // writePruneRecord remembers a prune for the next start of the daemon.
 func (d *Daemon) writePruneRecord(record pruneRecord) {
-	data, err := json.MarshalIndent(record, "", "  ")
-	if err == nil {
-		err = renameio.WriteFile(d.pruneRecordPath(), append(data, '\n'), 0o644, renameio.WithTempDir(filepath.Dir(d.pruneRecordPath())))
-	}
-	if err != nil {
+	if err := d.writeRecord(pruneRecordName, record); err != nil {
 		d.log.Warn("remember the prune", zap.Error(err))
 	}
 	d.looking.Lock()

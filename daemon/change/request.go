@@ -156,7 +156,7 @@ func ReadReply(runDir, id string) (r Reply, err error) {
 func write(file string, v any) error {
 	data, err := json.Marshal(v)
 	if err == nil {
-		err = renameio.WriteFile(file, append(data, '\n'), 0o600)
+		err = renameio.WriteFile(file, append(data, '\n'), 0o600, renameio.WithTempDir(filepath.Dir(file)))
 	}
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)

@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/impermanence/impermanence/btrfsops"
@@ -141,14 +142,16 @@ func (i *Initrd) list(ctx context.Context, root string) {
 		var out strings.Builder
 		if err := machine.RunIn(ctx, root, &out, slices.Concat([]string{l.program}, l.args, []string{i.File})...); err == nil {
 			i.Known, i.Stub = true, strings.Contains(out.String(), Stub[1:])
-			i.read(ctx, root, l.program, cmdlineFiles.FindAllString(out.String(), -1))
+			i.read(ctx, root, l.program, cmdlineFiles().FindAllString(out.String(), -1))
 			return
 		}
 	}
 }
 
 // cmdlineFiles matches, in a list of its files, those that dracut reads as a part of the kernel command line.
-var cmdlineFiles = regexp.MustCompile(`(?m)\betc/(?:cmdline|cmdline\.d/\S+\.conf)$`)
+var cmdlineFiles = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)\betc/(?:cmdline|cmdline\.d/\S+\.conf)$`)
+})
 
 // read finds out what they say.
 func (i *Initrd) read(ctx context.Context, root, lsinitrd string, files []string) {
