@@ -81,12 +81,12 @@ func (c *cursor) next() (item, bool, error) {
 
 // skip passes over the items of an inode that are in the answer already.
 func (c *cursor) skip(number uint64) error {
-	for c.left > 1 && len(c.rest) >= itemHeaderSize && binary.NativeEndian.Uint64(c.rest[8:]) == number {
-		size := uint64(binary.NativeEndian.Uint32(c.rest[28:])) + itemHeaderSize
-		if uint64(len(c.rest)) < size {
-			return errTruncated
+	for c.left > 1 {
+		i, rest, err := decodeItem(c.rest)
+		if err != nil || i.objectid != number {
+			return err
 		}
-		c.rest, c.left = c.rest[size:], c.left-1
+		c.rest, c.left = rest, c.left-1
 	}
 	return nil
 }
@@ -121,7 +121,7 @@ func advance(key *searchKey, last item) bool {
 	switch {
 	case key.MinOffset < ^uint64(0):
 		key.MinOffset++
-	case key.MinType < 255:
+	case key.MinType < keyLast:
 		key.MinType, key.MinOffset = key.MinType+1, 0
 	case key.MinObjectid < ^uint64(0):
 		key.MinObjectid, key.MinType, key.MinOffset = key.MinObjectid+1, 0, 0

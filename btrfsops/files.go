@@ -181,10 +181,10 @@ func metadataAspects(before, n inode) (a Aspects) {
 // fileAspects says what differs between two that are no directories.
 func (w *worker) fileAspects(before, n inode) (Aspects, error) {
 	a := metadataAspects(before, n)
-	switch kind := n.mode & unix.S_IFMT; {
-	case before.mode&unix.S_IFMT != kind:
+	switch {
+	case before.mode&unix.S_IFMT != n.mode&unix.S_IFMT:
 		return a&^AspectMode | AspectType, nil
-	case kind == unix.S_IFREG, kind == unix.S_IFLNK:
+	case n.hasData():
 		same, err := w.sameContent(before, n)
 		if !same {
 			a |= AspectContent

@@ -39,10 +39,10 @@ const (
 	keyDirItem     = 84  // BTRFS_DIR_ITEM_KEY
 	keyDirIndex    = 96  // BTRFS_DIR_INDEX_KEY
 	keyExtentData  = 108 // BTRFS_EXTENT_DATA_KEY
-	keyLast        = 255
 	keyRootItem    = 132 // BTRFS_ROOT_ITEM_KEY
 	keyRootBackref = 144 // BTRFS_ROOT_BACKREF_KEY
 	keyUUIDSubvol  = 251 // BTRFS_UUID_KEY_SUBVOL
+	keyLast        = 255 // the largest that there can be
 
 	subvolReadOnly   = 1 << 1 // BTRFS_SUBVOL_RDONLY, of SNAP_CREATE_V2
 	subvolSpecByID   = 1 << 4 // BTRFS_SUBVOL_SPEC_BY_ID, of SNAP_DESTROY_V2
