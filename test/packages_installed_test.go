@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,8 +71,8 @@ func packagerOf(t *testing.T, format, root string) packager {
 	if format == "rpm" {
 		rpm := []string{"rpm", "--root=" + root, "--force-debian", "--nodeps"}
 		return packager{
-			install: with(rpm, "--install"), upgrade: with(rpm, "--upgrade", "--force"),
-			removal: with(rpm, "--erase", "impermanence"), initrd: "--regenerate-all --force\n",
+			install: slices.Concat(rpm, []string{"--install"}), upgrade: slices.Concat(rpm, []string{"--upgrade", "--force"}),
+			removal: slices.Concat(rpm, []string{"--erase", "impermanence"}), initrd: "--regenerate-all --force\n",
 		}
 	}
 	// As on Arch: nfpm's script is not one for every sh.
@@ -81,13 +82,9 @@ func packagerOf(t *testing.T, format, root string) packager {
 	pacman := []string{"pacman", "--root=" + root, "--config=" + config, "--noconfirm", "--noprogressbar"}
 	btrfstest.Run(t, "mkdir", "--parents", filepath.Join(root, "var/lib/pacman"))
 	return packager{
-		install: with(pacman, "--upgrade", "--nodeps", "--nodeps"), upgrade: with(pacman, "--upgrade", "--nodeps", "--nodeps"),
-		removal: with(pacman, "--remove", "impermanence"),
+		install: slices.Concat(pacman, []string{"--upgrade", "--nodeps", "--nodeps"}), upgrade: slices.Concat(pacman, []string{"--upgrade", "--nodeps", "--nodeps"}),
+		removal: slices.Concat(pacman, []string{"--remove", "impermanence"}),
 	}
-}
-
-func with(command []string, more ...string) []string {
-	return append(command[:len(command):len(command)], more...)
 }
 
 // presetUnits are the units that installing enables.

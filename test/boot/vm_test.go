@@ -44,7 +44,7 @@ type vm struct {
 
 // countedClock has the machine's clock advance by 1 ns with each instruction of its one processor, and with the time that the processor waits
 // for the disk. So a time in its journal is that of a slow machine, of a thousand million instructions a second, and not that of an
-// emulator: it is nearly the same however fast this machine is and whatever else it does.
+// emulator; how fast this machine is and what else it does shows in the waits alone.
 var countedClock = []string{"-accel", "tcg,thread=single,tb-size=512", "-smp", "1", "-icount", "shift=0"}
 
 // realClock has the machine boot as fast as can be.

@@ -22,6 +22,9 @@ says() {
 	[[ $output == *"$word"* ]] || { echo "$output"; return 1; }
 }
 
+# old_roots: the roots of former boots, each in a line; not a snapshot that status looks for losses through at this moment.
+old_roots() { find /run/impermanence/top/old_roots -mindepth 1 -maxdepth 1 -name '[!.]*'; }
+
 show() { says "$2" systemctl show --property="$1" "$3"; }
 manager() { busctl call org.impermanence1 /org/impermanence1 org.impermanence1.Manager "$@"; }
 nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }

@@ -43,7 +43,7 @@ check 'whom a rule allows to reads a large result, as who he is' says file nobod
 check 'and what only root may enter stays so' not nobody ls /run/impermanence/roots
 
 # The oldest, not the former root: the newest is kept whatever its date says.
-expired=$(find /run/impermanence/top/old_roots -mindepth 1 -maxdepth 1 -name '[!.]*' | sort | head -n 1)
+expired=$(old_roots | sort | head -n 1)
 check 'an old root has a subvolume inside' btrfs subvolume create "$expired/web"
 setfattr --name=trusted.impermanence.rolled_over --value="$(date --utc --date='31 days ago' +%Y-%m-%dT%H:%M:%S.000000Z)" "$expired"
 check 'an old root of 31 days is planned to go' says "delete	${expired##*/}" impermanence prune --dry-run

@@ -8,7 +8,7 @@ check 'nothing is wrong' not says wrong impermanence status
 check 'nothing is told at login' not test -s /run/motd.d/impermanence
 check 'a stray file is gone' not test -e /opt/former
 check 'and in the old root' says /opt/former find /run/impermanence/top/old_roots -name former
-check 'there is one old root' test "$(find /run/impermanence/top/old_roots -mindepth 1 -maxdepth 1 -name '[!.]*' | wc -l)" = 1
+check 'there is one old root' test "$(old_roots | wc -l)" = 1
 check 'the persistent volume was mounted by the initrd' says subvol=/persist findmnt --noheadings --output OPTIONS /persist
 check 'entries are in place' findmnt --mountpoint /srv/data
 quiet

@@ -11,5 +11,5 @@ grep --quiet --max-count=1 'hibernation exit' < <(dmesg --follow)
 echo 'ok the machine is on again'
 check 'what was open is still there' test -e /opt/before
 check 'the root is the same' test "$(btrfs subvolume show / | grep 'Subvolume ID')" = "$before"
-check 'it was not rolled over meanwhile' test "$(find /run/impermanence/top/old_roots -mindepth 1 -maxdepth 1 -name '[!.]*' | wc -l)" = 1
+check 'it was not rolled over meanwhile' test "$(old_roots | wc -l)" = 1
 check 'the journal has no error of the file system' not says 'BTRFS error' dmesg

@@ -5,6 +5,6 @@
 times
 check 'every unit that boots is well' says running systemctl is-system-running --wait
 check 'the root is fresh' says 'fresh root, a copy of root-template' impermanence status
-check 'all old roots are listed' test "$(impermanence roots | wc -l)" -eq "$(find /run/impermanence/top/old_roots -mindepth 1 -maxdepth 1 -name '[!.]*' | wc -l)"
+check 'all old roots are listed' test "$(impermanence roots | wc -l)" -eq "$(old_roots | wc -l)"
 quiet
 timing
