@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -152,9 +151,7 @@ func (s scenario) boot(t *testing.T, image string) {
 		}
 	}
 	must(t, f.Close())
-	if out, err := exec.Command("btrfs", "check", "--readonly", image).CombinedOutput(); err != nil {
-		t.Errorf("btrfs check: %v\n%s", err, out)
-	}
+	btrfstest.Check(t, image)
 }
 
 // bootableByDefault says whether a mount without subvol= is to boot. What it boots must be the root, or that which the

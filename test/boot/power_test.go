@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -60,7 +59,7 @@ func surviveCut(t *testing.T, before disk, cut writelog.Cut) {
 			t.Fatal(err)
 		}
 		device := btrfstest.Attach(t, d.image)
-		check(t, device)
+		btrfstest.Check(t, device)
 		// The part of the configuration that early boot needs before the root is mounted; two file systems have the UUID here.
 		config := filepath.Join(t.TempDir(), "impermanence.toml")
 		ephemeral, _, _ := strings.Cut(before.config, "[retention]")
@@ -71,7 +70,7 @@ func surviveCut(t *testing.T, before disk, cut writelog.Cut) {
 		btrfstest.Mount(t, device, top, "subvolid=5")
 		inspect(t, top, 2)
 		btrfstest.Unmount(t, top)
-		check(t, device)
+		btrfstest.Check(t, device)
 	})
 }
 
@@ -83,7 +82,7 @@ func pullPower(t *testing.T, name string, d disk, random *rand.Rand, length, boo
 		m.run(t)
 		d.change(t, func(top string) { inspect(t, top, n+1) })
 		device := btrfstest.Attach(t, d.image)
-		check(t, device)
+		btrfstest.Check(t, device)
 	}
 	expect(t, vm{disk: d, name: name + "/survivor", script: "survivor"})
 	d.change(t, func(top string) { inspect(t, top, boots+1) })
@@ -113,13 +112,5 @@ func inspect(t *testing.T, top string, most int) {
 	}
 	if text := read(t, filepath.Join(top, "persist/srv/data/kept")); text != "kept" {
 		t.Errorf("what persists is now %q", text)
-	}
-}
-
-// check is btrfs's own opinion of a file system.
-func check(t *testing.T, device string) {
-	t.Helper()
-	if out, err := exec.Command("btrfs", "check", "--readonly", device).CombinedOutput(); err != nil {
-		t.Errorf("btrfs check: %v\n%s", err, out)
 	}
 }

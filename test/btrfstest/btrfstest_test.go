@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/impermanence/impermanence/test/btrfstest"
@@ -33,4 +34,16 @@ func TestMountsStayInTheNamespace(t *testing.T) {
 	if own == parent {
 		t.Fatalf("tests run in the mount namespace of their parent (%s)", own)
 	}
+}
+
+// A file system can be listed as mounted from a loop device that has no file any more. Here its device is first one that has, then one without.
+func TestCheckLooksAtOneDeviceAlone(t *testing.T) {
+	dir, image := t.TempDir(), btrfstest.NewImage(t, 0)
+	device := filepath.Join(dir, "device")
+	btrfstest.Run(t, "cp", "--archive", btrfstest.NewDevice(t, 0), device)
+	btrfstest.Mount(t, device, filepath.Join(dir, "top"), "")
+	without := strings.TrimSpace(btrfstest.Run(t, "losetup", "--find", "--show", btrfstest.NewImage(t, 0)))
+	btrfstest.Run(t, "losetup", "--detach", without)
+	btrfstest.Run(t, "cp", "--archive", "--remove-destination", without, device)
+	btrfstest.Check(t, image)
 }

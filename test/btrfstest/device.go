@@ -118,3 +118,12 @@ func Run(t testing.TB, name string, args ...string) string {
 	}
 	return string(out)
 }
+
+// Check fails the test unless btrfs itself finds a file system whole, on a device or in an image. With --force it does not look at what is
+// mounted beside it, whose loop devices may be gone.
+func Check(t testing.TB, device string) {
+	t.Helper()
+	if out, err := exec.Command("btrfs", "check", "--readonly", "--force", device).CombinedOutput(); err != nil {
+		t.Errorf("btrfs check %s: %v\n%s", device, err, out)
+	}
+}
