@@ -96,10 +96,12 @@ func TestPruneAtThirtyOneDays(t *testing.T) {
 // What is asked for once replaces what is configured, as long as it lasts.
 func TestPruneOverrides(t *testing.T) {
 	m := newMachine(t)
-	for age := range 5 {
-		m.oldRoot(t, time.Duration(4-age)*day)
+	oldest := m.oldRoot(t, 4*day)
+	for age := range 4 {
+		m.oldRoot(t, time.Duration(3-age)*day)
 	}
 	d := m.start(t)
+	must(t, d.SetLabel(t.Context(), roots(t, d)[oldest].ID, "works"))
 	count := func(o dbus.PruneOptions) (removed int) {
 		plan, err := d.PlanPrune(t.Context(), o)
 		must(t, err)
@@ -120,6 +122,8 @@ func TestPruneOverrides(t *testing.T) {
 		{dbus.PruneOptions{KeepDaily: &two}, 3},
 		{dbus.PruneOptions{KeepWithin: &window, KeepLast: &two}, 3},
 		{dbus.PruneOptions{KeepYearly: &two}, 3},
+		{dbus.PruneOptions{KeepLabels: []string{"works"}}, 3},
+		{dbus.PruneOptions{KeepLabels: []string{}}, 0},
 		{dbus.PruneOptions{MinFree: &dbus.MinFree{Percent: 100}}, 4},
 		{dbus.PruneOptions{MinFree: &dbus.MinFree{Bytes: 1}}, 0},
 		{dbus.PruneOptions{KeepLast: &two, MinFree: &dbus.MinFree{Bytes: 1 << 60}}, 3},

@@ -85,7 +85,7 @@ func (d *Daemon) measure(ctx context.Context, fs *btrfsops.Filesystem, roots []g
 // facts is what the policy is told of a root.
 func (r guardedRoot) facts() retention.Root {
 	f := retention.Root{
-		ID: uint64(r.ID), Name: r.Name, Time: r.RolledOver, Since: r.Created, Protected: reasonNames(r.Reasons),
+		ID: uint64(r.ID), Name: r.Name, Label: r.Label, Time: r.RolledOver, Since: r.Created, Protected: reasonNames(r.Reasons),
 	}
 	switch {
 	case r.Deleting:
@@ -106,11 +106,14 @@ func policyOf(r config.Retention, o dbus.PruneOptions, total uint64) retention.P
 	}
 	p := retention.Policy{
 		KeepWithin: r.KeepWithin, KeepLast: r.KeepLast, KeepHourly: r.KeepHourly, KeepDaily: r.KeepDaily,
-		KeepWeekly: r.KeepWeekly, KeepMonthly: r.KeepMonthly, KeepYearly: r.KeepYearly,
+		KeepWeekly: r.KeepWeekly, KeepMonthly: r.KeepMonthly, KeepYearly: r.KeepYearly, KeepLabels: r.KeepLabels,
 		MinFree: max(free.Bytes, uint64(float64(total)*free.Percent/percent)),
 	}
 	if o.KeepWithin != nil {
 		p.KeepWithin = *o.KeepWithin
+	}
+	if o.KeepLabels != nil {
+		p.KeepLabels = o.KeepLabels
 	}
 	for _, override := range []struct {
 		asked *uint32

@@ -193,6 +193,9 @@ func describe(o dbus.PruneOptions) string {
 	if o.MinFree != nil {
 		text += fmt.Sprintf(" free=%v", *o.MinFree)
 	}
+	if o.KeepLabels != nil {
+		text += fmt.Sprintf(" labels=%q", o.KeepLabels)
+	}
 	for name, v := range map[string]*uint32{"last": o.KeepLast, "yearly": o.KeepYearly} {
 		if v != nil {
 			text += fmt.Sprintf(" %s=%d", name, *v)

@@ -157,6 +157,9 @@ func (o *PruneOptions) policy() options {
 		table["minFreeBytes"] = godbus.MakeVariant(o.MinFree.Bytes)
 		table["minFreePercent"] = godbus.MakeVariant(o.MinFree.Percent)
 	}
+	if o.KeepLabels != nil {
+		table["keepLabels"] = godbus.MakeVariant(o.KeepLabels)
+	}
 	for key, field := range o.counts() {
 		if *field != nil {
 			table[key] = godbus.MakeVariant(**field)

@@ -143,6 +143,7 @@ type PruneOptions struct {
 	KeepWeekly  *uint32
 	KeepMonthly *uint32
 	KeepYearly  *uint32
+	KeepLabels  []string
 	MinFree     *MinFree
 	Wait        bool // the job ends only when the space is really free again
 }

@@ -244,7 +244,7 @@ func planPrune(s *Server, c *call) (deed, error) {
 // policyKeys are the options that override the retention policy: the keys of the
 // configuration, with the unit of the one that has a unit.
 func policyKeys() []string {
-	return []string{"keepWithinUSec", "keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly", "minFreeBytes", "minFreePercent"}
+	return []string{"keepWithinUSec", "keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly", "keepLabels", "minFreeBytes", "minFreePercent"}
 }
 
 func pruneOptions(t optionTable, known ...string) (PruneOptions, error) {
@@ -267,6 +267,11 @@ func pruneOptions(t optionTable, known ...string) (PruneOptions, error) {
 		if *field, err = option[uint32](t, key); err != nil {
 			return o, err
 		}
+	}
+	if labels, err := option[[]string](t, "keepLabels"); err != nil {
+		return o, err
+	} else if labels != nil {
+		o.KeepLabels = *labels
 	}
 	if o.MinFree, err = minFree(t); err != nil {
 		return o, err

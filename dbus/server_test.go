@@ -88,7 +88,7 @@ func TestMethodsReachTheBackend(t *testing.T) {
 	steps := []error{
 		job(c.CreateSnapshot(ctx, "before the upgrade")),
 		job(c.DeleteRoots(ctx, []uint64{257, 258})),
-		job(c.Prune(ctx, dbus.PruneOptions{KeepWithin: &month, KeepLast: &two, MinFree: &dbus.MinFree{Percent: 12.5, Bytes: 7}, Wait: true})),
+		job(c.Prune(ctx, dbus.PruneOptions{KeepWithin: &month, KeepLast: &two, KeepLabels: []string{"works"}, MinFree: &dbus.MinFree{Percent: 12.5, Bytes: 7}, Wait: true})),
 		c.SetPinned(ctx, 257, true),
 		c.SetLabel(ctx, 258, "etiquette ☃"),
 		c.SetNextBoot(ctx, "257"),
@@ -107,7 +107,7 @@ func TestMethodsReachTheBackend(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{
-		`CreateSnapshot 0 "before the upgrade"`, "DeleteRoots 0 [257 258]", "Prune 0 wait=true within=720h0m0s free={12.5 7} last=2",
+		`CreateSnapshot 0 "before the upgrade"`, "DeleteRoots 0 [257 258]", "Prune 0 wait=true within=720h0m0s free={12.5 7} labels=[\"works\"] last=2",
 		"SetPinned 257 true", `SetLabel 258 "etiquette ☃"`, "SetNextBoot 257", "ApplyPersistence 0 [/var/log]",
 		`ChangeEntry 0 add "/srv/a\n" /////- false true`, `ChangeEntry 0 add "/srv" /persist/directory/bind/u/g/0750 true false`,
 		`ChangeEntry 0 remove "/var/log" /////- true true`, `ChangeEntry 0 unmount "/var/log" /////- false false`,

@@ -37,7 +37,7 @@ func (a *app) command() *cobra.Command {
 	root.SetUsageFunc(func(cmd *cobra.Command) error { a.stdout.usage(cmd); return nil })
 	root.AddGroup(helpGroups()...)
 	root.AddCommand(inGroup(groupLook, a.statusCommand(), a.diffCommand(), a.rootsCommand(), a.reportCommand(), a.orphansCommand(), a.metricsCommand())...)
-	root.AddCommand(inGroup(groupKeep, a.persistCommand(), a.snapshotCommand(), a.pinCommand(), a.nextCommand())...)
+	root.AddCommand(inGroup(groupKeep, a.persistCommand(), a.snapshotCommand(), a.pinCommand(), a.labelCommand(), a.nextCommand())...)
 	root.AddCommand(inGroup(groupBack, a.restoreCommand(), a.browseCommand(), a.logCommand())...)
 	root.AddCommand(inGroup(groupLetGo, a.unpinCommand(), a.forgetCommand(), a.pruneCommand(), a.deleteCommand())...)
 	root.AddCommand(inGroup(groupSetUp, a.setupCommand(), a.checkCommand(), a.templateCommand(), a.importCommand())...)

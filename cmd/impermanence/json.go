@@ -25,7 +25,7 @@ func (o output) document(v any) error {
 	return nil
 }
 
-// rootsDocument is what `roots` prints, and of those that they changed `pin` and `unpin`.
+// rootsDocument is what `roots` prints, and of those that they changed `pin`, `unpin` and `label`.
 type rootsDocument struct {
 	Roots []rootDocument `json:"roots"` // oldest first
 }

@@ -66,11 +66,11 @@ func (a *app) pin(ctx context.Context, references []string, pinned bool) error {
 			return err
 		}
 	}
-	return a.printPinned(ctx, found)
+	return a.printChanged(ctx, found)
 }
 
-// printPinned prints the roots as they are now, with --json only: who pins knows what they pinned.
-func (a *app) printPinned(ctx context.Context, found []dbus.RootEntry) error {
+// printChanged prints the roots as they are now, with --json only: who changes a root knows what they changed.
+func (a *app) printChanged(ctx context.Context, found []dbus.RootEntry) error {
 	if !a.json {
 		return nil
 	}

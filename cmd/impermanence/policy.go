@@ -18,6 +18,7 @@ import (
 type policyFlags struct {
 	within, minFree                            string
 	last, hourly, daily, weekly, monthly, year uint32
+	labels                                     []string
 }
 
 func (p *policyFlags) add(flags *pflag.FlagSet) {
@@ -29,6 +30,7 @@ func (p *policyFlags) add(flags *pflag.FlagSet) {
 	flags.Uint32Var(&p.weekly, "keep-weekly", 0, "the same for the last `N` weeks")
 	flags.Uint32Var(&p.monthly, "keep-monthly", 0, "the same for the last `N` months")
 	flags.Uint32Var(&p.year, "keep-yearly", 0, "the same for the last `N` years")
+	flags.StringArrayVar(&p.labels, "keep-label", nil, "keep what has this `LABEL`; may be given several times")
 	flags.StringVar(&p.minFree, "min-free", "", "let the oldest go too while less than `SIZE` is free: 10%, 5GiB")
 }
 
@@ -47,6 +49,7 @@ func (p *policyFlags) options(cmd *cobra.Command) (dbus.PruneOptions, error) {
 		KeepWeekly:  given("keep-weekly", &p.weekly),
 		KeepMonthly: given("keep-monthly", &p.monthly),
 		KeepYearly:  given("keep-yearly", &p.year),
+		KeepLabels:  p.labels,
 	}
 	if cmd.Flags().Changed("min-free") {
 		free, err := config.ParseMinFree(p.minFree)

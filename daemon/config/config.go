@@ -57,6 +57,7 @@ type Origin = persist.Origin
 type Retention struct {
 	KeepWithin                                                           time.Duration // relative to the newest
 	KeepLast, KeepHourly, KeepDaily, KeepWeekly, KeepMonthly, KeepYearly int
+	KeepLabels                                                           []string
 	MinFree                                                              MinFree
 }
 

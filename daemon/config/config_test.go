@@ -143,8 +143,8 @@ func TestLoadMergesInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := (config.Retention{KeepLast: 5, KeepDaily: 2}); c.Retention != want {
-		t.Errorf("got %+v, want %+v", c.Retention, want)
+	if diff := cmp.Diff(config.Retention{KeepLast: 5, KeepDaily: 2}, c.Retention); diff != "" {
+		t.Error(diff)
 	}
 	if len(c.Volumes) != 1 || !c.Volumes[0].HideMounts {
 		t.Fatalf("got %+v", c.Volumes)

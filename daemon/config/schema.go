@@ -111,7 +111,7 @@ func parseDevice(s string) (string, error) {
 // retention reads the policy. All of it is optional; nothing set keeps everything.
 func (d *decoder) retention(key string, v *value) Retention {
 	var r Retention
-	s, ok := d.table(key, v, "keepWithin", "keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly", "minFree")
+	s, ok := d.table(key, v, "keepWithin", "keepLast", "keepHourly", "keepDaily", "keepWeekly", "keepMonthly", "keepYearly", "keepLabels", "minFree")
 	if !ok {
 		return r
 	}
@@ -123,6 +123,13 @@ func (d *decoder) retention(key string, v *value) Retention {
 	s.count("keepWeekly", &r.KeepWeekly)
 	s.count("keepMonthly", &r.KeepMonthly)
 	s.count("keepYearly", &r.KeepYearly)
+	for _, label := range s.texts("keepLabels") {
+		if label.text == "" {
+			d.fail(label.at, s.path("keepLabels"), "write a label, such as \"works\"", "holds an empty label, which no root has")
+			continue
+		}
+		r.KeepLabels = append(r.KeepLabels, label.text)
+	}
 	return r
 }
 

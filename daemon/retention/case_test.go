@@ -14,7 +14,7 @@ import (
 
 // A case is written for people: a policy of `key value` lines, and one root a line as
 //
-//	2026-11-23T07:54:00Z 300 since 2026-11-22T07:50:00Z, protected pinned, leftover discarded, size 12
+//	2026-11-23T07:54:00Z 300 since 2026-11-22T07:50:00Z, protected pinned, leftover discarded, label works, size 12
 //
 // time and subvolume id first, then what is to be said about it.
 
@@ -32,6 +32,8 @@ func parsePolicy(t *testing.T, text string) retention.Policy {
 			*count = int(parseNumber(t, value))
 		case key == "keepWithin":
 			p.KeepWithin = parseDays(t, value)
+		case key == "keepLabel":
+			p.KeepLabels = append(p.KeepLabels, value)
 		case key == "minFree":
 			p.MinFree = uint64(parseNumber(t, value))
 		case key != "":
@@ -73,6 +75,8 @@ func describe(t *testing.T, r *retention.Root, said string) {
 		r.Protected = append(r.Protected, value)
 	case "leftover":
 		r.Leftover = retention.Leftover(value)
+	case "label":
+		r.Label = value
 	case "size":
 		r.Size = uint64(parseNumber(t, value))
 	default:

@@ -8,6 +8,7 @@
 //   - keepLast: the newest n;
 //   - keepHourly to keepYearly: the newest root of each of the newest n hours, days, ISO weeks, months, years (in UTC)
 //     that have a root at all; while a rule has some of its n left, the oldest root is kept too;
+//   - keepLabels: what has one of these labels, as restic's tags;
 //   - keepWithin: what is younger than that, counted from the newest root and not from now.
 //
 // Where a boot at every start of the machine asks for more than restic says:

@@ -32,6 +32,8 @@ func genRootsOf(t *rapid.T, hours *rapid.Generator[int]) []retention.Root {
 			r.Protected = []string{"pinned"}
 		case 1:
 			r.Leftover = retention.Discarded
+		case 2, 3:
+			r.Label = "works"
 		}
 		return r
 	}), 0, 40).Draw(t, "roots")
@@ -51,6 +53,7 @@ func genPolicy(t *rapid.T) retention.Policy {
 		KeepWeekly:  count.Draw(t, "weekly"),
 		KeepMonthly: count.Draw(t, "monthly"),
 		KeepYearly:  count.Draw(t, "yearly"),
+		KeepLabels:  rapid.SampledFrom([][]string{nil, nil, nil, {"works"}, {"other", "works"}}).Draw(t, "labels"),
 		MinFree:     rapid.SampledFrom([]uint64{0, 0, 5, 20}).Draw(t, "minFree"),
 	}
 }
@@ -116,7 +119,9 @@ func TestRemovesNoMoreThanAsked(t *testing.T) {
 // wanted tells whether a rule of p keeps list[i]; list is ordered oldest first.
 func wanted(list []retention.Root, i int, p retention.Policy) bool {
 	switch {
-	case p == retention.Policy{}:
+	case cmp.Equal(p, retention.Policy{}):
+		return true
+	case list[i].Label != "" && slices.Contains(p.KeepLabels, list[i].Label):
 		return true
 	case p.KeepLast < 0 || len(list)-i <= p.KeepLast:
 		return true

@@ -27,6 +27,7 @@ const (
 type Root struct {
 	ID        uint64
 	Name      string
+	Label     string    // the user's; empty for none
 	Time      time.Time // when it stopped being the root; a snapshot: when it was taken
 	Since     time.Time // when it became the root; zero when that is not known
 	Leftover  Leftover  // empty for a whole root
@@ -43,6 +44,7 @@ type Policy struct {
 	KeepWeekly  int
 	KeepMonthly int
 	KeepYearly  int
+	KeepLabels  []string
 	MinFree     uint64 // bytes; 0 for no limit
 }
 

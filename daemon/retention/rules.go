@@ -2,6 +2,7 @@ package retention
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -69,7 +70,7 @@ func (r *rule) keeps(t time.Time, nr int, oldest bool) (reason string, ok bool) 
 // judge applies the rules to roots that are ordered by age, oldest first.
 func judge(side []*Decision, p Policy) {
 	rules := p.rules()
-	if len(rules) == 0 && p.KeepWithin <= 0 {
+	if len(rules) == 0 && p.KeepWithin <= 0 && len(p.KeepLabels) == 0 {
 		for _, d := range side {
 			d.Reasons = []string{ReasonNoPolicy}
 		}
@@ -79,6 +80,9 @@ func judge(side []*Decision, p Policy) {
 		d := side[len(side)-1-nr]
 		if p.KeepWithin > 0 && d.Root.Time.After(windowEnd(side).Add(-p.KeepWithin)) {
 			d.Reasons = append(d.Reasons, "within "+FormatDuration(p.KeepWithin))
+		}
+		if slices.Contains(p.KeepLabels, d.Root.Label) {
+			d.Reasons = append(d.Reasons, "label")
 		}
 		for i := range rules {
 			if reason, ok := rules[i].keeps(d.Root.Time, nr, nr == len(side)-1); ok {

@@ -115,6 +115,7 @@ let
 
   rules = {
     keepWithin = optional str "Keep what is younger than this, from the newest: 36h, 30d, 6w, 1y2m.";
+    keepLabels = optional (listOf str) "Keep what has one of these labels.";
     minFree = optional str "With less free space than this, prune on: 10% or 5GiB.";
   } // lib.genAttrs [ "keepLast" "keepHourly" "keepDaily" "keepWeekly" "keepMonthly" "keepYearly" ]
     (name: optional int "Keep this many.");

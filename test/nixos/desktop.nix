@@ -4,7 +4,7 @@
   fileSystems."/persistent" = { device = "/dev/mapper/encrypted"; fsType = "btrfs"; options = [ "subvol=persistent" ]; neededForBoot = true; };
 
   services.impermanence.ephemeral."/" = { };
-  services.impermanence.retention = { keepWithin = "30d"; keepLast = 3; };
+  services.impermanence.retention = { keepWithin = "30d"; keepLast = 3; keepLabels = [ "works" ]; };
 
   environment.persistence."/persistent" = {
     enable = true;
