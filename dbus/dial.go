@@ -67,7 +67,8 @@ func authenticate(ctx context.Context, t *transport) (*Conn, error) {
 		return nil, errors.Join(fmt.Errorf("greet bus: %w: %w", ErrUnreachable, err), t.Close())
 	}
 	if err := greet(conn, t); err != nil {
-		return nil, errors.Join(fmt.Errorf("greet bus: %w: %w", ErrUnreachable, err), conn.Close())
+		_ = conn.Close() // greet has closed its socket already when nobody answered
+		return nil, fmt.Errorf("greet bus: %w: %w", ErrUnreachable, err)
 	}
 	return conn, nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 )
@@ -21,13 +22,26 @@ func TestABusThatDoesNotAnswerIsOutOfReach(t *testing.T) {
 				ours, bus := net.Pipe()
 				defer bus.Close()
 				go answerLines(bus, answers)
-				_, err := authenticate(t.Context(), newTransport(ours, nil))
-				if !errors.Is(err, ErrUnreachable) || !strings.Contains(err.Error(), "no answer") {
-					t.Errorf("error %v", err)
+				_, err := authenticate(t.Context(), newTransport(&socket{Conn: ours}, nil))
+				if want := "greet bus: daemon out of reach: no answer within 25s"; !errors.Is(err, ErrUnreachable) || err.Error() != want {
+					t.Errorf("error %q, want %q", err, want)
 				}
 			})
 		})
 	}
+}
+
+// socket is a connection that, as a socket, has an error for who closes it again.
+type socket struct {
+	net.Conn
+	closed atomic.Bool
+}
+
+func (s *socket) Close() error {
+	if s.closed.Swap(true) {
+		return net.ErrClosed
+	}
+	return s.Conn.Close()
 }
 
 // answerLines reads what comes, and answers each time with the next line, as long as there are any.
