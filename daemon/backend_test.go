@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -295,6 +296,7 @@ func TestManager(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("manager (-want +got):\n%s", diff)
 	}
+	wantDocumented(t, "Manager", "LastRollover", slices.Collect(maps.Keys(got.LastRollover))...)
 }
 
 // Early boot says what it did, the kernel what is mounted: a fresh root that is not mounted is none.

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -163,6 +165,8 @@ func roots(t testing.TB, d *daemon.Daemon) map[string]dbus.Root {
 	byName := make(map[string]dbus.Root, len(list))
 	for _, r := range list {
 		byName[r.Name] = r
+		wantDocumented(t, "Root", "Kind", r.Kind)
+		wantDocumented(t, "Root", "ProtectReasons", r.ProtectReasons...)
 	}
 	return byName
 }
@@ -173,5 +177,8 @@ func finish(t testing.TB, d *daemon.Daemon, id uint64, err error) dbus.Job {
 	must(t, err)
 	job, err := d.WaitJob(context.Background(), id)
 	must(t, err)
+	wantDocumented(t, "Job", "Operation", job.Operation)
+	wantDocumented(t, "Job", "Result", string(job.Result))
+	wantDocumented(t, "Job", "Details", slices.Collect(maps.Keys(job.Details))...)
 	return job
 }

@@ -26,9 +26,9 @@ type ErrorInfo struct {
 // Manager is what org.impermanence1.Manager shows.
 type Manager struct {
 	Version             string
-	Filesystem          string         // UUID of the file system
+	Filesystem          string         // UUID of the file system; empty when it isn't known
 	BootedRoot          uint64         // subvolume id of the root; 0 when it isn't known
-	NextBoot            string         // "fresh", "keep", or the id of an old root
+	NextBoot            string         // "fresh", "keep", or the id of an old root; empty when it isn't known
 	LastRollover        map[string]any // what early boot did; see [Details] for the types of values
 	LastPrune           time.Time      // zero when nothing was pruned yet
 	ActiveJobs          []uint64       // jobs that have not ended, oldest first
@@ -48,7 +48,7 @@ type Losses struct {
 type Root struct {
 	ID             uint64 // subvolume id
 	Name           string
-	Kind           string // "old" or "snapshot"
+	Kind           string // "old", "snapshot" or "discarded"
 	Label          string
 	UUID           string
 	Path           string // relative to the top level; bytes, not necessarily UTF-8
