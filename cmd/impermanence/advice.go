@@ -71,6 +71,7 @@ func adviceTable() []advice {
 		{setup.ErrNoPreset, "ls /usr/lib/impermanence/presets"},
 		{setup.ErrLayout, "findmnt -t btrfs"},
 		{setup.ErrNotEmpty, "lsblk --fs"},
+		{setup.ErrAside, "ls /etc/impermanence/conf.d"},
 		{setup.ErrNested, "btrfs subvolume list -o /"},
 		{setup.ErrNotBtrfs, "findmnt -t btrfs"},
 		{template.ErrNotConfigured, "impermanence setup --dry-run"},

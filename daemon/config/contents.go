@@ -9,7 +9,7 @@ import (
 // Contents is what the configuration files hold now. It differs when Load would read anything else, presets aside: those come
 // with the program.
 func (o LoadOptions) Contents() (string, error) {
-	files, err := o.files()
+	files, err := o.Files()
 	if err != nil {
 		return "", err
 	}

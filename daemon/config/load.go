@@ -31,7 +31,7 @@ type LoadOptions struct {
 // Load reads and merges the configuration. Its error is Errors when the configuration is wrong. No file at all is an empty
 // configuration, unless Path was given.
 func Load(opts LoadOptions) (*Config, error) {
-	files, err := opts.files()
+	files, err := opts.Files()
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +90,8 @@ func (d *decoder) comparePlaces(a, b *Error) int {
 		cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 }
 
-// files lists what is to be read, in order.
-func (o LoadOptions) files() ([]string, error) {
+// Files lists what is to be read, in order.
+func (o LoadOptions) Files() ([]string, error) {
 	if o.Path != "" {
 		return explicitFiles(o.Path)
 	}

@@ -97,6 +97,8 @@ func (w *worker) do(ctx context.Context, s Step) error {
 		return w.systemctl(ctx, "disable", s.Names)
 	case RemoveVolume:
 		return w.removeVolume(ctx)
+	case SetAside:
+		return w.setAside(s.Path)
 	case RemoveOldRoots:
 		return w.removeOldRoots()
 	case RemoveRecord:

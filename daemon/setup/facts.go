@@ -39,6 +39,8 @@ type Facts struct {
 	Nested    []string        // subvolumes inside the root's that are not empty
 	Config    *config.Config  // the configuration so far
 	Record    *Record         // of an earlier set-up
+	Dependent []string        // files of the configuration, beside the one that a set-up writes, that mean nothing without the set-up
+	Aside     []string        // those that an undoing set aside
 }
 
 // Preset is a preset of the machine, with its entries.
@@ -180,8 +182,10 @@ func (f *Facts) configuration(root string, _ Options) error {
 	if f.Record, err = readRecord(root); err != nil {
 		return err
 	}
-	f.Config, err = config.Load(config.LoadOptions{Root: root})
-	return err
+	if f.Config, err = config.Load(config.LoadOptions{Root: root}); err != nil {
+		return err
+	}
+	return f.lists(root)
 }
 
 // systemd looks which units are to be enabled, and are.

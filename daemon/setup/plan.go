@@ -52,6 +52,7 @@ var (
 	ErrLayout       = errors.New("the machine's layout does not allow it")
 	ErrNotSetUp     = errors.New("the machine was not set up by impermanence setup")
 	ErrNoPreset     = errors.New("no such preset")
+	ErrAside        = errors.New("what an undoing set aside is still there")
 	ErrNested       = errors.New("a subvolume lies in what is to be kept")
 )
 
@@ -118,6 +119,9 @@ func (f *Facts) refuse(o Options) error {
 		return fmt.Errorf("%w: there is a subvolume %q already: give another with --template", ErrTaken, o.Template())
 	case len(f.Swap) > 0:
 		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume of its own", ErrLayout, f.Swap[0])
+	}
+	if err := f.refuseAside(); err != nil {
+		return err
 	}
 	for _, dir := range f.Data {
 		for _, nested := range f.Nested {

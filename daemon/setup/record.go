@@ -106,6 +106,7 @@ const (
 	RestoreFile              // Path, as it was
 	DisableUnits             // Names
 	RemoveVolume             // if it holds nothing that the root does not
+	SetAside                 // Path, a file of the configuration that a person wrote
 	RemoveOldRoots           // if there are none
 	RemoveRecord
 )
@@ -148,7 +149,7 @@ func (r Record) steps() []Step {
 // undoSteps are the steps back. What is kept comes into the root first; then the template goes, without which nothing is rolled
 // over any more; the volume goes when fstab no longer mounts it and while the configuration still says what is kept on it; the
 // record goes last.
-func (r Record) undoSteps(noInitrd bool) []Step {
+func (r Record) undoSteps(aside []string, noInitrd bool) []Step {
 	steps := []Step{{Op: PutBack, Path: r.Volume}}
 	steps = append(steps, Step{Op: RemoveTemplate, Path: r.Layout.Template})
 	for _, change := range r.Files {
@@ -161,6 +162,9 @@ func (r Record) undoSteps(noInitrd bool) []Step {
 	}
 	if r.NewVolume {
 		steps = append(steps, Step{Op: RemoveVolume, Path: r.Volume})
+	}
+	for _, name := range aside {
+		steps = append(steps, Step{Op: SetAside, Path: name})
 	}
 	steps = append(steps, Step{Op: RestoreFile, Path: configFile})
 	steps = append(steps, r.commands(noInitrd)...)
@@ -197,6 +201,8 @@ func (s Step) String() string {
 		return "disable " + strings.Join(s.Names, " ")
 	case RemoveVolume:
 		return "delete the subvolume " + s.Path + " if it holds nothing that the root does not"
+	case SetAside:
+		return "set " + s.Path + " aside, as " + s.Path + asideSuffix
 	case RemoveOldRoots:
 		return "delete " + s.Path + " if there are no old roots"
 	case RemoveRecord:

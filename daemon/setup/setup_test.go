@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -248,6 +249,88 @@ func TestUndoKeepsWhatOthersChanged(t *testing.T) {
 	}
 	if !strings.Contains(w.read(t, filepath.Join(w.root, "etc/impermanence/impermanence.toml.before-undo")), "# mine\n") {
 		t.Error("the changed configuration is lost")
+	}
+}
+
+// TestUndoSetsAsideWhatDependsOnIt undoes a set-up beside which a person configured more, and interrupts that: what is about the volume
+// or the fresh root is read no more, and a later set-up does not forget it.
+func TestUndoSetsAsideWhatDependsOnIt(t *testing.T) {
+	d := distributions()[0]
+	lists := map[string]string{
+		"mine.toml":  "[persistence.\"/persist\"]\ndirectories = [\"/opt/mine\"]\n",
+		"root.toml":  "[ephemeral.\"/\"]\nonFailure = \"emergency\"\n",
+		"other.toml": "[persistence.\"/other\"]\ndirectories = [\"/opt/other\"]\n",
+		"keep.json":  `{"retention": {"keepLast": 5}}`,
+	}
+	configured := func(t *testing.T) (*world, Facts, Plan) {
+		t.Helper()
+		w := newWorld(t, d)
+		w.setUp(t)
+		for name, text := range lists {
+			w.write(t, "etc/impermanence/conf.d/"+name, text, 0o644)
+		}
+		f, err := Gather(w.root, Options{})
+		must(t, err)
+		p, err := PlanUndo(f, Options{})
+		must(t, err)
+		return w, f, p
+	}
+	_, _, p := configured(t)
+	first := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Op == SetAside })
+	for _, n := range []int{0, first, first + 1, len(p.Steps) - 1} {
+		t.Run(p.Steps[n].String(), func(t *testing.T) {
+			w, f, p := configured(t)
+			must(t, w.machine(t).work(context.Background(), f, *f.Record, p.Steps[:n]))
+			w.undo(t)
+			for name := range lists {
+				file := filepath.Join(w.root, "etc/impermanence/conf.d", name)
+				if name == "mine.toml" || name == "root.toml" {
+					file += ".before-undo"
+				}
+				if got := w.read(t, file); got != lists[name] {
+					t.Errorf("%s is %q", name, got)
+				}
+			}
+			c, err := config.Load(config.LoadOptions{Root: w.root})
+			must(t, err)
+			if len(c.Ephemeral) > 0 || len(c.Volumes) != 1 || c.Volumes[0].Path != "/other" {
+				t.Errorf("configured are still %+v and %+v", c.Ephemeral, c.Volumes)
+			}
+			f, err = Gather(w.root, Options{})
+			must(t, err)
+			if _, err := MakePlan(f, Options{}); !errors.Is(err, ErrAside) || !strings.Contains(err.Error(), "/etc/impermanence/conf.d/mine.toml.before-undo") {
+				t.Errorf("a set-up afterwards says %v", err)
+			}
+		})
+	}
+}
+
+// TestUndoLeavesWhatWasThere undoes a set-up of a machine that mounted its volume before: what a person keeps there is kept on.
+func TestUndoLeavesWhatWasThere(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	btrfstest.Subvolume(t, filepath.Join(w.top, "persist"))
+	w.write(t, "etc/fstab", w.read(t, filepath.Join(w.root, "etc/fstab"))+"LABEL=disk /persist btrfs subvol=persist 0 0\n", 0o644)
+	w.write(t, "etc/impermanence/conf.d/mine.toml", "[persistence.\"/persist\"]\ndirectories = [\"/opt/mine\"]\n", 0o644)
+	before := w.snapshotOf(t)
+	w.setUp(t)
+	w.undo(t)
+	if diff := cmp.Diff(before, w.snapshotOf(t)); diff != "" {
+		t.Errorf("(-before +after undo):\n%s", diff)
+	}
+}
+
+// TestUndoTellsWhatAPackageBrought names what an undoing can't set aside.
+func TestUndoTellsWhatAPackageBrought(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.setUp(t)
+	w.write(t, "usr/lib/impermanence/conf.d/base.toml", "[persistence.\"/persist\"]\ndirectories = [\"/opt/base\"]\n", 0o644)
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	p, err := PlanUndo(f, Options{})
+	must(t, err)
+	if text := text(p); !strings.Contains(text, "ln -s /dev/null /etc/impermanence/conf.d/base.toml") {
+		t.Errorf("nothing is said of it:\n%s", text)
 	}
 }
 

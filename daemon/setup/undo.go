@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -20,7 +21,17 @@ func PlanUndo(f Facts, o Options) (Plan, error) {
 	if f.Record == nil {
 		return Plan{}, ErrNotSetUp
 	}
-	p := Plan{Record: *f.Record, Steps: f.Record.undoSteps(o.NoInitrd)}
+	var aside []string
+	p := Plan{Record: *f.Record}
+	for _, name := range f.Dependent {
+		if path.Dir(name) == localLists {
+			aside = append(aside, name)
+			continue
+		}
+		p.Notes = append(p.Notes, fmt.Sprintf("%[1]s is about what there will be no more: remove what brought it, or ln -s /dev/null %[2]s, and build the initrd again",
+			name, path.Join(localLists, path.Base(name))))
+	}
+	p.Steps = f.Record.undoSteps(aside, o.NoInitrd)
 	if f.booted() {
 		p.Notes = append(p.Notes, fmt.Sprintf("the machine was booted since: the subvolume %q stays with what is kept on it, and so do the old roots", f.Record.Volume))
 	}
@@ -102,9 +113,6 @@ func (w *worker) restore(name string) error {
 	}
 	return writeFile(w.Root, name, *change.Former, 0o644)
 }
-
-// asideSuffix is for a configuration that was changed: nothing reads it.
-const asideSuffix = ".before-undo"
 
 // takeOut undoes a change in a text that was changed since: lines that it added go, those that it replaced come back.
 func (c FileChange) takeOut(now string) string {
