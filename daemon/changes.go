@@ -28,7 +28,7 @@ func (d *Daemon) ListLosses(_ context.Context, c dbus.Caller, f dbus.ChangeFilte
 // sendLosses is the job.
 func (d *Daemon) sendLosses(ctx context.Context, p *jobs.Progress, places []place, f dbus.ChangeFilter, to *dbus.Lines) error {
 	state, unknown := d.lossStateOf(places)
-	t, err := d.losses(ctx, places, f, func(c dbus.FileChange) error { return to.Encode(c) })
+	t, err := d.losses(ctx, places, f, func(c dbus.FileChange) error { return to.Change(&c) })
 	if err != nil {
 		return err
 	}
@@ -239,7 +239,7 @@ func (d *Daemon) sendComparison(ctx context.Context, p *jobs.Progress, at place,
 			}
 			shown := showChange(at.mountPoint, change)
 			t.add(shown)
-			return to.Encode(shown)
+			return to.Change(&shown)
 		})
 	})
 	p.Items(t.count, t.count, 0)

@@ -26,6 +26,10 @@ func (b Bytes) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements [json.Unmarshaler].
 func (b *Bytes) UnmarshalJSON(data []byte) error {
+	if last := len(data) - 1; last > 0 && data[0] == '"' && isPlain(data[1:last]) {
+		*b = Bytes(data[1:last])
+		return nil
+	}
 	var text string
 	if err := json.Unmarshal(data, &text); err == nil {
 		*b = Bytes(text)

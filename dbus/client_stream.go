@@ -47,38 +47,67 @@ func (r *Results[T]) Job() uint64 { return r.job }
 // something else to do as well.
 func (r *Results[T]) Close() error { return r.conn.Close() }
 
+// Pending says whether more of the results is here already. Where it is not, the next one may take a while.
+func (r *Results[T]) Pending() bool { return r.in.Buffered() > 0 }
+
 // All are the results in their order. The last pair has an error when they are not
 // complete: the job's own, or what is wrong with the way here. It can be read once.
 func (r *Results[T]) All(ctx context.Context) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		stop := context.AfterFunc(ctx, func() { _ = r.conn.Close() })
-		defer stop()
-		for count := uint64(0); ; count++ {
-			v, more, err := r.next(ctx, count)
-			if !more && err == nil || !yield(v, err) || err != nil {
+		for line, err := range r.Lines(ctx) {
+			var v T
+			if err == nil {
+				if err = json.Unmarshal(line, &v); err != nil {
+					err = fmt.Errorf("read job %d: %w: %w", r.job, ErrInternal, err)
+				}
+			}
+			if !yield(v, err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
-// next reads one line; more is false at the end.
-func (r *Results[T]) next(ctx context.Context, count uint64) (v T, more bool, err error) {
-	line, err := r.in.ReadBytes('\n')
+// Lines is All for who passes the results on: each is the JSON that the daemon has written, with the end of its line, and
+// valid until the next.
+func (r *Results[T]) Lines(ctx context.Context) iter.Seq2[[]byte, error] {
+	return func(yield func([]byte, error) bool) {
+		stop := context.AfterFunc(ctx, func() { _ = r.conn.Close() })
+		defer stop()
+		for count := uint64(0); ; count++ {
+			line, err := r.next(ctx, count)
+			if line == nil && err == nil || !yield(line, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// next reads one line; nil at the end.
+func (r *Results[T]) next(ctx context.Context, count uint64) (line []byte, err error) {
+	line, err = r.line()
 	if err != nil {
-		return v, false, r.cut(ctx, err)
+		return nil, r.cut(ctx, err)
 	}
 	if bytes.HasPrefix(line, []byte(`{"end":true,`)) {
 		var end streamEnd
 		if err := json.Unmarshal(line, &end); err != nil || end.Lines != count {
-			return v, false, fmt.Errorf("read job %d: %w: %d lines of %d", r.job, ErrInternal, count, end.Lines)
+			return nil, fmt.Errorf("read job %d: %w: %d lines of %d", r.job, ErrInternal, count, end.Lines)
 		}
-		return v, false, nil
+		return nil, nil
 	}
-	if err := json.Unmarshal(line, &v); err != nil {
-		return v, false, fmt.Errorf("read job %d: %w: %w", r.job, ErrInternal, err)
+	return line, nil
+}
+
+// line reads up to the end of a line, without copying one that the buffer has room for.
+func (r *Results[T]) line() ([]byte, error) {
+	line, err := r.in.ReadSlice('\n')
+	if !errors.Is(err, bufio.ErrBufferFull) {
+		return line, err
 	}
-	return v, true, nil
+	line = bytes.Clone(line)
+	rest, err := r.in.ReadBytes('\n')
+	return append(line, rest...), err
 }
 
 // cut is why the results ended early.

@@ -66,6 +66,69 @@ func TestResults(t *testing.T) {
 	s.until(t, func() bool { return s.Streams() == 0 })
 }
 
+// Who passes the results on gets each line as it was sent, also one that no buffer has room for.
+func TestResultLines(t *testing.T) {
+	sent := []string{"1", `"` + strings.Repeat("x", 200_000) + `"`, `{"more":"than asked for"}`}
+	s := numbering(t, func(_ context.Context, l *dbus.Lines) error {
+		for _, line := range sent {
+			if err := l.Encode(json.RawMessage(line)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	results, err := s.client(t).Numbers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer results.Close()
+	var got []string
+	for line, err := range results.Lines(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, string(line))
+	}
+	if want := strings.Join(sent, "\n") + "\n"; strings.Join(got, "") != want || len(got) != len(sent) {
+		t.Errorf("read %d lines, %.100q, want %.100q", len(got), strings.Join(got, ""), want)
+	}
+}
+
+// Results are pending while more of them are here, and not while the job has no more yet.
+func TestPendingResults(t *testing.T) {
+	const atOnce = 1000
+	read := make(chan struct{})
+	s := numbering(t, func(_ context.Context, l *dbus.Lines) error {
+		for range atOnce {
+			if err := l.Encode(1); err != nil {
+				return err
+			}
+		}
+		<-read
+		return l.Encode(1)
+	})
+	results, err := s.client(t).Numbers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer results.Close()
+	count, pending := 0, 0
+	for _, err := range results.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		count++
+		if results.Pending() {
+			pending++
+		} else if count == atOnce {
+			close(read)
+		}
+	}
+	if count != atOnce+1 || pending == 0 {
+		t.Errorf("%d results, more were pending %d times", count, pending)
+	}
+}
+
 // What ended the job early ends the results with its own name.
 func TestResultsOfAJobThatFails(t *testing.T) {
 	s := numbering(t, func(_ context.Context, l *dbus.Lines) error {

@@ -209,14 +209,29 @@ func (l *Lines) Encode(v any) error {
 	return l.encode(v)
 }
 
+// Change writes a difference as a line, as Encode would.
+func (l *Lines) Change(c *FileChange) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.write(func() error {
+		_, err := l.buffer.Write(append(c.appendJSON(l.buffer.AvailableBuffer()), '\n'))
+		return err
+	})
+}
+
 func (l *Lines) encode(v any) error {
+	return l.write(func() error { return l.encoder.Encode(v) })
+}
+
+// write writes one line.
+func (l *Lines) write(line func() error) error {
 	if l.err != nil {
 		return l.err
 	}
 	if l.buffer.Buffered() == 0 {
 		l.lingerer.Reset(streamDelay)
 	}
-	l.err = l.encoder.Encode(v)
+	l.err = line()
 	l.count++
 	return l.err
 }

@@ -1,10 +1,11 @@
 package main
 
 import (
+	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"path/filepath"
 	"strings"
 	"time"
@@ -142,40 +143,50 @@ func (q question) ask(ctx context.Context, client *dbus.Client) (*dbus.Results[d
 	}
 }
 
-// diffJSON prints the differences as they come.
+// diffJSON prints the differences as they come, as the daemon has written them.
 func (a *app) diffJSON(ctx context.Context, results *dbus.Results[dbus.FileChange]) error {
-	encoder := json.NewEncoder(a.stdout.w)
-	encoder.SetEscapeHTML(false)
-	for c, err := range results.All(ctx) {
-		if err != nil {
-			return incomplete(err)
-		}
-		if err := encoder.Encode(c); err != nil {
-			return fmt.Errorf("print JSON: %w", err)
-		}
-	}
-	return nil
+	return eachOf(results, results.Lines(ctx), a.stdout, func(o output, line []byte) {
+		_, _ = o.w.Write(line)
+	})
 }
 
 // diffLines prints the differences for programs, as they come.
 func (a *app) diffLines(ctx context.Context, results *dbus.Results[dbus.FileChange]) error {
-	for c, err := range results.All(ctx) {
-		if err != nil {
-			return incomplete(err)
-		}
-		a.stdout.tabbed(a.stdout.escaped([][]cell{{
+	return eachOf(results, results.All(ctx), a.stdout, func(o output, c dbus.FileChange) {
+		o.tabbed(o.escaped([][]cell{{
 			{text: c.Change},
 			{text: string(c.Path)},
 			{text: c.Type},
 			{text: fmt.Sprint(c.Size)},
-			{text: a.stdout.moment(c.Changed)},
+			{text: o.moment(c.Changed)},
 			{text: strings.Join(c.Aspects, ",")},
 			{text: string(c.From)},
 			{text: c.Rule},
 		}}))
-	}
-	return nil
+	})
 }
+
+// eachOf prints each of the results as it comes; as long as more are here already, many at once.
+func eachOf[T any](results *dbus.Results[dbus.FileChange], all iter.Seq2[T, error], o output, print func(output, T)) error {
+	buffer := bufio.NewWriterSize(o.w, printBuffer)
+	defer func() { _ = buffer.Flush() }() // what is beneath it keeps the error
+	for v, err := range all {
+		if err != nil {
+			return incomplete(err)
+		}
+		print(o.to(buffer), v)
+		if results.Pending() {
+			continue
+		}
+		if err := buffer.Flush(); err != nil {
+			return err
+		}
+	}
+	return buffer.Flush()
+}
+
+// printBuffer is how much is printed at once, in bytes.
+const printBuffer = 64 << 10
 
 // incomplete says of an error that what was printed so far is not all.
 func incomplete(err error) error {

@@ -18,8 +18,9 @@ type scripted struct {
 	manager dbus.Manager
 	entries []dbus.Entry
 	plan    []dbus.PlanItem
-	err     error // of every method that starts a job
-	fixed   bool  // the job can't be canceled
+	err     error                   // of every method that starts a job
+	fixed   bool                    // the job can't be canceled
+	changes func(*dbus.Lines) error // what a comparison sends; nil: it has no reader
 
 	mu    sync.Mutex
 	roots []dbus.Root
@@ -45,7 +46,7 @@ func serve(t *testing.T, s *scripted) string {
 	t.Helper()
 	address := bustest.Start(t)
 	s.canceled, s.ended = make(chan struct{}), make(chan struct{})
-	s.server = dbus.NewServer(dbus.ServerConfig{Address: address, Backend: s, Authorizer: permissive{}})
+	s.server = dbus.NewServer(dbus.ServerConfig{Address: address, Backend: s, Authorizer: permissive{}, StreamDir: t.TempDir()})
 	ctx, cancel := context.WithCancel(context.Background())
 	s.leave = cancel
 	done := make(chan error, 1)
@@ -154,8 +155,18 @@ func (s *scripted) CompareRoots(_ context.Context, _ dbus.Caller, _, _ uint64, _
 }
 
 func (s *scripted) compare(operation string, out *dbus.Stream) (uint64, error) {
-	if err := out.Close(); err != nil {
-		return 0, err
+	if s.changes == nil {
+		if err := out.Close(); err != nil {
+			return 0, err
+		}
+		return s.start(operation, nil)
+	}
+	s.run = func(s *scripted) {
+		result, info := dbus.ResultDone, dbus.ErrorInfo{}
+		if err := out.Send(context.Background(), s.changes); err != nil {
+			result, info = dbus.ResultFailed, dbus.ErrorInfo{Name: "org.impermanence1.Error.Internal", Message: err.Error()}
+		}
+		s.end(result, info, nil)
 	}
 	return s.start(operation, nil)
 }

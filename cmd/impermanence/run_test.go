@@ -1,7 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -222,8 +225,50 @@ func TestNamesThatDrawAreEscaped(t *testing.T) {
 	}
 }
 
+// A difference is printed while the next one is still being looked for.
+func TestDifferencesArePrintedAsTheyCome(t *testing.T) {
+	for _, args := range [][]string{{"diff"}, {"diff", "--json"}} {
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer read.Close()
+		if err := read.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		printed := make(chan struct{})
+		address := serve(t, &scripted{changes: func(l *dbus.Lines) error {
+			first := l.Change(&dbus.FileChange{Change: "added", Path: "/first", Type: "file"})
+			<-printed
+			return errors.Join(first, l.Change(&dbus.FileChange{Change: "added", Path: "/second", Type: "file"}))
+		}})
+		code := make(chan int, 1)
+		go func() {
+			code <- run(t.Context(), args, write, os.Stderr, onBus(address))
+			write.Close()
+		}()
+		out := bufio.NewReader(read)
+		line, err := out.ReadString('\n')
+		if err != nil || !strings.Contains(line, "/first") {
+			t.Errorf("%v: printed %q at first, %v", args, line, err)
+		}
+		close(printed)
+		rest, err := io.ReadAll(out)
+		if err != nil || strings.Count(string(rest), "\n") != 1 || !strings.Contains(string(rest), "/second") {
+			t.Errorf("%v: printed %q then, %v", args, rest, err)
+		}
+		if got := <-code; got != exitDone {
+			t.Errorf("%v: exit code %d", args, got)
+		}
+	}
+}
+
 func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
-	address := serve(t, twoRoots())
+	s := twoRoots()
+	s.changes = func(l *dbus.Lines) error {
+		return l.Change(&dbus.FileChange{Change: "added", Path: "/new", Type: "file"})
+	}
+	address := serve(t, s)
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -235,7 +280,7 @@ func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
 	}
 	defer devNull.Close()
 	env := onBus(address)
-	for _, args := range [][]string{{"roots"}, {"roots", "--json"}, {"--help"}} {
+	for _, args := range [][]string{{"roots"}, {"roots", "--json"}, {"--help"}, {"diff", "--json"}} {
 		if code := run(t.Context(), args, full, devNull, env); code != exitFailed {
 			t.Errorf("%v to a full disk: exit code %d, want %d", args, code, exitFailed)
 		}
