@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 
 	"github.com/impermanence/impermanence/persist"
@@ -10,12 +11,15 @@ import (
 // checkEntries finds entries that can't be together: two for one place, one inside another of the same volume, and those
 // that hold a persistent volume or are on one.
 func (d *decoder) checkEntries(volumes []persist.Volume) {
-	var entries []persist.Entry
+	var entries []*persist.Entry
 	for _, v := range volumes {
-		entries = append(entries, v.Entries...)
+		entries = slices.Grow(entries, len(v.Entries))
+		for i := range v.Entries {
+			entries = append(entries, &v.Entries[i])
+		}
 	}
 	sort.SliceStable(entries, func(a, b int) bool { return persist.ComparePaths(entries[a].Target, entries[b].Target) < 0 })
-	var around []persist.Entry // the entries that the current one lies in, outermost first
+	var around []*persist.Entry // the entries that the current one lies in, outermost first
 	for i, e := range entries {
 		for len(around) > 0 && !below(e.Target, around[len(around)-1].Target) {
 			around = around[:len(around)-1]
@@ -37,7 +41,7 @@ func (d *decoder) checkEntries(volumes []persist.Volume) {
 }
 
 // checkVolumes finds an entry that would be put over a persistent volume, or is on one already.
-func (d *decoder) checkVolumes(e persist.Entry, volumes []persist.Volume) {
+func (d *decoder) checkVolumes(e *persist.Entry, volumes []persist.Volume) {
 	for _, v := range volumes {
 		switch {
 		case e.Target == v.Path || below(v.Path, e.Target):
@@ -49,7 +53,7 @@ func (d *decoder) checkVolumes(e persist.Entry, volumes []persist.Volume) {
 }
 
 // failEntry records a problem of an entry as a whole.
-func (d *decoder) failEntry(e persist.Entry, hint, format string, args ...any) {
+func (d *decoder) failEntry(e *persist.Entry, hint, format string, args ...any) {
 	list := "directories"
 	if e.Kind == persist.File {
 		list = "files"

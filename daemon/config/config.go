@@ -1,6 +1,7 @@
 package config
 
 import (
+	"slices"
 	"time"
 
 	"github.com/impermanence/impermanence/persist"
@@ -15,11 +16,11 @@ type Config struct {
 
 // Entries gives the entries of all volumes.
 func (c *Config) Entries() []persist.Entry {
-	var entries []persist.Entry
-	for _, v := range c.Volumes {
-		entries = append(entries, v.Entries...)
+	lists := make([][]persist.Entry, len(c.Volumes))
+	for i, v := range c.Volumes {
+		lists[i] = v.Entries
 	}
-	return entries
+	return slices.Concat(lists...)
 }
 
 // OnFailure says what early boot does when a rollover fails.

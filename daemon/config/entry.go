@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/impermanence/impermanence/persist"
@@ -19,10 +20,12 @@ func (d *decoder) entries(s scope, p place) []persist.Entry {
 		key, name string
 		kind      persist.Kind
 	}{{"directories", "directory", persist.Directory}, {"files", "file", persist.File}} {
-		for _, item := range s.list(list.key) {
-			if e, ok := d.entry(s.path(list.key), list.name, item, p); ok {
+		key, items := s.path(list.key), s.list(list.key)
+		all = slices.Grow(all, len(items))
+		for _, item := range items {
+			if e, ok := d.entry(key, list.name, item, p); ok {
 				e.Kind = list.kind
-				d.checkMethod(s.path(list.key), item, &e)
+				d.checkMethod(key, item, &e)
 				all = append(all, e)
 			}
 		}

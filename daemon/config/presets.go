@@ -114,6 +114,9 @@ func (d *decoder) addWeak(volume string, entries []persist.Entry) {
 
 // mergeWeak adds weak entries as far as nothing is or holds the same.
 func (d *decoder) mergeWeak(volumes []persist.Volume) {
+	if len(d.weak) == 0 {
+		return
+	}
 	taken := map[string]bool{}
 	for _, v := range volumes {
 		for _, e := range v.Entries {

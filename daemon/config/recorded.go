@@ -36,6 +36,9 @@ func AddRecorded(root string, c *Config) error {
 		}
 		d.addWeak(v.Path, entries)
 	}
+	if len(d.weak)+len(d.problems) == 0 {
+		return nil
+	}
 	volumes := make([]persist.Volume, len(c.Volumes))
 	for i, v := range c.Volumes {
 		volumes[i] = v
