@@ -66,12 +66,12 @@ func DryRun(opts Options, entries []Entry) ([]Planned, error) {
 // one place, which may show only when homes are known.
 func (s *session) validate(entries []Entry) error {
 	var problems []error
-	targets := map[string]Origin{}
-	for _, e := range entries {
+	targets := make(map[string]int, len(entries))
+	for i, e := range entries {
 		if first, ok := targets[e.Target]; ok {
-			problems = append(problems, entryError(e, fmt.Errorf("%w: %s is configured twice, first in %s", ErrInvalidEntry, e.Target, first)))
+			problems = append(problems, entryError(e, fmt.Errorf("%w: %s is configured twice, first in %s", ErrInvalidEntry, e.Target, entries[first].Origin)))
 		}
-		targets[e.Target] = e.Origin
+		targets[e.Target] = i
 		if _, err := s.users.sourceOwner(e); invalid(err) {
 			problems = append(problems, entryError(e, err))
 		}
@@ -87,7 +87,8 @@ func entryError(e Entry, err error) error {
 	return fmt.Errorf("%s: %w", e.Target, err)
 }
 
-// apply puts entries in place, those that others lie in first.
+// apply puts entries in place, those that others lie in first. Entries of one wave don't lie in one another: what is done for
+// one changes no facts of the next, but for the parents that are made.
 func (s *session) apply(ctx context.Context, entries []Entry) (Report, error) {
 	report := Report{Results: make([]Result, len(entries))}
 	for i, e := range entries {
@@ -101,13 +102,18 @@ func (s *session) apply(ctx context.Context, entries []Entry) (Report, error) {
 		if err := ctx.Err(); err != nil {
 			return report, errors.Join(append(problems, err)...)
 		}
-		for i, result := range s.applyWave(ctx, entries, wave) {
-			report.Results[wave[i]] = result
+		for _, i := range wave {
+			facts := s.entryFacts(entries[i])
+			result := s.applyOne(ctx, planOne(s.users, facts, entries[i]), facts)
 			if result.Err != nil {
-				problems = append(problems, entryError(entries[wave[i]], result.Err))
+				problems = append(problems, entryError(entries[i], result.Err))
+			}
+			report.Results[i] = result
+			if s.opts.Done != nil {
+				s.opts.Done(result)
 			}
 		}
-		s.paths.forget() // what was mounted hides what paths led to
+		s.endWave()
 	}
 	if err := s.table.write(s.k); err != nil {
 		problems = append(problems, fmt.Errorf("tell file managers which mounts to hide: %w", err))
@@ -115,21 +121,10 @@ func (s *session) apply(ctx context.Context, entries []Entry) (Report, error) {
 	return report, errors.Join(problems...)
 }
 
-// applyWave puts those entries in place that don't lie in one another.
-func (s *session) applyWave(ctx context.Context, entries []Entry, wave []int) []Result {
-	chosen := make([]Entry, len(wave))
-	for i, n := range wave {
-		chosen[i] = entries[n]
-	}
-	facts := s.facts(chosen)
-	results := make([]Result, len(wave))
-	for i, p := range Plan(facts, chosen) {
-		results[i] = s.applyOne(ctx, p, facts.Entries[i])
-		if s.opts.Done != nil {
-			s.opts.Done(results[i])
-		}
-	}
-	return results
+// endWave forgets what holds within a wave only: what is mounted by now hides what paths led to.
+func (s *session) endWave() {
+	s.paths.forget()
+	clear(s.parents)
 }
 
 func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Result {

@@ -1,6 +1,9 @@
 package persist
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Kind says what an entry is.
 type Kind uint8
@@ -119,7 +122,7 @@ func (o Origin) String() string {
 	if o.File == "" {
 		return ""
 	}
-	return fmt.Sprintf("%s:%d", o.File, o.Line)
+	return o.File + ":" + strconv.Itoa(o.Line)
 }
 
 // Volume is a persistent volume with what is kept on it.

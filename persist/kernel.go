@@ -3,6 +3,7 @@ package persist
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -160,7 +161,7 @@ func (k *kernel) chmod(fd int, object string, mode uint32) error {
 	return k.change("chmod", object, func() error { return unix.Fchmodat(unix.AT_FDCWD, procPath(fd), mode, 0) })
 }
 
-func procPath(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
+func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 // utimes sets the times of a name without following it; the empty name is dir itself.
 func (k *kernel) utimes(dir int, name string, access, modify unix.StatxTimestamp) error {

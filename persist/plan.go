@@ -25,11 +25,15 @@ type Planned struct {
 func Plan(facts Facts, entries []Entry) []Planned {
 	plans := make([]Planned, len(entries))
 	for i, e := range entries {
-		p := planner{Planned: Planned{Entry: e, Method: e.Method, State: Missing}, users: facts.Users, facts: facts.Entries[i]}
-		p.plan()
-		plans[i] = p.Planned
+		plans[i] = planOne(facts.Users, facts.Entries[i], e)
 	}
 	return plans
+}
+
+func planOne(users Users, facts EntryFacts, e Entry) Planned {
+	p := planner{Planned: Planned{Entry: e, Method: e.Method, State: Missing}, users: users, facts: facts}
+	p.plan()
+	return p.Planned
 }
 
 // Invalid tells whether the entry is wrong in itself: configuration that no state of the disk could make right.

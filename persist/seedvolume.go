@@ -36,16 +36,16 @@ func (s *session) seedVolume(ctx context.Context, entries []Entry) (Report, erro
 				return report, errors.Join(append(problems, err)...)
 			}
 			e := entries[i]
-			facts := Facts{Users: s.users, Entries: []EntryFacts{s.entryFacts(e)}}
-			p := Plan(facts, []Entry{e})[0]
+			facts := s.entryFacts(e)
+			p := planOne(s.users, facts, e)
 			p.Steps = slices.DeleteFunc(p.Steps, func(step Step) bool { return !onVolume(e, step) })
-			result := s.applyOne(ctx, p, facts.Entries[0])
+			result := s.applyOne(ctx, p, facts)
 			report.Results = append(report.Results, result)
 			if result.Err != nil {
 				problems = append(problems, entryError(e, result.Err))
 			}
 		}
-		s.paths.forget()
+		s.endWave()
 	}
 	return report, errors.Join(problems...)
 }

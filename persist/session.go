@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +20,8 @@ type session struct {
 	device  InodeID          // of the root itself
 	volumes map[string]error // path of a volume -> why nothing can be kept there
 	id      string           // see rootID
-	parents map[string]bool  // those that were made
+	prefix  string           // what this process puts before paths of the root; empty: nothing
+	parents map[string]bool  // those that were made for entries of this wave
 	beneath map[string]int   // see withoutMounts
 	table   mountTable
 	former  map[string]*resolver // see Options.Former
@@ -33,7 +36,10 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{k: k, opts: opts, paths: paths, volumes: map[string]error{}, parents: map[string]bool{}, beneath: map[string]int{}}
+	s := &session{
+		k: k, opts: opts, paths: paths, prefix: strings.TrimSuffix(path.Join("/", opts.Sysroot), "/"),
+		volumes: map[string]error{}, parents: map[string]bool{}, beneath: map[string]int{},
+	}
 	st, err := k.stat(paths.root, "")
 	if err == nil {
 		s.former, err = openRoots(k, opts.Former)
@@ -97,10 +103,13 @@ func (s *session) readFile(p string) ([]byte, error) {
 
 // resolveHomes gives entries their final paths: those in a home follow the passwd file.
 func (s *session) resolveHomes(entries []Entry) []Entry {
-	resolved := make([]Entry, len(entries))
-	copy(resolved, entries)
+	inHome := func(e Entry) bool { return e.Home != "" && e.BelowHome != "" }
+	if !slices.ContainsFunc(entries, inHome) {
+		return entries
+	}
+	resolved := slices.Clone(entries)
 	for i := range resolved {
-		if e := &resolved[i]; e.Home != "" && e.BelowHome != "" {
+		if e := &resolved[i]; inHome(*e) {
 			e.Target = path.Join(s.users.homeDir(*e), e.BelowHome)
 			e.Source = path.Join(e.Volume, e.Target)
 		}
@@ -134,6 +143,9 @@ func (s *session) entryFacts(e Entry) EntryFacts {
 	for i := range f.SourceParents {
 		parent := &f.SourceParents[i]
 		parent.Target = parent.Path[len(e.Volume):]
+		if s.parents[parent.Target] {
+			continue // it says nothing: it was made for an entry of this wave
+		}
 		if parent.Counterpart, _, f.Err = s.look(parent.Target); f.Err != nil {
 			return f
 		}

@@ -90,7 +90,7 @@ func (s *session) tableTarget(e Entry) string {
 	if s.table.later {
 		return e.Target
 	}
-	return path.Join("/", s.opts.Sysroot, e.Target)
+	return s.prefix + e.Target
 }
 
 // noteMount has the table say the options of an entry's mount.
@@ -107,7 +107,7 @@ func (s *session) noteMount(e Entry, id, from uint64) {
 		}
 	}
 	s.table.add = append(s.table.add, tableEntry{
-		id: id, from: from, target: s.tableTarget(e), source: path.Join("/", s.opts.Sysroot, e.Source), options: options,
+		id: id, from: from, target: s.tableTarget(e), source: s.prefix + e.Source, options: options,
 	})
 }
 
@@ -173,13 +173,15 @@ func (t *mountTable) upToDate(now []byte) bool {
 
 // apply gives the table's text after the changes. Lines that are already right stay where they are.
 func (t *mountTable) apply(now []byte) []byte {
-	wanted := map[string]string{}
+	wanted, size := make(map[string]string, len(t.add)), len(now)
 	for _, e := range t.add {
 		if line := t.line(e); line != "" {
 			wanted[e.target] = line
+			size += len(line) + 1
 		}
 	}
 	var out bytes.Buffer
+	out.Grow(size)
 	for line := range strings.Lines(string(now)) {
 		text := strings.TrimSuffix(line, "\n")
 		target := field(text, "TARGET=")
@@ -191,11 +193,13 @@ func (t *mountTable) apply(now []byte) []byte {
 		} else if t.remove[target] {
 			continue
 		}
-		out.WriteString(text + "\n")
+		out.WriteString(text)
+		out.WriteByte('\n')
 	}
 	for _, e := range t.add {
 		if line, ok := wanted[e.target]; ok {
-			out.WriteString(line + "\n")
+			out.WriteString(line)
+			out.WriteByte('\n')
 			delete(wanted, e.target)
 		}
 	}

@@ -24,6 +24,9 @@ func mangle(s string) string {
 
 // unmangle reads what mangle wrote.
 func unmangle(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+3 < len(s) {

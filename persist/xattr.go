@@ -34,9 +34,13 @@ func (k *kernel) readXattrsAt(dir int, name string) (xattrs, error) {
 }
 
 func collectXattrs(object string, list func([]byte) (int, error), get func(string, []byte) (int, error)) (xattrs, error) {
-	names, err := grow(list)
-	if errors.Is(err, unix.EOPNOTSUPP) || err == nil && len(names) == 0 {
+	size, err := list(nil)
+	if errors.Is(err, unix.EOPNOTSUPP) || err == nil && size == 0 {
 		return nil, nil
+	}
+	var names []byte
+	if err == nil {
+		names, err = grow(list)
 	}
 	if err != nil {
 		return nil, wrap("list attributes of", object, err)

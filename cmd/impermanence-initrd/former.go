@@ -11,6 +11,7 @@ import (
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/persist"
 )
 
 // otherRoots are the roots that this boot had to do with beside the fresh ones: those that it replaced, and those that it made
@@ -39,8 +40,8 @@ func (o *otherRoots) close() {
 }
 
 // former gives where the former roots are, by mount point, as long as an entry is to be adopted from one.
-func (o *otherRoots) former(sysroot string) map[string]string {
-	if !adopts(sysroot, o.config) {
+func (o *otherRoots) former(sysroot string, entries []persist.Entry) map[string]string {
+	if !adopts(sysroot, entries) {
 		return nil
 	}
 	return o.each("former root", func(disk *btrfsops.Filesystem, l btrfsops.Layout, r btrfsops.RolloverReport) (*os.File, error) {
@@ -63,8 +64,8 @@ func (o *otherRoots) template() map[string]string {
 }
 
 // adopts tells whether there is an entry that was added while the system ran and that has no source yet.
-func adopts(sysroot string, c *config.Config) bool {
-	for _, e := range c.Entries() {
+func adopts(sysroot string, entries []persist.Entry) bool {
+	for _, e := range entries {
 		if !e.Adopt {
 			continue
 		}

@@ -26,11 +26,12 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	if err := config.AddRecorded(o.sysroot, c); err != nil {
 		log.error("%v; what is configured goes on", err)
 	}
+	entries := c.Entries()
 	roots := newOtherRoots(o.runDir, c, log)
 	defer roots.close()
 	report, err := persist.Apply(ctx, persist.Options{
-		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Former: roots.former(o.sysroot), Template: roots.template,
-	}, c.Entries())
+		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Former: roots.former(o.sysroot, entries), Template: roots.template,
+	}, entries)
 	if errWrite := writeReport(o.runDir, report); errWrite != nil {
 		log.error("%v; status will not know of this boot", errWrite)
 	}
@@ -43,14 +44,19 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 }
 
 func writeReport(runDir string, report persist.Report) error {
-	data, err := json.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
 	if err := os.MkdirAll(runDir, 0o755); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	if err := renameio.WriteFile(filepath.Join(runDir, persistRecordName), append(data, '\n'), 0o644, renameio.WithTempDir(runDir)); err != nil {
+	f, err := renameio.NewPendingFile(filepath.Join(runDir, persistRecordName), renameio.WithPermissions(0o644), renameio.WithTempDir(runDir))
+	if err != nil {
+		return fmt.Errorf("write the report: %w", err)
+	}
+	defer func() { _ = f.Cleanup() }() // nothing is left to clean up when all went well
+	err = json.NewEncoder(f).Encode(report)
+	if err == nil {
+		err = f.CloseAtomicallyReplace()
+	}
+	if err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
 	return nil
