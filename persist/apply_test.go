@@ -212,6 +212,32 @@ func TestEntryBelowAnother(t *testing.T) {
 	m.wantMounted("/var/lib/app", false)
 }
 
+// TestWhatWasTheSameIsNotReadAgain: what a place has and its source had too was covered without a conflict. Then the source is
+// changed, as what is kept is, and the place comes to light again, as it does in a root that is kept for another boot.
+func TestWhatWasTheSameIsNotReadAgain(t *testing.T) {
+	m := newMachine(t)
+	entries := []Entry{dirEntry("/srv/app"), fileEntry("/etc/app.conf")}
+	for _, side := range []string{"", "/persist"} {
+		m.write(side+"/srv/app/sub/file", "the same")
+		m.write(side+"/etc/app.conf", "the same")
+	}
+	m.chown("/persist/srv/app", 50, 51, 0o750)
+	m.apply(entries...)
+	m.wantOwner("/srv/app", "50:51 0750")
+	m.wantUnchanged(entries...)
+	m.write("/srv/app/sub/file", "changed")
+	m.write("/etc/app.conf", "changed")
+	m.wantStates(InPlace, entries...)
+	if err := Unmount(context.Background(), m.options(), entries); err != nil {
+		t.Fatal(err)
+	}
+	m.wantText("/srv/app/sub/file", "the same")
+	m.wantOwner("/srv/app", "50:51 0750")
+	m.apply(entries...)
+	m.wantText("/srv/app/sub/file", "changed")
+	m.wantUnchanged(entries...)
+}
+
 // TestSameSizeAndTimeIsNotSameContent has a place and a source that differ in content only, as with files that reproducible builds
 // have given one time: it is a conflict, and both are still there afterwards.
 func TestSameSizeAndTimeIsNotSameContent(t *testing.T) {

@@ -50,26 +50,26 @@ func (s *session) compareContent(e Entry, f *EntryFacts, dir int, name string) e
 			return err
 		}
 	}
-	f.Difference, err = s.difference(e, dir, name, sourceDir, source)
-	return err
+	return s.difference(e, f, dir, name, sourceDir, source)
 }
 
-// difference names something in a place that the source lacks, unless it is what the source was made from, or what the fresh
+// difference looks for something in a place that the source lacks, unless it is what the source was made from, or what the fresh
 // root was made from has it.
-func (s *session) difference(e Entry, dir int, name string, sourceDir int, source string) (string, error) {
+func (s *session) difference(e Entry, f *EntryFacts, dir int, name string, sourceDir int, source string) error {
 	if seed := s.k.readXattr(sourceDir, source, attrSeed); seed != nil {
-		if now, err := s.k.fingerprint(dir, name); err == nil && string(now) == string(seed) {
-			return "", nil
+		if now, err := s.k.seedSum(dir, name); err == nil && string(now) == string(seed) {
+			return nil
 		}
 	}
+	if s.asCopied(e, dir, name) {
+		return nil
+	}
 	missing, err := s.k.missingFrom(dir, name, sourceDir, source)
-	if missing != "" && s.asCopied(e, dir, name) {
-		return "", err
-	}
+	f.Compared = err == nil
 	if missing != "" {
-		missing = path.Join(path.Dir(e.Target), missing)
+		f.Difference = path.Join(path.Dir(e.Target), missing)
 	}
-	return missing, err
+	return err
 }
 
 // compareHidden looks beneath a mount that is in place: a conflict stays one as long as something is hidden. It looks through
@@ -100,8 +100,7 @@ func (s *session) compareHidden(e Entry, f *EntryFacts) error {
 	if err != nil {
 		return err
 	}
-	f.Difference, err = s.difference(e, beneath, name, sourceDir, source)
-	return err
+	return s.difference(e, f, beneath, name, sourceDir, source)
 }
 
 // withoutMounts gives a directory as it is beneath all mounts in it. The session keeps it.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"os"
 	"path"
 
@@ -38,19 +37,11 @@ func (k *kernel) fileSum(dir int, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	sum := fnv.New128a()
-	buf := make([]byte, 32<<10)
-	for offset := int64(0); ; {
-		n, err := readAt(fd, buf, offset)
-		if err != nil {
-			return "", wrap("read", name, err)
-		}
-		if n == 0 {
-			return fmt.Sprintf("%d:%d:%04o:%d:%x", st.Uid, st.Gid, st.Mode&0o7777, offset, sum.Sum(nil)), nil
-		}
-		_, _ = sum.Write(buf[:n])
-		offset += int64(n)
+	sum, size, err := k.contentSum(fd, name)
+	if err != nil {
+		return "", err
 	}
+	return fmt.Sprintf("%d:%d:%04o:%d:%x", st.Uid, st.Gid, st.Mode&0o7777, size, sum), nil
 }
 
 // rootID tells roots apart. A root on btrfs that is kept for another boot stays the same one: what a crash has kept from being
@@ -89,7 +80,7 @@ func (x *run) copyOut(dir int, name, from string) error {
 	}
 	seed := x.k.readXattr(dir, name, attrSeed)
 	if x.facts.Source.Kind == Absent {
-		if seed, err = x.k.fingerprint(placeDir, place); err != nil {
+		if seed, err = x.k.seedSum(placeDir, place); err != nil {
 			return err
 		}
 	}

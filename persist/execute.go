@@ -70,6 +70,8 @@ func (x *run) step(s Step) error {
 		return x.copyOut(dir, name, s.From)
 	case PutBack:
 		return x.putBack(dir, name, s.From)
+	case NoteSeed:
+		return x.noteSeed(dir, name, s.From)
 	case NoteCopy:
 		return x.noteCopy(dir, name)
 	}

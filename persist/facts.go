@@ -20,6 +20,8 @@ type EntryFacts struct {
 
 	// Difference names something in the place that the source lacks; empty when there is nothing such.
 	Difference string
+	// Compared tells that this was found out by reading, for what is in the place is not what the source was made from.
+	Compared bool
 	// Copy is what is known of the two sides of an entry that is copied.
 	Copy CopyFacts
 	// OptionsDiffer tells that the mount in place has other options than configured.

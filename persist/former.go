@@ -43,7 +43,7 @@ func rootOf(roots map[string]*resolver, p string) (root *resolver, inRoot string
 	return roots[mountPoint], p[len(mountPoint):]
 }
 
-// asCopied tells whether what is in a place is still as it was copied into the fresh root.
+// asCopied tells whether what fresh roots are copies of has all that is in a place.
 func (s *session) asCopied(e Entry, dir int, name string) bool {
 	if s.opts.Template == nil {
 		return false
@@ -59,9 +59,8 @@ func (s *session) asCopied(e Entry, dir int, name string) bool {
 	if err != nil {
 		return false
 	}
-	was, errWas := s.k.fingerprint(original, originalName)
-	is, errIs := s.k.fingerprint(dir, name)
-	return errWas == nil && errIs == nil && string(was) == string(is)
+	missing, err := s.k.missing(dir, name, original, originalName, true)
+	return err == nil && missing == ""
 }
 
 // lookFormer tells what the former root has in the place of an entry that is to be adopted and has no source yet. What is

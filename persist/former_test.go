@@ -128,7 +128,8 @@ func TestFormerRootIsNotLeftThroughAUsersSymlink(t *testing.T) {
 }
 
 // TestWhatTheTemplateHasIsNoConflict: what a fresh root was made with lies in the template too. Covering it hides nothing, or a
-// file that was changed and kept would be a conflict at every boot. What was changed since is one.
+// file that was changed and kept would be a conflict at every boot. What was changed since is one, even when its size and time are
+// those of the template's.
 func TestWhatTheTemplateHasIsNoConflict(t *testing.T) {
 	for _, method := range []Method{Auto, Bind, Symlink, Copy} {
 		t.Run(method.String(), func(t *testing.T) {
@@ -137,8 +138,10 @@ func TestWhatTheTemplateHasIsNoConflict(t *testing.T) {
 			m.write("/srv/app/example", "from the template")
 			m.write("/persist/etc/app.conf", "changed and kept")
 			m.write("/persist/srv/app/data", "kept")
-			template := filepath.Join(filepath.Dir(m.root), "template")
-			btrfstest.Run(t, "cp", "--archive", m.root+"/.", template)
+			top := filepath.Join(filepath.Dir(m.root), "top")
+			btrfstest.Mount(t, m.device, top, "subvolid=5")
+			template := filepath.Join(top, "template")
+			btrfstest.Run(t, "btrfs", "subvolume", "snapshot", "-r", m.root, template)
 			file, dir := fileEntry("/etc/app.conf"), dirEntry("/srv/app")
 			file.Method, dir.Method = method, method
 			entries := []Entry{file, dir}
@@ -147,7 +150,8 @@ func TestWhatTheTemplateHasIsNoConflict(t *testing.T) {
 			}
 			opts := m.options()
 			opts.Template = func() map[string]string { return map[string]string{"/": template} }
-			for _, changed := range []bool{false, true} {
+			for _, change := range []string{"", "changed in this root", "from this root !!"} {
+				changed := change != ""
 				if changed {
 					if err := Unmount(context.Background(), opts, entries); err != nil {
 						t.Fatal(err)
@@ -155,8 +159,16 @@ func TestWhatTheTemplateHasIsNoConflict(t *testing.T) {
 					if method == Symlink || method == Copy {
 						continue // the place is the link or the copy
 					}
-					m.write("/etc/app.conf", "changed in this root")
-					m.write("/srv/app/example", "changed in this root")
+					for _, p := range []string{"/etc/app.conf", "/srv/app/example"} {
+						was, err := os.Stat(filepath.Join(template, p))
+						if err != nil {
+							t.Fatal(err)
+						}
+						m.write(p, change)
+						if err := os.Chtimes(m.path(p), was.ModTime(), was.ModTime()); err != nil {
+							t.Fatal(err)
+						}
+					}
 				}
 				report, err := Apply(context.Background(), opts, entries)
 				for _, r := range report.Results {

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -45,7 +47,7 @@ type outcomeCase struct {
 
 var (
 	sourceStates = []string{"missing", "empty", "present", "wrong kind", "symlink", "locked", "below a file"}
-	targetStates = []string{"absent", "empty", "same", "data", "wrong kind", "dangling", "elsewhere", "our link", "bound", "a mount"}
+	targetStates = []string{"absent", "empty", "same", "same stamp", "seed stamp", "data", "wrong kind", "dangling", "elsewhere", "our link", "bound", "a mount"}
 )
 
 // TestOutcomes applies every combination of what can stand at a source and in a place, and holds the outcome against a table
@@ -66,6 +68,9 @@ func TestOutcomes(t *testing.T) {
 					if (target == "bound" || target == "same") && source != "present" && source != "empty" {
 						continue // there is nothing to be the same as
 					}
+					if strings.HasSuffix(target, "stamp") && source != "present" {
+						continue // there is nothing that has the stamp
+					}
 					number++
 					c := outcomeCase{kind, method, source, target}
 					fmt.Fprintf(&table, "  %-12s | %-10s | %s\n", source, target, m.outcome(c, number))
@@ -79,6 +84,7 @@ func TestOutcomes(t *testing.T) {
 const outcomesHead = `What an apply does with every combination of source and place.
 Each line: source | place | state before -> state after: what was done; what the place shows then (why)
 "locked" can be read by nobody but root; "below a file" can't be looked at, for its parent is a file.
+"same stamp" has the source's sizes and times, but other content; "seed stamp" has those of what the source was made from.
 `
 
 // outcome sets a case up, applies it, and gives its line.
@@ -175,6 +181,12 @@ func (m *machine) setUpTarget(c outcomeCase, e Entry) []string {
 		return nil
 	case "same":
 		return m.object(e.Target, c.source, c.kind, "data-of-the-source")
+	case "same stamp":
+		tokens := m.object(e.Target, "present", c.kind, otherData)
+		m.stamp(e.Source, e.Target)
+		return tokens
+	case "seed stamp":
+		return m.setUpSeeded(c, e)
 	case "bound":
 		m.object(e.Target, "empty", c.kind, "")
 		if err := unix.Mount(m.path(e.Source), m.path(e.Target), "", unix.MS_BIND, ""); err != nil {
@@ -190,6 +202,40 @@ func (m *machine) setUpTarget(c outcomeCase, e Entry) []string {
 		return []string{"data-that-is-mounted"}
 	}
 	return m.object(e.Target, c.target, c.kind, "data-of-the-place")
+}
+
+// otherData is as long as what a source holds.
+const otherData = "other-data-as-long"
+
+// stamp gives all files at or below the paths one time.
+func (m *machine) stamp(paths ...string) {
+	m.t.Helper()
+	when := time.Unix(1, 0)
+	for _, p := range paths {
+		err := filepath.WalkDir(m.path(p), func(path string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Chtimes(path, when, when))
+		})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+	}
+}
+
+// setUpSeeded makes the source from what is in the place, then puts something else of the same sizes and times there.
+func (m *machine) setUpSeeded(c outcomeCase, e Entry) []string {
+	m.t.Helper()
+	if err := os.RemoveAll(m.path(e.Source)); err != nil {
+		m.t.Fatal(err)
+	}
+	m.object(e.Target, "present", c.kind, "data-of-the-source")
+	m.stamp(e.Target)
+	seeded := e
+	seeded.Method = Bind
+	m.apply(seeded)
+	btrfstest.Unmount(m.t, m.path(e.Target))
+	tokens := m.object(e.Target, "present", c.kind, otherData)
+	m.stamp(e.Target)
+	return tokens
 }
 
 // shows says what stands in a place.

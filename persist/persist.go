@@ -10,7 +10,8 @@ type Options struct {
 	// are to be adopted are made from there.
 	Former map[string]string
 	// Template, when set, says where what fresh roots are copies of can be read, by ephemeral mount point. What is in a place
-	// as it is there hides nothing that would be lost. It is asked for once, when something in a place is not in its source.
+	// as it is there hides nothing that would be lost. It is asked for once, when a place has something else than what its source
+	// was made from.
 	Template func() map[string]string
 	// KeepGoing applies what is right when some entries are invalid (a user that does not exist). Without it nothing is
 	// changed then.

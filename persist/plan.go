@@ -196,7 +196,7 @@ func (p *planner) finalOwner() Owner {
 	}
 	for _, s := range p.Steps {
 		switch {
-		case s.Path != p.Entry.Source:
+		case s.Path != p.Entry.Source, s.Op == NoteSeed:
 		case s.Op == Seed:
 			owner = p.facts.Target.Owner
 		case s.Op == SeedFormer:
@@ -219,7 +219,9 @@ func (p *planner) clearPlace() {
 	case p.leadsToSource():
 		p.add(Step{Op: RemoveLink, Path: e.Target})
 	case target.Kind == wantedKind(e.Kind):
-		p.noteDifference()
+		if p.noteDifference(); p.facts.Compared && p.facts.Difference == "" {
+			p.add(Step{Op: NoteSeed, Path: e.Source, From: e.Target})
+		}
 	case target.Kind != Absent:
 		p.add(Step{Op: MoveAside, Path: e.Target})
 		if !target.Dangling && !target.Empty {

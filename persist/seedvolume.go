@@ -55,7 +55,7 @@ func onVolume(e Entry, s Step) bool {
 	switch s.Op {
 	case MakeParent, MakeDirectory, MakeFile, SetOwner, Seed, CopyOut:
 		return s.Path == e.Source || below(e.Source, s.Path) && below(s.Path, e.Volume)
-	case SeedFormer, MoveAside, RemoveLink, MakePlace, Mirror, BindMount, SetOptions, MakeLink, CopyIn, PutBack, NoteCopy:
+	case SeedFormer, MoveAside, RemoveLink, MakePlace, Mirror, BindMount, SetOptions, MakeLink, CopyIn, PutBack, NoteSeed, NoteCopy:
 	}
 	return false
 }

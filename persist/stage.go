@@ -130,7 +130,7 @@ func (x *run) seed(root *resolver, p string, dir int, name, from string) error {
 	if err != nil {
 		return err
 	}
-	sum, err := x.k.fingerprint(placeDir, place)
+	sum, err := x.k.seedSum(placeDir, place)
 	if err != nil {
 		return err
 	}
@@ -142,8 +142,8 @@ func (x *run) seed(root *resolver, p string, dir int, name, from string) error {
 	return nil
 }
 
-// note writes an attribute on a file or directory. Where there are no such attributes it does nothing: then a later conflict
-// is told by comparing content.
+// note writes an attribute on a file or directory. Where there are no such attributes, or nothing can be written, it does
+// nothing: then a later conflict is told by comparing content.
 func (k *kernel) note(dir int, name, attr string, value []byte) error {
 	fd, err := k.open(dir, name, openFlags)
 	if err != nil {
@@ -151,10 +151,23 @@ func (k *kernel) note(dir int, name, attr string, value []byte) error {
 	}
 	defer k.close(fd)
 	err = k.setXattr(fd, name, attr, value)
-	if errors.Is(err, unix.EOPNOTSUPP) {
+	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EROFS) {
 		return nil
 	}
 	return err
+}
+
+// noteSeed notes on a source that it has all that its place has.
+func (x *run) noteSeed(dir int, name, from string) error {
+	placeDir, place, err := x.paths.parent(from)
+	if err != nil {
+		return err
+	}
+	sum, err := x.k.seedSum(placeDir, place)
+	if err != nil {
+		return err
+	}
+	return x.k.note(dir, name, attrSeed, sum)
 }
 
 // makeLink puts a symlink in place. What was there is nothing, empty, or known to be in the source: it is exchanged for the

@@ -23,6 +23,7 @@ const (
 	CopyIn                  // Path, the place, from From, the source: staged, synced, renamed
 	CopyOut                 // Path, the source, from From, the place: staged, synced, renamed
 	PutBack                 // a copy of From, the source, at Path, the place, in place of the mount or symlink
+	NoteSeed                // that Path, the source, has all that From, the place, has: it need not be read again
 	NoteCopy                // that Path, the source, and its place hold the same in this root
 )
 
@@ -68,6 +69,8 @@ func (s Step) String() string {
 		return fmt.Sprintf("copy %s to %s", s.From, s.Path)
 	case PutBack:
 		return fmt.Sprintf("put a copy of %s back at %s", s.From, s.Path)
+	case NoteSeed:
+		return fmt.Sprintf("note that %s has what is at %s", s.Path, s.From)
 	case NoteCopy:
 		return fmt.Sprintf("note that %s was copied", s.Path)
 	}
@@ -99,6 +102,8 @@ func (s Step) Reason() string {
 		return "it changed since it was copied"
 	case PutBack:
 		return "what is there now is the volume's"
+	case NoteSeed:
+		return "so that it is not read again"
 	case NoteCopy:
 		return "to see changes"
 	}
@@ -128,7 +133,7 @@ func (s Step) done() string {
 		return "copied back"
 	case PutBack:
 		return "put back"
-	case MakeParent, RemoveLink, MakePlace, NoteCopy:
+	case MakeParent, RemoveLink, MakePlace, NoteSeed, NoteCopy:
 	}
 	return ""
 }

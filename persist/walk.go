@@ -2,9 +2,6 @@ package persist
 
 import (
 	"errors"
-	"fmt"
-	"hash/fnv"
-	"io"
 	"slices"
 
 	"golang.org/x/sys/unix"
@@ -58,14 +55,14 @@ func (k *kernel) emptyDir(dir int, name string) (bool, error) {
 
 // missingFrom gives the first thing of a tree that another tree lacks: a name, a kind, a symlink's text or a file's content.
 // What only the other has, and who owns what, does not count. Empty: nothing would be hidden that isn't there.
-//
-// A file by itself is read, for what is not missing of it may be removed, and many files have one time: reproducible builds and
-// the Nix store set it. In a directory, which is only ever hidden or moved aside, the same size and time are taken for the same.
+// Files of one size are read: many have one time, too, as reproducible builds and the Nix store set it.
 func (k *kernel) missingFrom(dir int, name string, otherDir int, other string) (string, error) {
 	return k.missing(dir, name, otherDir, other, false)
 }
 
-func (k *kernel) missing(dir int, name string, otherDir int, other string, trustTimes bool) (string, error) {
+// missing does so. snapshots: the trees are, or were made from, snapshots of one another, where a file that has not been touched
+// since has the same inode number and the same time of its last change, which nobody can set. Such a file is not read.
+func (k *kernel) missing(dir int, name string, otherDir int, other string, snapshots bool) (string, error) {
 	st, err := k.stat(dir, name)
 	if err != nil {
 		return "", err
@@ -82,12 +79,13 @@ func (k *kernel) missing(dir int, name string, otherDir int, other string, trust
 	case !same, st.Rdev_major != have.Rdev_major, st.Rdev_minor != have.Rdev_minor:
 		return name, nil
 	case st.Mode&unix.S_IFMT == unix.S_IFDIR:
-		return k.childMissing(dir, name, otherDir, other)
+		return k.childMissing(dir, name, otherDir, other, snapshots)
 	case st.Mode&unix.S_IFMT == unix.S_IFLNK:
 		same, err = k.sameLink(dir, name, otherDir, other)
 	case st.Mode&unix.S_IFMT == unix.S_IFREG:
 		same = st.Size == have.Size
-		if same && st.Size > 0 && (!trustTimes || st.Mtime != have.Mtime) {
+		untouched := snapshots && st.Ino == have.Ino && st.Ctime == have.Ctime && st.Mtime == have.Mtime
+		if same && st.Size > 0 && !untouched {
 			same, err = k.sameContent(dir, name, otherDir, other)
 		}
 	}
@@ -98,7 +96,7 @@ func (k *kernel) missing(dir int, name string, otherDir int, other string, trust
 }
 
 // childMissing looks into two directories.
-func (k *kernel) childMissing(dir int, name string, otherDir int, other string) (string, error) {
+func (k *kernel) childMissing(dir int, name string, otherDir int, other string, snapshots bool) (string, error) {
 	a, b, err := k.openBoth(dir, name, otherDir, other, unix.O_DIRECTORY)
 	if err != nil {
 		return "", err
@@ -117,7 +115,7 @@ func (k *kernel) childMissing(dir int, name string, otherDir int, other string) 
 		missing := ""
 		if st.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0 {
 			missing = child + " (a mount)"
-		} else if missing, err = k.missing(a, child, b, child, true); err != nil {
+		} else if missing, err = k.missing(a, child, b, child, snapshots); err != nil {
 			return "", err
 		}
 		if missing != "" {
@@ -194,51 +192,4 @@ func readAt(fd int, buf []byte, offset int64) (int, error) {
 		total += n
 	}
 	return total, nil
-}
-
-// fingerprint sums up a tree by names, kinds, owners, sizes and times of files, without reading them. A fresh root made
-// from the same template has the same one; it tells what a source was seeded from, and that it was.
-func (k *kernel) fingerprint(dir int, name string) ([]byte, error) {
-	sum := fnv.New128a()
-	if err := k.sumUp(sum, dir, name, ""); err != nil {
-		return nil, err
-	}
-	return sum.Sum(nil), nil
-}
-
-func (k *kernel) sumUp(sum io.Writer, dir int, name, as string) error {
-	st, err := k.stat(dir, name)
-	if err != nil {
-		return err
-	}
-	if as != "" { // owner and mode of the place itself follow the source
-		fmt.Fprintf(sum, "%q %o %d %d %d:%d", as, st.Mode, st.Uid, st.Gid, st.Rdev_major, st.Rdev_minor)
-	}
-	switch st.Mode & unix.S_IFMT {
-	case unix.S_IFREG:
-		fmt.Fprintf(sum, " %d %d.%d\n", st.Size, st.Mtime.Sec, st.Mtime.Nsec)
-	case unix.S_IFLNK:
-		text, err := k.readLink(dir, name)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(sum, " %q\n", text)
-	case unix.S_IFDIR:
-		fd, err := k.open(dir, name, openFlags|unix.O_DIRECTORY)
-		if err != nil {
-			return err
-		}
-		defer k.close(fd)
-		names, err := k.names(fd)
-		if err != nil {
-			return err
-		}
-		fmt.Fprintf(sum, " %d\n", len(names))
-		for _, child := range names {
-			if err := k.sumUp(sum, fd, child, child); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -11,7 +11,7 @@ import (
 // Attributes that this package writes. They describe the inode that they are on, and are not copied to another.
 const (
 	attrPrefix = "trusted.impermanence."
-	attrSeed   = attrPrefix + "seed" // on a source: the fingerprint of what it was seeded from
+	attrSeed   = attrPrefix + "seed" // on a source: the sum of what it was seeded from, or has all of; see seedSum
 	attrCopy   = attrPrefix + "copy" // on a source that is copied: the root that it was last copied to or from, and its sum then
 )
 
