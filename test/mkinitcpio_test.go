@@ -72,10 +72,15 @@ UUID=1-2 / btrfs subvol=root 0 0
 UUID=1-2 /persist btrfs subvol=persist,x-initrd.mount 0 0
 UUID=1-2 /mounted btrfs x-initrd.mount 0 0
 UUID=3-4 /later btrfs defaults 0 0
-`)
+`+escapedFstab)
 	late := []string{
 		"mount -o remount,rw /new_root",
 		"mkdir -p /new_root/persist", "resolve_device UUID=1-2", "mount -t btrfs -o subvol=persist,x-initrd.mount /dev/vda /new_root/persist",
+		"mkdir -p /new_root/my volume", "resolve_device LABEL=my disk", "mount -t btrfs -o subvol=my volume,x-initrd.mount /dev/vda /new_root/my volume",
+		"mkdir -p /new_root/with\ttab 1", "resolve_device LABEL=d", "mount -t btrfs -o subvol=a,x-initrd.mount /dev/vda /new_root/with\ttab 1",
+		"mkdir -p /new_root/back\\040slash\\400\\", "resolve_device LABEL=d",
+		"mount -t btrfs -o subvol=b,x-initrd.mount /dev/vda /new_root/back\\040slash\\400\\",
+		"mkdir -p /new_root/new", "line", "resolve_device LABEL=d", "mount -t btrfs -o subvol=c,x-initrd.mount /dev/vda /new_root/new", "line",
 		"program persist --keep-going --sysroot=/new_root",
 	}
 	for _, c := range []struct {
@@ -91,7 +96,7 @@ UUID=3-4 /later btrfs defaults 0 0
 		{"root=UUID=gone; run_hook", []string{"resolve_device UUID=gone"}},
 		{"run_latehook", late},
 	} {
-		out, _ := exec.Command("chroot", root, "dash", "-c", initrd+c.script).CombinedOutput() // init does not look at the status either
+		out, _ := exec.Command("chroot", root, "busybox", "sh", "-c", initrd+c.script).CombinedOutput() // init does not look at the status either
 		if diff := cmp.Diff(c.want, strings.Split(strings.TrimSpace(string(out)), "\n")); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.script, diff)
 		}

@@ -1,0 +1,73 @@
+package test
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// escapedFstab has fields that an fstab can only have with escapes, and marks each line for the initrd. A backslash before anything but three
+// octal digits of a byte stands for itself.
+const escapedFstab = `LABEL=my\040disk /my\040volume btrfs subvol=my\040volume,x-initrd.mount 0 0
+LABEL=d /with\011tab\0401 btrfs subvol=a,x-initrd.mount 0 0
+LABEL=d /back\134040slash\400\ btrfs subvol=b,x-initrd.mount 0 0
+LABEL=d /new\012line btrfs subvol=c,x-initrd.mount 0 0
+`
+
+// TestInitramfsToolsLocalBottom runs the script that mounts what fstab marks for the initrd, in each shell that an initrd of initramfs-tools has.
+func TestInitramfsToolsLocalBottom(t *testing.T) {
+	const initrd = `
+say() { printf '%s\n' "$*"; }
+local_device_setup() { say "local_device_setup $1"; DEV=/dev/vda; }
+log_begin_msg() { :; }
+log_end_msg() { say "end $1"; }
+mount() { say "mount $*"; }
+mkdir() { say "mkdir $*"; }
+`
+	const script = "/usr/share/initramfs-tools/scripts/local-bottom/impermanence"
+	root := installed(t)
+	writeFile(t, root+"/usr/lib/impermanence/impermanence-initrd", "#!/bin/sh\necho \"program $*\" >/program\nexit 1\n")
+	btrfstest.Run(t, "mkdir", "-p", root+"/scripts", root+"/root/etc", root+"/root/mounted here")
+	writeFile(t, root+"/scripts/functions", initrd)
+	writeFile(t, root+"/scripts/local", "")
+	btrfstest.Run(t, "mount", "-t", "proc", "proc", root+"/proc")
+	btrfstest.Run(t, "mount", "-t", "tmpfs", "tmpfs", root+"/root/mounted here")
+	t.Cleanup(func() { btrfstest.Unmount(t, root+"/root/mounted here"); btrfstest.Unmount(t, root+"/proc") })
+	writeFile(t, root+"/root/etc/fstab", `# UUID=0 /comment btrfs x-initrd.mount 0 0
+UUID=1-2 / btrfs subvol=root 0 0
+UUID=1-2 /persist btrfs nofail,subvol=persist,x-initrd.mount 0 0
+UUID=1-2 /mounted\040here tmpfs x-initrd.mount 0 0
+UUID=3-4 /later btrfs defaults 0 0
+`+escapedFstab)
+	want := `mount -o remount,rw /root
+local_device_setup UUID=1-2
+mkdir -p /root/persist
+mount -t btrfs -o rw,subvol=persist /dev/vda /root/persist
+local_device_setup LABEL=my disk
+mkdir -p /root/my volume
+mount -t btrfs -o rw,subvol=my volume /dev/vda /root/my volume
+local_device_setup LABEL=d
+mkdir -p /root/with` + "\t" + `tab 1
+mount -t btrfs -o rw,subvol=a /dev/vda /root/with` + "\t" + `tab 1
+local_device_setup LABEL=d
+mkdir -p /root/back\040slash\400\
+mount -t btrfs -o rw,subvol=b /dev/vda /root/back\040slash\400\
+local_device_setup LABEL=d
+mkdir -p /root/new
+line
+mount -t btrfs -o rw,subvol=c /dev/vda /root/new
+line
+end 1
+`
+	for _, shell := range [][]string{{"dash"}, {"busybox", "sh"}} {
+		command := append(append([]string{root}, shell...), "-c", "rootmnt=/root; . "+script)
+		out, _ := exec.Command("chroot", command...).CombinedOutput() // init does not look at the status either
+		if diff := cmp.Diff(want, string(out)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", strings.Join(shell, " "), diff)
+		}
+	}
+}
