@@ -76,6 +76,9 @@ func (c *callers) add(ctx context.Context, sender string, w *watch) error {
 	c.mu.Unlock()
 	var present bool
 	err := c.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.NameHasOwner", 0, sender).Store(&present)
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		return fmt.Errorf("watch %s: %w", sender, cause)
+	}
 	if err != nil || !present {
 		return fmt.Errorf("watch %s: %w: it left the bus", sender, ErrCanceled)
 	}

@@ -235,6 +235,22 @@ func TestGiantArguments(t *testing.T) {
 	}
 }
 
+// TestGiantReply asks for more than a message holds: a bus would hang up on who sends it.
+func TestGiantReply(t *testing.T) {
+	s := newServed(t)
+	s.backend.update(dbus.EntriesChanged, func() {
+		for i := range 40 {
+			s.backend.entries = append(s.backend.entries, dbus.Entry{Target: fmt.Sprintf("/e/%d", i), Source: strings.Repeat("x", 512<<10)})
+		}
+	})
+	conn := bustest.DialAs(t, s.address, bustest.Nobody)
+	err := conn.Object(dbus.BusName, manager).Call("org.freedesktop.DBus.ObjectManager.GetManagedObjects", 0).Err
+	if got := errorOf(err); got != "org.freedesktop.DBus.Error.LimitsExceeded" {
+		t.Errorf("error %s", got)
+	}
+	s.serves(t)
+}
+
 // TestWrongTypes calls every method with every wrong argument list.
 func TestWrongTypes(t *testing.T) {
 	s := newServed(t)

@@ -55,7 +55,7 @@ func planMount(s *Server, c *call) (deed, error) {
 // application puts entries in their places.
 func (s *Server) application(targets []string) deed {
 	return deed{
-		details: map[string]string{"entries": strings.Join(targets, " ")},
+		details: map[string]string{"entries": strings.Join(targets, " "), "deed": "mount"},
 		do: starting(func(ctx context.Context, caller Caller) (uint64, error) {
 			return s.config.Backend.ApplyPersistence(ctx, caller, targets)
 		}),

@@ -2,16 +2,11 @@ package dbus_test
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
-
-	"github.com/google/go-cmp/cmp"
 
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/test/bustest"
@@ -234,55 +229,4 @@ type authorizer func(ctx context.Context, c dbus.Caller, action string) error
 
 func (f authorizer) Authorize(ctx context.Context, c dbus.Caller, action string, _ map[string]string, _ bool) error {
 	return f(ctx, c, action)
-}
-
-// TestPolicyFile holds polkit's file against its DTD and against the actions that the server asks for.
-func TestPolicyFile(t *testing.T) {
-	path := bustest.Unit(t, "org.impermanence1.policy")
-	out, err := exec.Command("xmllint", "--noout", "--nonet", "--dtdvalid", "/usr/share/polkit-1/policyconfig-1.dtd", path).CombinedOutput()
-	if err != nil {
-		t.Errorf("xmllint: %v: %s", err, out)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var file struct {
-		Actions []struct {
-			ID       string `xml:"id,attr"`
-			Message  string `xml:"message"`
-			Defaults struct {
-				Any      string `xml:"allow_any"`
-				Inactive string `xml:"allow_inactive"`
-				Active   string `xml:"allow_active"`
-			} `xml:"defaults"`
-		} `xml:"action"`
-	}
-	if err := xml.Unmarshal(data, &file); err != nil {
-		t.Fatal(err)
-	}
-	var ids []string
-	for _, a := range file.Actions {
-		ids = append(ids, a.ID)
-		if a.Message == "" || a.Defaults.Any != "auth_admin" || a.Defaults.Inactive != "auth_admin" {
-			t.Errorf("%s: message %q, defaults %v", a.ID, a.Message, a.Defaults)
-		}
-	}
-	slices.Sort(ids)
-	if diff := cmp.Diff(dbus.Actions(), ids); diff != "" {
-		t.Error(diff)
-	}
-}
-
-// TestInterfaceFilesAreValid holds our XML against the shape of introspection data.
-func TestInterfaceFilesAreValid(t *testing.T) {
-	files, err := filepath.Glob("*.xml")
-	if err != nil || len(files) < 6 {
-		t.Fatalf("%d files, error %v", len(files), err)
-	}
-	for _, f := range files {
-		if out, err := exec.Command("xmllint", "--noout", "--nonet", f).CombinedOutput(); err != nil {
-			t.Errorf("%s: %v: %s", f, err, out)
-		}
-	}
 }

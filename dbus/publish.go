@@ -110,14 +110,16 @@ func (p *publisher) flushRoots(ctx context.Context) {
 		return
 	}
 	roots, err := p.backend.Roots(ctx, RootFilter{})
-	if err != nil {
-		p.dirty.Or(uint32(RootsChanged))
-		p.log.Warnw("list roots", "error", err)
-		return
-	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	next := *p.tree()
+	if err != nil {
+		p.dirty.Or(uint32(RootsChanged))
+		p.log.Warnw("list roots", "error", err)
+		next.roots.loaded = true // whoever asks now is told of none: roots that come later are news
+		p.replace(&next)
+		return
+	}
 	next.roots = newGroup(p.faces.root, roots, func(r *Root) ObjectPath { return RootPath(r.ID) })
 	p.replace(&next)
 }

@@ -51,3 +51,35 @@ func TestTheEndOfAJobIsToldAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// unlisted is a backend that can't list its roots until it can.
+type unlisted struct {
+	fixed
+	can bool
+}
+
+func (b *unlisted) Roots(ctx context.Context, f RootFilter) ([]Root, error) {
+	if !b.can {
+		return nil, ErrNotBtrfs
+	}
+	return b.fixed.Roots(ctx, f)
+}
+
+// Who has asked for all objects before roots could be listed hears of them when they can.
+func TestRootsThatCouldNotBeListedAreNews(t *testing.T) {
+	b := &unlisted{}
+	var told []message
+	p := newPublisher(b, newFaces(), silence{}, func(m ...message) error {
+		told = append(told, m...)
+		return nil
+	})
+	p.flush(t.Context(), EverythingChanged)
+	if len(told) > 0 || len(p.tree().roots.list) > 0 {
+		t.Fatalf("told of %d things, there are %d roots", len(told), len(p.tree().roots.list))
+	}
+	b.can = true
+	p.flush(t.Context(), EverythingChanged)
+	if len(told) != 1 || told[0].member != "InterfacesAdded" {
+		t.Errorf("told of %d things: %+v", len(told), told)
+	}
+}

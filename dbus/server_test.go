@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,7 +16,12 @@ import (
 	"github.com/impermanence/impermanence/test/bustest"
 )
 
-const manager = "/org/impermanence1"
+const (
+	manager   = "/org/impermanence1"
+	rootName  = "org.impermanence1.Root"
+	entryName = "org.impermanence1.Entry"
+	jobName   = "org.impermanence1.Job"
+)
 
 func TestClientReadsWhatTheBackendSays(t *testing.T) {
 	s := newServed(t)
@@ -233,6 +239,30 @@ func TestUnreachable(t *testing.T) {
 	}
 	if _, err := dbus.NewClient(t.Context(), dbus.ClientOptions{Address: "unix:path=/nonexistent/socket;" + address}); err != nil {
 		t.Errorf("second address of a list: %v", err)
+	}
+}
+
+// A server whose bus is gone ends, and says so: its service manager starts it again.
+func TestALostBusEndsTheServer(t *testing.T) {
+	address := bustest.Start(t)
+	conn, err := dbus.DialAddress(t.Context(), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var bus uint32
+	if err := conn.BusObject().Call("org.freedesktop.DBus.GetConnectionUnixProcessID", 0, "org.freedesktop.DBus").Store(&bus); err != nil {
+		t.Fatal(err)
+	}
+	s := dbus.NewServer(dbus.ServerConfig{Address: address, Backend: newBackend(), Authorizer: rootOnly{}})
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(context.Background()) }()
+	<-s.Ready()
+	if err := syscall.Kill(int(bus), syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, dbus.ErrUnreachable) || !strings.Contains(err.Error(), "closed the connection") {
+		t.Errorf("ended with %v", err)
 	}
 }
 

@@ -102,7 +102,8 @@ func (t *transport) GetSerial() uint32 {
 func (t *transport) RetireSerial(uint32) {}
 
 // send encodes and writes messages in their order. One is encoded at a time, however
-// many callers want a long one: that bounds the memory that answers take.
+// many callers want a long one: that bounds the memory that answers take. One that is
+// too long is left out, and is [ErrLimitsExceeded].
 func (t *transport) send(messages ...message) error {
 	t.writing.Lock()
 	defer t.writing.Unlock()
@@ -112,12 +113,13 @@ func (t *transport) send(messages ...message) error {
 		}
 	}()
 	t.out.b = t.out.b[:0]
+	var tooLong error
 	for i := range messages {
 		messages[i].sender = cmp.Or(messages[i].sender, t.sender)
 		messages[i].encode(&t.out, t.GetSerial())
 		if size := len(t.out.b) - t.out.start; size > maxReplySize {
 			t.out.b = t.out.b[:t.out.start]
-			return errors.Join(fmt.Errorf("send %d bytes: %w", size, ErrLimitsExceeded), t.flush())
+			tooLong = fmt.Errorf("send %d bytes: %w", size, ErrLimitsExceeded)
 		}
 		if len(t.out.b) < usualBuffer && i < len(messages)-1 {
 			continue
@@ -126,7 +128,7 @@ func (t *transport) send(messages ...message) error {
 			return err
 		}
 	}
-	return nil
+	return tooLong
 }
 
 // flush writes what was encoded. It needs writing.
