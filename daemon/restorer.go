@@ -143,18 +143,18 @@ func (u unitRestorer) listen() (*net.UnixListener, string, error) {
 // errNoEnd is about a service that was not done.
 var errNoEnd = errors.New("the service ended early")
 
-// converse sends the request to the service that comes and passes on what it tells. When ctx ends it hangs up: the service
-// ends then, and leaves nothing half done.
+// converse sends the request to the service that comes and passes on what it tells. When ctx ends it hangs up, once the
+// request is sent: the service ends then, says that it was canceled, and leaves nothing half done.
 func (u unitRestorer) converse(ctx context.Context, listener *net.UnixListener, r RestoreRequest, news func(RestoreNews)) error {
 	conn, err := listener.Accept()
 	if err != nil {
 		return errNoEnd
 	}
 	defer func() { _ = conn.Close() }()
-	defer context.AfterFunc(ctx, func() { _ = conn.(*net.UnixConn).CloseWrite() })()
 	if err := json.NewEncoder(conn).Encode(r); err != nil {
 		return errNoEnd
 	}
+	defer context.AfterFunc(ctx, func() { _ = conn.(*net.UnixConn).CloseWrite() })()
 	for in := json.NewDecoder(conn); ; {
 		var m message
 		if err := in.Decode(&m); err != nil {
