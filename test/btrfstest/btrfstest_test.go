@@ -3,6 +3,7 @@ package btrfstest_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +20,29 @@ func TestDeviceMountsAndHoldsSubvolumes(t *testing.T) {
 	btrfstest.Subvolume(t, filepath.Join(dir, "root"))
 	if _, err := os.Stat(filepath.Join(dir, "root")); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What the tests start from their own binary, as go test does to fuzz, finds their files, and leaves them.
+func TestChildrenShareTheFiles(t *testing.T) {
+	const env = "IMPERMANENCE_TEST_CHILD_READS"
+	if path := os.Getenv(env); path != "" {
+		if _, err := os.ReadFile(path); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	path := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	child := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run=^TestChildrenShareTheFiles$")
+	child.Env = append(os.Environ(), env+"="+path)
+	if out, err := child.CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -28,9 +28,11 @@ func Main(m *testing.M) {
 	if temporary == "" {
 		os.Exit(reexecute())
 	}
-	if err := prepare(temporary); err != nil {
-		fmt.Fprintln(os.Stderr, "prepare the mount namespace:", err)
-		os.Exit(1)
+	if os.Getenv("TMPDIR") != temporary { // else it was prepared for who has started this process, as a worker that fuzzes
+		if err := prepare(temporary); err != nil {
+			fmt.Fprintln(os.Stderr, "prepare the mount namespace:", err)
+			os.Exit(1)
+		}
 	}
 	os.Exit(m.Run())
 }
