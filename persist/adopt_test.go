@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -48,10 +50,76 @@ func TestAdoptAndForget(t *testing.T) {
 						t.Errorf("forgotten\n%s\nwant\n%s", got, want)
 					}
 					m.wantMounted(p, false)
+					m.wantNothingAside(p)
 				}
 			})
 		}
 	}
+}
+
+// wantNothingAside fails when something stands beside a path that was not there before.
+func (m *machine) wantNothingAside(p string) {
+	m.t.Helper()
+	if beside, err := filepath.Glob(m.path(filepath.Dir(p)) + "/*impermanence*"); err != nil || len(beside) > 0 {
+		m.t.Errorf("left %v, %v", beside, err)
+	}
+	if left := m.staged(filepath.Dir(p)); left != "" {
+		m.t.Errorf("left %s", left)
+	}
+}
+
+// TestForgetKeepsWhatDiffers: what the mount hid is not what is put back. Both are there, and where is told.
+func TestForgetKeepsWhatDiffers(t *testing.T) {
+	for name, change := range map[string]func(m *machine, e Entry){
+		"content": func(m *machine, e Entry) { m.write(e.Source+"/file", "new data") },
+		"deleted": func(m *machine, e Entry) { btrfstest.Run(t, "rm", m.path(e.Source+"/file")) },
+		"kind": func(m *machine, e Entry) {
+			btrfstest.Run(t, "rm", m.path(e.Source+"/file"))
+			m.mkdir(e.Source + "/file")
+		},
+		"owner": func(m *machine, e Entry) { m.chown(e.Source+"/file", 50, 51, 0o644) },
+		"mode":  func(m *machine, e Entry) { m.chown(e.Source+"/file", 0, 0, 0o600) },
+		"attribute": func(m *machine, e Entry) {
+			btrfstest.Run(t, "setfattr", "-n", "user.note", "-v", "1", m.path(e.Source+"/sub"))
+		},
+		"symlink": func(m *machine, e Entry) { btrfstest.Run(t, "ln", "-sfn", "elsewhere", m.path(e.Source+"/link")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			e := dirEntry("/srv/app")
+			m.write("/srv/app/file", "old data")
+			m.mkdir("/srv/app/sub")
+			m.symlink("nowhere", "/srv/app/link")
+			was := describe(t, m.path(e.Target))
+			m.apply(e)
+			change(m, e)
+			want := describe(t, m.path(e.Source))
+			result, err := Forget(context.Background(), m.options(), e)
+			if err != nil || result.Actions != "put back, what differed kept as /srv/app.impermanence-conflict" {
+				t.Errorf("got %+v, %v", result, err)
+			}
+			if got := describe(t, m.path(e.Target)); got != want {
+				t.Errorf("put back\n%s\nwant\n%s", got, want)
+			}
+			if got := describe(t, m.path("/srv/app.impermanence-conflict")); got != was {
+				t.Errorf("kept\n%s\nwant\n%s", got, was)
+			}
+		})
+	}
+}
+
+// TestForgetKeepsNothingTwice: what was added since is no difference, for all that was there is in what is put back.
+func TestForgetKeepsNothingTwice(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/srv/app")
+	m.write("/srv/app/file", "data")
+	m.apply(e)
+	m.write("/srv/app/more", "data")
+	if _, err := Forget(context.Background(), m.options(), e); err != nil {
+		t.Fatal(err)
+	}
+	m.wantText("/srv/app/more", "data")
+	m.wantNothingAside("/srv/app")
 }
 
 func TestAdoptRefusesWhatIsWritten(t *testing.T) {
@@ -125,6 +193,9 @@ func TestForgetMayCrash(t *testing.T) {
 			m.wantText(e.Target+"/sub/file", "changed since")
 			m.wantText(e.Source+"/sub/file", "changed since")
 			m.wantMounted(e.Target, false)
+			if found := m.tokensBelow(filepath.Dir(e.Target)); method == Bind && !strings.Contains(found, "seeded") {
+				t.Errorf("%s: after a crash at call %d what was hidden is lost, found %q", method, n, found)
+			}
 		}
 	}
 }

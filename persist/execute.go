@@ -14,7 +14,8 @@ type run struct {
 	*session
 	entry Entry
 	facts EntryFacts
-	place int // what was made or found in place, to mount on; -1: not opened yet
+	place int    // what was made or found in place, to mount on; -1: not opened yet
+	aside string // what was kept aside by putBack, and is not in what was put back
 }
 
 func (s *session) execute(p Planned, facts EntryFacts) (done []string, err error) {
@@ -138,24 +139,6 @@ func (x *run) setOwner(dir int, name string, want Owner) error {
 		return fmt.Errorf("%s: %w", name, ErrUnsafePath)
 	}
 	return x.k.setOwner(fd, name, o.Owner, want)
-}
-
-// moveAside renames what is at a name to one beside it that is free.
-func (k *kernel) moveAside(dir int, name string) error {
-	_, err := k.moveAsideAs(dir, name, name)
-	return err
-}
-
-// moveAsideAs does so for what is staged for another name, and tells under which name.
-func (k *kernel) moveAsideAs(dir int, name, as string) (string, error) {
-	const most = 1000
-	for i := 1; ; i++ {
-		aside := asideName(as, i)
-		err := k.rename(dir, name, dir, aside, unix.RENAME_NOREPLACE)
-		if !errors.Is(err, unix.EEXIST) || i == most {
-			return aside, err
-		}
-	}
 }
 
 // makePlace makes what a mount is put on: empty, but with owner, mode, ACLs and attributes of the source, so that it shows

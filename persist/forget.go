@@ -87,6 +87,9 @@ func (s *session) forget(ctx context.Context, e Entry) (done string, err error) 
 			return "", err
 		}
 	}
+	if x.aside != "" {
+		done += ", what differed kept as " + x.aside
+	}
 	return done, nil
 }
 
@@ -113,11 +116,29 @@ func (x *run) planForget() ([]Step, error) {
 	return nil, x.wantSame()
 }
 
-// interrupted tells whether a crash came between the unmount and the exchange of putBack: then the copy waits beside the place.
+// interrupted tells whether a crash came between the unmount and the exchange of putBack: then the copy waits beside the place,
+// under its own name or one that keeps things aside.
 func (x *run) interrupted() bool {
-	dir, name := path.Split(x.entry.Target)
-	staged, _, err := x.look(dir + stagedName(name))
-	return err == nil && staged.Kind == wantedKind(x.entry.Kind)
+	dir, name, err := x.paths.parent(x.entry.Target)
+	if err != nil {
+		return false
+	}
+	st, err := x.k.stat(dir, stagedName(name))
+	if err == nil && objectOf(st).Kind == wantedKind(x.entry.Kind) {
+		return true
+	}
+	sourceDir, source, err := x.paths.parent(x.entry.Source)
+	for i := 1; err == nil; i++ {
+		aside := asideName(name, i)
+		if _, err = x.k.stat(dir, aside); err != nil {
+			return false
+		}
+		var same bool
+		if same, err = x.k.covered(sourceDir, source, dir, aside); same {
+			return true
+		}
+	}
+	return false
 }
 
 // wantSame is for an entry that is not in place: it is forgotten already when its place has what its source has.
@@ -137,8 +158,7 @@ func (x *run) wantSame() error {
 	return err
 }
 
-// putBack puts a copy of the source in its place. What the mount hid comes to light and is exchanged for the copy: if that is
-// more than an empty directory or file, it is kept aside.
+// putBack puts a copy of the source in its place. What the mount hid comes to light and is exchanged for the copy.
 func (x *run) putBack(dir int, name, from string) error {
 	sourceDir, source, err := x.paths.parent(from)
 	if err != nil {
@@ -155,27 +175,55 @@ func (x *run) putBack(dir int, name, from string) error {
 	return x.k.copyInto(sourceDir, source, dir, name, func(string) error { return nil }, place)
 }
 
-// exchange puts what is staged in place, and what was there aside.
+// exchange puts what is staged in place. What was there before is kept aside, and told, unless it is empty or all of it is in what
+// was put back.
 func (x *run) exchange(dir int, staged, name string) error {
 	err := x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE)
 	if !errors.Is(err, unix.EEXIST) {
 		return err
 	}
-	if err := x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE); err != nil {
+	aside, err := x.k.swapAside(dir, staged, name)
+	if err != nil {
 		return err
 	}
-	st, err := x.k.stat(dir, staged)
+	st, err := x.k.stat(dir, aside)
 	if err != nil {
 		return err
 	}
 	switch o := objectOf(st); {
-	case o.Kind == IsSymlink, o.Kind == IsFile && o.Empty:
-		return x.k.unlink(dir, staged)
+	case o.Kind == IsSymlink:
+		return errors.Join(x.k.unlink(dir, aside), x.dropAsides(dir, name))
+	case o.Kind == IsFile && o.Empty:
+		return x.k.unlink(dir, aside)
 	case o.Kind == IsDirectory:
-		if err := x.k.rmdir(dir, staged); !errors.Is(err, unix.ENOTEMPTY) {
+		if err := x.k.rmdir(dir, aside); !errors.Is(err, unix.ENOTEMPTY) {
 			return err
 		}
 	}
-	_, err = x.k.moveAsideAs(dir, staged, name)
+	dropped, err := x.dropCovered(dir, aside, name)
+	if err == nil && !dropped {
+		x.aside = path.Join(path.Dir(x.entry.Target), aside)
+	}
+	return err
+}
+
+// dropCovered deletes what is aside when what it made way for has all of it.
+func (x *run) dropCovered(dir int, aside, name string) (bool, error) {
+	covered, err := x.k.covered(dir, aside, dir, name)
+	if err != nil || !covered {
+		return false, err
+	}
+	return true, x.k.removeTree(dir, aside)
+}
+
+// dropAsides does so with all that is aside: a symlink to a directory was put in place of what stood there.
+func (x *run) dropAsides(dir int, name string) error {
+	var err error
+	for i := 1; err == nil; i++ {
+		_, err = x.dropCovered(dir, asideName(name, i), name)
+	}
+	if errors.Is(err, unix.ENOENT) {
+		return nil
+	}
 	return err
 }

@@ -173,9 +173,7 @@ func (x *restorer) drop(b batch, ready []stagedCopy) error {
 	return err
 }
 
-// put renames a staged copy to its place. What stands there gets the name that keeps it aside in the same moment: the copy
-// takes that name first, and is then exchanged with it. So the place is never empty, and no name that a later run would
-// clear away ever holds what was there. A crash in between leaves a second, complete copy.
+// put renames a staged copy to its place. What stands there is kept aside.
 func (x *restorer) put(b batch, s *stagedCopy) error {
 	staged := stagedName(s.as)
 	if s.result.Action == Restored {
@@ -185,12 +183,9 @@ func (x *restorer) put(b batch, s *stagedCopy) error {
 		}
 		return err
 	}
-	aside, err := x.k.moveAsideAs(b.into, staged, s.as)
+	aside, err := x.k.swapAside(b.into, staged, s.as)
 	if err != nil {
 		return err
-	}
-	if err := x.k.rename(b.into, aside, b.into, s.as, unix.RENAME_EXCHANGE); err != nil {
-		return errors.Join(err, x.k.rename(b.into, aside, b.into, staged, unix.RENAME_NOREPLACE))
 	}
 	st, err := x.k.stat(b.into, aside)
 	if err == nil && (objectOf(st).ID != s.there.ID || objectOf(st).Version != s.there.Version) {
