@@ -229,9 +229,7 @@ func (c *Client) Job(ctx context.Context, id uint64) (Job, error) {
 func jobOf(id uint64, p propertyTable) Job {
 	j := Job{
 		ID: id, Operation: value[string](p, "Operation"), Objects: value[[]ObjectPath](p, "Objects"),
-		StartedByUID: value[uint32](p, "StartedByUID"), Started: p.usec("StartUSec"),
-		Result: JobResult(value[string](p, "Result")),
-		Error:  p.errorInfo("Error"), Details: p.details("Details"),
+		StartedByUID: value[uint32](p, "StartedByUID"), Started: p.usec("StartUSec"), Details: p.details("Details"),
 	}
 	j.update(p)
 	return j
@@ -241,6 +239,15 @@ func jobOf(id uint64, p propertyTable) Job {
 func (j *Job) update(p propertyTable) {
 	if state := value[string](p, "State"); state != "" {
 		j.State = JobState(state)
+	}
+	if result := value[string](p, "Result"); result != "" {
+		j.Result = JobResult(result)
+	}
+	if _, changed := p["Error"]; changed {
+		j.Error = p.errorInfo("Error")
+	}
+	if _, changed := p["Details"]; changed {
+		j.Details = p.details("Details")
 	}
 	take(p, "Progress", &j.Progress)
 	take(p, "ProgressValid", &j.ProgressValid)

@@ -30,7 +30,7 @@ func (c *Client) wait(ctx context.Context, id uint64, progress func(Job)) (Job, 
 		return Job{}, err
 	}
 	j := jobOf(id, p)
-	for {
+	for changes := 1; ; changes++ {
 		progress(j)
 		if j.State == JobDone {
 			return j, nil
@@ -39,8 +39,8 @@ func (c *Client) wait(ctx context.Context, id uint64, progress func(Job)) (Job, 
 			return j, err
 		}
 		j.update(p)
-		if j.State != JobDone {
-			continue
+		if j.State != JobDone || changes == 1 {
+			continue // the one change since it was asked about: nothing of the job is older than that
 		}
 		if p, err = c.properties(ctx, JobPath(id), jobInterface); err != nil {
 			return j, err

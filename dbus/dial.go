@@ -59,6 +59,7 @@ func open(ctx context.Context, address string, calls func(*header, []byte)) (*tr
 
 // authenticate greets the bus. When ctx ends, also later, the connection is closed.
 func authenticate(ctx context.Context, t *transport) (*Conn, error) {
+	t.greeting = newGreeting()
 	conn, err := godbus.NewConn(t,
 		godbus.WithContext(ctx),
 		godbus.WithSerialGenerator(t),
@@ -90,7 +91,12 @@ func greet(conn *Conn, t *transport) error {
 	if !limit.Stop() {
 		return errNoAnswer
 	}
-	return err
+	select {
+	case refused := <-t.greeting.refused:
+		return refused
+	default:
+		return err
+	}
 }
 
 // dialSocket tries the addresses of a list in their order.

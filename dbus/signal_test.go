@@ -10,6 +10,8 @@ import (
 
 	godbus "github.com/godbus/dbus/v5"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/impermanence/impermanence/dbus"
 )
 
@@ -204,6 +206,41 @@ func TestProgressIsPacedAndNeverGoesBack(t *testing.T) {
 	}
 	if !slices.IsSortedFunc(seen, func(a, b dbus.Job) int { return int(a.Progress*10) - int(b.Progress*10) }) {
 		t.Errorf("progress went back: %+v", seen)
+	}
+}
+
+// Who waits learns all that can be known of a job at its end, whether that was the first that was heard of it or not.
+func TestWaitLearnsAllOfTheEnd(t *testing.T) {
+	s := newServed(t)
+	b, c := s.backend, s.client(t)
+	for steps := range uint64(3) {
+		id, err := c.CreateSnapshot(t.Context(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var job dbus.Job
+		job, err = c.Wait(t.Context(), id, func(j dbus.Job) {
+			if j.ItemsDone < steps && j.State != dbus.JobDone {
+				b.progress(id, j.ItemsDone+1)
+				return
+			}
+			b.update(0, func() {
+				b.jobs[id-1].Stage, b.jobs[id-1].Details = "over", dbus.Details{"failed": []string{"a: busy"}}
+			})
+			if j.State != dbus.JobDone {
+				b.end(id, dbus.ResultPartial, errors.Join(errors.New("root 258"), dbus.ErrBusy))
+			}
+		})
+		if err != nil || job.Result != dbus.ResultPartial || job.Details["failed"] == nil {
+			t.Errorf("after %d steps the job is %+v, %v", steps, job, err)
+		}
+		read, err := c.Job(t.Context(), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(read, job); diff != "" {
+			t.Errorf("after %d steps (-is +was told):\n%s", steps, diff)
+		}
 	}
 }
 

@@ -68,7 +68,9 @@ func (p *solo) authenticate() error {
 		case len(words) == 1 && words[0] == "BEGIN":
 			p.transport.authenticated = true
 			return nil
-		case len(words) > 1 && words[0] == "AUTH" && words[1] == "EXTERNAL":
+		case len(words) == 2 && words[0] == "AUTH" && words[1] == "EXTERNAL":
+			answer = "DATA\r\n" // who are you?
+		case len(words) > 0 && words[0] == "DATA", len(words) > 2 && words[0] == "AUTH" && words[1] == "EXTERNAL":
 			answer = "OK 00000000000000000000000000000000\r\n" // a bus's id: there is no bus
 		case len(words) > 0 && words[0] == "AUTH":
 			answer = "REJECTED EXTERNAL\r\n"

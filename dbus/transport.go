@@ -44,6 +44,7 @@ type transport struct {
 	calls  func(h *header, frame []byte)
 	sender string // of what is sent, where there is no bus to say so
 
+	greeting      *greeting // of a client
 	authenticated bool
 	buffer        []byte // of the message that was read last
 	unread        []byte // what godbus has not read of it
@@ -57,13 +58,15 @@ func newTransport(conn io.ReadWriteCloser, calls func(*header, []byte)) *transpo
 	return &transport{conn: conn, in: bufio.NewReaderSize(conn, 16<<10), calls: calls}
 }
 
-// Read hands godbus the lines of the authentication, and then the messages that are
+// Read hands godbus the answers of the authentication, and then the messages that are
 // for it.
 func (t *transport) Read(p []byte) (int, error) {
-	if !t.authenticated {
-		return t.in.Read(p)
+	if t.authenticated {
+		if err := t.greeting.hear(t.in); err != nil {
+			return 0, err
+		}
 	}
-	for len(t.unread) == 0 {
+	for t.authenticated && len(t.unread) == 0 {
 		frame, err := t.next()
 		if err != nil {
 			return 0, err
@@ -79,10 +82,14 @@ func (t *transport) Read(p []byte) (int, error) {
 func (t *transport) Write(p []byte) (int, error) {
 	t.writing.Lock()
 	defer t.writing.Unlock()
-	if bytes.Equal(p, []byte("BEGIN\r\n")) {
-		t.authenticated = true // godbus starts to read messages after this line
+	if !t.authenticated {
+		t.unread, t.authenticated = t.greeting.answer(p) // godbus starts to read messages after its last line
+		return len(p), nil
 	}
-	return t.conn.Write(p)
+	if _, err := t.conn.Write(t.greeting.before(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // Close closes the socket.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"strings"
 
 	"github.com/clipperhouse/displaywidth"
@@ -26,6 +27,9 @@ const gap = "  "
 
 // table prints rows below columns, as the rules of output say. Every row has one cell per column.
 func (o output) table(columns []column, rows [][]cell) {
+	buffer := bufio.NewWriter(o.w)        // a write for each row would cost more than the row
+	defer func() { _ = buffer.Flush() }() // what is beneath it keeps the error
+	o = o.to(buffer)
 	rows = o.escaped(rows)
 	if !o.terminal {
 		o.tabbed(rows)
