@@ -27,6 +27,11 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 		log.error("%v; what is configured goes on", err)
 	}
 	entries := c.Entries()
+	if o.sysroot != "/" { // later it is as fstab says
+		if err := persist.MakeWritable(o.sysroot); err != nil {
+			log.error("%v", err)
+		}
+	}
 	roots := newOtherRoots(o.runDir, c, log)
 	defer roots.close()
 	report, err := persist.Apply(ctx, persist.Options{

@@ -5,7 +5,6 @@ let
   cfg = config.services.impermanence;
   program = "${cfg.package}/lib/impermanence/impermanence-initrd";
   presets = "${cfg.package}/lib/impermanence/presets";
-  mount = "${pkgs.util-linux}/bin/mount";
 
   # What was not given is not written, and so means what impermanence.toml(5) says.
   given = value:
@@ -77,7 +76,7 @@ in
     boot.initrd.supportedFilesystems = [ "btrfs" ];
     boot.initrd.systemd = {
       enable = lib.mkDefault true;
-      storePaths = [ program mount ];
+      storePaths = [ program ];
       contents."/etc/impermanence/conf.d/nixos.json".text = configuration;
       contents."/etc/impermanence/presets".source = presets;
 
@@ -100,7 +99,6 @@ in
         wantedBy = [ "initrd.target" ];
         conflicts = [ "emergency.target" ];
         serviceConfig = {
-          ExecStartPre = "-${mount} -o remount,rw /sysroot";
           ExecStart = "${program} persist --keep-going --sysroot=/sysroot";
         };
       };
