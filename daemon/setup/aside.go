@@ -30,6 +30,8 @@ func (f *Facts) lists(root string) error {
 	for _, file := range aside {
 		f.Aside = append(f.Aside, filepath.Join(localLists, filepath.Base(file)))
 	}
+	_, err = os.Lstat(filepath.Join(root, configFile+asideSuffix))
+	f.ChangedConfig = err == nil
 	if f.Record == nil {
 		return nil
 	}

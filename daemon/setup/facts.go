@@ -41,6 +41,8 @@ type Facts struct {
 	Record    *Record         // of an earlier set-up
 	Dependent []string        // files of the configuration, beside the one that a set-up writes, that mean nothing without the set-up
 	Aside     []string        // those that an undoing set aside
+
+	ChangedConfig bool // an undoing kept what a person had made of the configuration that a set-up wrote
 }
 
 // Preset is a preset of the machine, with its entries.

@@ -80,6 +80,9 @@ func MakePlan(f Facts, o Options) (Plan, error) {
 		return Plan{}, err
 	}
 	p.write(configFile, text)
+	if f.ChangedConfig {
+		p.note("%[1]s is written anew: what is in %[1]s%[2]s and is to count again has to be added", configFile, asideSuffix)
+	}
 	p.write(fstabFile, p.fstab())
 	p.bootLoader()
 	p.initrd()

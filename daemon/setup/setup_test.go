@@ -250,6 +250,10 @@ func TestUndoKeepsWhatOthersChanged(t *testing.T) {
 	if !strings.Contains(w.read(t, filepath.Join(w.root, "etc/impermanence/impermanence.toml.before-undo")), "# mine\n") {
 		t.Error("the changed configuration is lost")
 	}
+	_, p := w.plan(t, Options{})
+	if text := text(p); !strings.Contains(text, "what is in /etc/impermanence/impermanence.toml.before-undo and is to count again has to be added") {
+		t.Errorf("a set-up afterwards does not tell of it:\n%s", text)
+	}
 }
 
 // TestUndoSetsAsideWhatDependsOnIt undoes a set-up beside which a person configured more, and interrupts that: what is about the volume
