@@ -139,11 +139,14 @@ func PublicDir(t testing.TB) string {
 }
 
 // launch starts cmd, and stops it at cleanup. The channel is closed when it has
-// ended. What it writes to standard error is shown when the test fails.
+// ended. What it writes, and that it ended by itself, is shown when the test fails.
 func launch(t testing.TB, cmd *exec.Cmd) <-chan struct{} {
 	t.Helper()
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if cmd.Stdout == nil {
+		cmd.Stdout = &said
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error), make(chan struct{})
 	go func() {
@@ -160,10 +163,10 @@ func launch(t testing.TB, cmd *exec.Cmd) <-chan struct{} {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // an error means that it has ended by itself
+		err := cmd.Process.Kill() // an error means that it has ended by itself
 		<-ended
-		if t.Failed() && stderr.Len() > 0 {
-			t.Logf("%s: %s", cmd.Path, stderr.String())
+		if t.Failed() && (err != nil || said.Len() > 0) {
+			t.Logf("%s, %s: %s", cmd.Path, cmd.ProcessState, said.String())
 		}
 	})
 	return ended

@@ -66,7 +66,7 @@ func startPolkit(t testing.TB, address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/usr/lib/polkit-1/polkitd", "--no-debug")
+	cmd := exec.Command("/usr/lib/polkit-1/polkitd") // with --no-debug it would not say why it refuses
 	cmd.Env = append(os.Environ(), "DBUS_SYSTEM_BUS_ADDRESS="+address)
 	ended := launch(t, cmd)
 	for {
