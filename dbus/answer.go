@@ -36,6 +36,9 @@ func (s *Server) arguments(h *header, frame []byte) ([]any, error) {
 	if err := checkBody(h.order, h.signature, h.bodyOf(frame)); err != nil {
 		return nil, fmt.Errorf("arguments of %s: %w: %w", h.member, ErrInvalidArgs, err)
 	}
+	if args, plain := plainArguments(h.order, h.signature, h.bodyOf(frame)); plain {
+		return args, nil
+	}
 	m, err := decode(frame)
 	if err != nil {
 		return nil, fmt.Errorf("arguments of %s: %w: %w", h.member, ErrInvalidArgs, err)

@@ -169,6 +169,14 @@ func (r *wireReader) uint32() uint32 {
 	return 0
 }
 
+func (r *wireReader) uint64() uint64 {
+	r.align(8)
+	if b := r.take(8); b != nil {
+		return r.order.Uint64(b)
+	}
+	return 0
+}
+
 // text reads n bytes and the zero byte behind them.
 func (r *wireReader) text(n uint32) string {
 	if uint64(n) >= uint64(len(r.b)) {
