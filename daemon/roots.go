@@ -35,6 +35,7 @@ func (d *Daemon) lookAtRoots(places []place) (*listing, error) {
 	for _, p := range places {
 		err := d.files.use(p, func(fs *btrfsops.Filesystem) error {
 			roots, err := fs.ListGuarded(p.guards)
+			l.roots = slices.Grow(l.roots, len(roots))
 			for _, r := range roots {
 				l.roots = append(l.roots, guardedRoot{r, p})
 			}
@@ -47,6 +48,7 @@ func (d *Daemon) lookAtRoots(places []place) (*listing, error) {
 	slices.SortStableFunc(l.roots, func(a, b guardedRoot) int {
 		return cmp.Or(a.RolledOver.Compare(b.RolledOver), cmp.Compare(a.outside(), b.outside()))
 	})
+	l.shown = slices.Grow(l.shown, len(l.roots))
 	for _, r := range l.roots {
 		l.shown = append(l.shown, r.show())
 	}

@@ -27,7 +27,7 @@ const (
 type sizes struct {
 	mu     sync.Mutex
 	known  map[uint64]knownSize // by the id by which the root is known outside
-	wanted []guardedRoot        // those of the last list that are not known
+	wanted []*guardedRoot       // those of the last list that are not known
 	listed chan struct{}
 }
 
@@ -43,7 +43,8 @@ func (s *sizes) fill(l *listing) {
 	defer s.mu.Unlock()
 	known := make(map[uint64]knownSize, len(s.known)) // what is gone is forgotten
 	s.wanted = nil
-	for i, r := range l.roots {
+	for i := range l.roots {
+		r := &l.roots[i]
 		k, found := s.known[r.outside()]
 		switch {
 		case found && k.changedIn == r.ChangedIn:
@@ -82,7 +83,7 @@ func (s *sizes) next() (guardedRoot, bool) {
 	}
 	r := s.wanted[0]
 	s.wanted = s.wanted[1:]
-	return r, true
+	return *r, true
 }
 
 // sizeOf returns the size of a root, and looks for it when it is not known.
