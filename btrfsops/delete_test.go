@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"slices"
 	"testing"
 	"time"
@@ -258,6 +259,22 @@ func TestSnapshot(t *testing.T) {
 	}
 	if _, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Label: "a\nb", Now: now}); !errors.Is(err, ErrInvalidName) {
 		t.Errorf("a label with a newline: %v", err)
+	}
+}
+
+// A snapshot takes nobody's place, whoever has guessed its name.
+func TestSnapshotWhoseNameIsTaken(t *testing.T) {
+	f := newFixture(t)
+	before, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Now: now})
+	must(t, err)
+	taken := path.Join(layout.OldRoots, rootName(now, before.ID+1), "file")
+	f.write(t, taken, "somebody's")
+	if _, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Now: now}); !errors.Is(err, ErrRootExists) {
+		t.Errorf("error %v", err)
+	}
+	f.has(t, taken, "somebody's")
+	if list := f.list(t); len(list) != 2 || !slices.ContainsFunc(list, func(r OldRoot) bool { return r.Kind == KindDiscarded }) {
+		t.Errorf("what could not be named is not put away: %+v", list)
 	}
 }
 

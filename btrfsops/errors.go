@@ -15,6 +15,7 @@ var (
 	ErrNoRoot         = errors.New("there is no root subvolume")
 	ErrNoTemplate     = errors.New("there is no template subvolume")
 	ErrNoSuchRoot     = errors.New("no such old root")
+	ErrRootExists     = errors.New("something of this name is there")
 	ErrRootMounted    = errors.New("the root is mounted")
 	ErrOtherRoot      = errors.New("this boot mounts another subvolume than the root")
 	ErrPersistentRoot = errors.New("a persistent volume lies inside the root")

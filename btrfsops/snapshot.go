@@ -2,6 +2,7 @@ package btrfsops
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -22,7 +23,7 @@ type SnapshotOptions struct {
 // synced is in it (the kernel flushes the root first); what they hold in their own buffers is not.
 //
 // It is made under an unfinished name and renamed when it has its attributes: a crash before that leaves a subvolume that
-// ListRoots calls discarded. Errors: ErrNoRoot, ErrNoSpace, ErrReadOnly, ErrBusy, ErrInvalidName.
+// ListRoots calls discarded. Errors: ErrNoRoot, ErrNoSpace, ErrReadOnly, ErrBusy, ErrInvalidName, ErrRootExists.
 func (fs *Filesystem) Snapshot(ctx context.Context, l Layout, o SnapshotOptions) (OldRoot, error) {
 	if err := checkLabel(o.Label); err != nil {
 		return OldRoot{}, err
@@ -83,7 +84,11 @@ func (fs *Filesystem) finishSnapshot(oldRoots, made *os.File, o SnapshotOptions)
 	if err := k.setReadOnly(made, true); err != nil {
 		return 0, err
 	}
-	if err := k.rename(oldRoots, path.Base(made.Name()), oldRoots, rootName(o.Now, info.ID), unix.RENAME_NOREPLACE); err != nil {
+	err = k.rename(oldRoots, path.Base(made.Name()), oldRoots, rootName(o.Now, info.ID), unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EEXIST) {
+		err = fmt.Errorf("%w: %w", ErrRootExists, err)
+	}
+	if err != nil {
 		return 0, err
 	}
 	return info.ID, k.commit(oldRoots)

@@ -19,6 +19,7 @@ var sentinels = []struct{ from, to error }{
 	{btrfsops.ErrStateChanged, dbus.ErrStateChanged},
 	{btrfsops.ErrNoSuchRoot, dbus.ErrNoSuchRoot},
 	{btrfsops.ErrNoRoot, dbus.ErrNoSuchRoot},
+	{btrfsops.ErrRootExists, dbus.ErrRootExists},
 	{btrfsops.ErrNotBtrfs, dbus.ErrNotBtrfs},
 	{btrfsops.ErrNotSubvolume, dbus.ErrNotBtrfs},
 	{btrfsops.ErrNoSpace, dbus.ErrNoSpace},
