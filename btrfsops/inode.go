@@ -173,28 +173,36 @@ type entry struct {
 	name   string
 	class  class
 	target uint64 // inode number; of a subvolume: its id
-	made   uint64 // the transaction that put it there
 }
 
 // decodeEntries calls each for every name in a DIR_ITEM or DIR_INDEX item. It reads struct btrfs_dir_item: key 17 (object
 // id 8, type 1, offset 8), transaction 8, length of the data 2, of the name 2, type 1, the name, the data.
 func decodeEntries(b []byte, each func(entry)) error {
-	const fixed = 30
 	for len(b) > 0 {
-		if len(b) < fixed {
+		if len(b) < dirItemFixed {
 			return errTruncated
 		}
 		data, name := int(binary.LittleEndian.Uint16(b[25:])), int(binary.LittleEndian.Uint16(b[27:]))
-		if len(b)-fixed < name+data {
+		if len(b)-dirItemFixed < name+data {
 			return errTruncated
 		}
 		each(entry{
-			name: string(b[fixed : fixed+name]), class: classOf(b[8], b[29]), target: binary.LittleEndian.Uint64(b),
-			made: binary.LittleEndian.Uint64(b[17:]),
+			name: string(b[dirItemFixed : dirItemFixed+name]), class: classOf(b[8], b[29]), target: binary.LittleEndian.Uint64(b),
 		})
-		b = b[fixed+name+data:]
+		b = b[dirItemFixed+name+data:]
 	}
 	return nil
+}
+
+// dirItemFixed is the size of struct btrfs_dir_item.
+const dirItemFixed = 30
+
+// entryMadeIn is the transaction that put the first name in a DIR_ITEM or DIR_INDEX item there.
+func entryMadeIn(b []byte) (transid uint64, err error) {
+	if len(b) < dirItemFixed {
+		return 0, errTruncated
+	}
+	return binary.LittleEndian.Uint64(b[17:]), nil
 }
 
 // classOf tells a class by the type of the key that an entry points to, and the type of file.

@@ -2,7 +2,6 @@ package btrfsops
 
 import (
 	"cmp"
-	"encoding/binary"
 	"slices"
 )
 
@@ -28,13 +27,13 @@ const (
 
 // see takes a DIR_INDEX item in, which has one name; see decodeEntries.
 func (s *listing) see(i item, fork uint64) error {
-	const fixed = 30
-	if len(i.data) < fixed {
-		return errTruncated
+	made, err := entryMadeIn(i.data)
+	if err != nil {
+		return err
 	}
 	s.seen++
-	name := i.data[fixed:]
-	if made := binary.LittleEndian.Uint64(i.data[17:]); made > fork {
+	name := i.data[dirItemFixed:]
+	if made > fork {
 		s.fresh += uint64(len(name))
 		if s.unnamed = len(s.hashes) == maxHashes; !s.unnamed {
 			s.hashes = append(s.hashes, nameHash(name))

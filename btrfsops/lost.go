@@ -48,12 +48,18 @@ func (w *worker) lostIn(n inode, h hole, seen *listing) (size uint64, err error)
 				return size, err
 			}
 		}
+		if more && now.at.offset == before.at.offset && bytes.Equal(now.at.data, before.at.data) {
+			made, err := entryMadeIn(before.at.data)
+			if err != nil {
+				return size, err
+			}
+			if made <= w.fork {
+				continue
+			}
+		}
 		e, err := before.entry()
 		if err != nil {
 			return size, err
-		}
-		if more && now.at.offset == before.at.offset && e.made <= w.fork && bytes.Equal(now.at.data, before.at.data) {
-			continue
 		}
 		size += uint64(len(e.name))
 		if err := w.lostEntry(n.number, e, n.mtime, seen); err != nil {
