@@ -16,7 +16,8 @@ import (
 // What users of the modules complained of, by upstream number (# is nix-community/impermanence). Others have their tests where
 // their subject is: #169, #315 TestConflictIsReportedAndKept; #101, #197 TestHostKeysOfSSH; #120 TestPasswd; #137, #186
 // TestAdoptAndForget; #147, #317 TestFileManagersSeeTheOptions; #149, preservation#5 TestEntryBelowAnother; #212, #228
-// TestOrphans; #74, #254, #298 TestDirectoriesAreBound and TestPrivateDirectoryOfServices; #229, #242 TestFiles.
+// TestOrphans; #74, #254, #298 TestDirectoriesAreBound and TestPrivateDirectoryOfServices; #229, #242 TestFiles; #10, #108
+// TestPresetsKeepWhatEverybodyListed of daemon/config; #240 and #258 the stories diff.txtar and restore.txtar of cmd/impermanence.
 
 // TestSomethingIsInTheWay: "A file already exists at …" (#79, #119, #122, #235, #270).
 func TestSomethingIsInTheWay(t *testing.T) {
@@ -125,4 +126,55 @@ func TestOneBusyMount(t *testing.T) {
 	m.wantMounted("/srv/a", false)
 	m.wantMounted("/srv/z", false)
 	m.wantMounted("/var/log", true)
+}
+
+// TestTrimmedOnce: fstrim trimmed a file system once for each thing that was bound from it (#76). Ours are in no fstab, and what
+// fstrim.service lists of the mounts there are is each file system once.
+func TestTrimmedOnce(t *testing.T) {
+	m := newMachine(t)
+	m.apply(dirEntry("/srv/a"), dirEntry("/srv/b"), dirEntry("/var/log"))
+	unit := btrfstest.Run(t, "sh", "-c", "cat /usr/lib/systemd/system/fstrim.service || cat /lib/systemd/system/fstrim.service")
+	_, listed, found := strings.Cut(unit, "--listed-in ")
+	if !found {
+		t.Fatalf("fstrim.service lists no mounts:\n%s", unit)
+	}
+	listed, _, _ = strings.Cut(listed, " ")
+	out := btrfstest.Run(t, "fstrim", "--listed-in", listed, "--dry-run", "--verbose", "--quiet-unsupported")
+	if got := strings.Count(out, m.root); got != 1 {
+		t.Errorf("trimmed %d times:\n%s", got, out)
+	}
+}
+
+// TestSecretsBeforeUsers: keys of hosts and what decrypts secrets are needed before there are users and before anything of the new
+// root has run (#192, #282, #301; sops-nix#167, agenix#219). The initrd puts them in place in a root that has no passwd file yet;
+// ssh-keygen reads the key there.
+func TestSecretsBeforeUsers(t *testing.T) {
+	for _, method := range []Method{Auto, Bind, Copy} {
+		t.Run(method.String(), func(t *testing.T) {
+			m := newMachine(t)
+			key, secrets := fileEntry("/etc/ssh/ssh_host_ed25519_key"), dirEntry("/var/lib/sops-nix")
+			key.Method, key.User, key.Mode = method, "root", bits(0o600)
+			secrets.User, secrets.Group, secrets.Mode = "root", "root", bits(0o700)
+			m.mkdir("/persist/etc/ssh")
+			btrfstest.Run(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", m.path(key.Source))
+			m.write(secrets.Source+"/key.txt", "AGE-SECRET-KEY-1")
+			m.chown(secrets.Source, 0, 0, 0o700)
+			m.chown(secrets.Source+"/key.txt", 0, 0, 0o400)
+			public := m.read(key.Source + ".pub")
+			for _, file := range []string{"/etc/passwd", "/etc/group"} {
+				if err := os.Remove(m.path(file)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m.apply(key, secrets)
+			if got := btrfstest.Run(t, "ssh-keygen", "-y", "-f", m.path(key.Target)); strings.TrimSpace(got) != strings.TrimSpace(public) {
+				t.Errorf("got %q, want %q", got, public)
+			}
+			m.wantOwner(key.Target, "0:0 0600")
+			m.wantText(secrets.Target+"/key.txt", "AGE-SECRET-KEY-1")
+			m.wantOwner(secrets.Target, "0:0 0700")
+			m.wantOwner(secrets.Target+"/key.txt", "0:0 0400")
+			m.wantUnchanged(key, secrets)
+		})
+	}
 }

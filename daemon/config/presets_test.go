@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,6 +67,35 @@ func TestShippedPresets(t *testing.T) {
 	}
 	if _, err := load(t, root, "[persistence.\"/persist\"]\npresets = ["+strings.Join(names, ", ")+"]\n"); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestPresetsKeepWhatEverybodyListed: what users of nix-community/impermanence wrote down again and again, and asked to have there
+// (#10, #108).
+func TestPresetsKeepWhatEverybodyListed(t *testing.T) {
+	root := withPresets(t)
+	for preset, places := range map[string][]string{
+		"machine-id":     {"/etc/machine-id"},
+		"ssh-host-keys":  {"/etc/ssh/ssh_host_ed25519_key", "/etc/ssh/ssh_host_ed25519_key.pub", "/etc/ssh/ssh_host_rsa_key"},
+		"networkmanager": {"/etc/NetworkManager/system-connections"},
+		"bluetooth":      {"/var/lib/bluetooth"},
+		"timers":         {"/var/lib/systemd/timers"},
+		"random-seed":    {"/var/lib/systemd/random-seed"},
+		"clock":          {"/etc/adjtime"},
+		"logs":           {"/var/log"},
+		"sudo-lecture":   {"/var/db/sudo/lectured"},
+		"nixos":          {"/var/lib/nixos"},
+		"coredump":       {"/var/lib/systemd/coredump"},
+	} {
+		c, err := load(t, root, "[persistence.\"/persist\"]\npresets = [\""+preset+"\"]\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, place := range places {
+			if !slices.Contains(targets(c.Entries()), place) {
+				t.Errorf("%s does not keep %s, but %v", preset, place, targets(c.Entries()))
+			}
+		}
 	}
 }
 
