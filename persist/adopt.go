@@ -41,7 +41,8 @@ func EntryFor(opts Options, volume, p string) (Entry, error) {
 // Adoption is what it takes to begin to keep an entry in the running system.
 type Adoption struct {
 	Planned
-	// Writers have files open for writing there. What they write after the change would go to what is hidden then.
+	// Writers have files open for writing or work in directories there. What they write after the change would go to what is hidden
+	// then.
 	Writers []Writer
 }
 
@@ -51,13 +52,24 @@ type WritersError struct {
 	Writers []Writer
 }
 
-// Error names the writers.
+// Error names the writers, and apart from them those who would go on working in what is hidden then.
 func (e *WritersError) Error() string {
-	names := make([]string, len(e.Writers))
-	for i, w := range e.Writers {
-		names[i] = w.String()
+	var writers, others []string
+	for _, w := range e.Writers {
+		if w.Use == Writes || w.Use == Maps {
+			writers = append(writers, w.String())
+		} else {
+			others = append(others, w.String())
+		}
 	}
-	return fmt.Sprintf("adopt %s: open for writing: %s", e.Target, strings.Join(names, ", "))
+	var parts []string
+	if len(writers) > 0 {
+		parts = append(parts, "open for writing: "+strings.Join(writers, ", "))
+	}
+	if len(others) > 0 {
+		parts = append(parts, "would go on in the old directory, which nobody else sees then: "+strings.Join(others, ", "))
+	}
+	return fmt.Sprintf("adopt %s: %s", e.Target, strings.Join(parts, "; "))
 }
 
 // Is makes it ErrBusy.
@@ -87,7 +99,7 @@ func copies(steps []Step) bool {
 }
 
 // Adopt begins to keep an entry in the running system: what is in its place is copied to the volume, synced and verified, and
-// then put in place. It refuses with a WritersError when something there is open for writing, and leaves a conflict as it
+// then put in place. It refuses with a WritersError when something there is open for writing or worked in, and leaves a conflict as it
 // is. Recording the entry, so that it is there at the next boot, is up to the caller, and comes first: a crash in between
 // leaves an entry that the next boot completes.
 func Adopt(ctx context.Context, opts Options, e Entry) (Result, error) {

@@ -1,10 +1,12 @@
 package persist
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -122,21 +124,87 @@ func TestForgetKeepsNothingTwice(t *testing.T) {
 	m.wantNothingAside("/srv/app")
 }
 
-func TestAdoptRefusesWhatIsWritten(t *testing.T) {
+// TestAdoptRefusesWhatIsUsed: whoever has it open for writing, mapped it so and closed it, or works in a directory there goes on with
+// what is hidden then. A reader, and who works elsewhere, is no reason.
+func TestAdoptRefusesWhatIsUsed(t *testing.T) {
+	const script = `import mmap, os, sys, time
+os.chdir("/")
+how, at = sys.argv[1:]
+if how == "write": f = open(at + "/log", "a")
+if how == "read": f = open(at + "/log")
+if how == "map":
+    f = open(at + "/log", "r+"); m = mmap.mmap(f.fileno(), 1); os.closerange(3, 100)
+if how == "map to read":
+    f = open(at + "/log"); m = mmap.mmap(f.fileno(), 1, prot=mmap.PROT_READ)
+if how == "map private":
+    f = open(at + "/log"); m = mmap.mmap(f.fileno(), 1, flags=mmap.MAP_PRIVATE)
+if how == "work": os.chdir(at + "/sub")
+if how == "work at": os.chdir(at)
+if how == "work beside": os.chdir(at + "2")
+if how == "root": os.chroot(at)
+if how == "open": fd = os.open(at + "/sub", os.O_RDONLY)
+print("ready", flush=True)
+sys.stdin.read()`
 	m := newMachine(t)
-	m.write("/srv/app/log", "x")
-	f, err := os.OpenFile(m.path("/srv/app/log"), os.O_APPEND|os.O_WRONLY, 0)
+	m.mkdir("/srv")
+	m.symlink("srv", "/link")
+	for how, want := range map[string]string{
+		"write": "open for writing: AT/log (python3[PID])", "map": "open for writing: AT/log (mapped by python3[PID])",
+		"work":    "would go on in the old directory, which nobody else sees then: AT/sub (working directory of python3[PID])",
+		"work at": "would go on in the old directory, which nobody else sees then: AT (working directory of python3[PID])",
+		"root":    "would go on in the old directory, which nobody else sees then: AT (root directory of python3[PID])",
+		"open":    "would go on in the old directory, which nobody else sees then: AT/sub (opened by python3[PID])",
+		"read":    "", "map to read": "", "map private": "", "work beside": "",
+	} {
+		t.Run(how, func(t *testing.T) {
+			dir := "/srv/" + how
+			m.write(dir+"/app/log", "x")
+			m.mkdir(dir + "/app/sub")
+			m.mkdir(dir + "/app2")
+			e := dirEntry("/link/" + how + "/app") // a symlink of root's leads there
+			pid := hold(t, script, how, m.path(dir+"/app"))
+			_, err := Adopt(context.Background(), m.options(), e)
+			if want == "" {
+				if err != nil {
+					t.Errorf("got %v", err)
+				}
+				return
+			}
+			want := strings.NewReplacer("AT", m.path(dir+"/app"), "PID", fmt.Sprint(pid)).Replace("adopt " + e.Target + ": " + want)
+			if !errors.Is(err, ErrBusy) || err.Error() != want {
+				t.Errorf("got %v, want %s", err, want)
+			}
+			m.wantOwner(e.Source, "absent")
+			m.wantMounted(dir+"/app", false)
+		})
+	}
+}
+
+// hold runs a Python script until the test ends, once it is ready.
+func hold(t *testing.T, script string, args ...string) (pid int) {
+	t.Helper()
+	cmd := exec.Command("python3", append([]string{"-c", script}, args...)...)
+	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	_, err = Adopt(context.Background(), m.options(), dirEntry("/srv/app"))
-	var writers *WritersError
-	if !errors.Is(err, ErrBusy) || !errors.As(err, &writers) || len(writers.Writers) != 1 || writers.Writers[0].PID != os.Getpid() || writers.Writers[0].File != m.path("/srv/app/log") {
-		t.Errorf("got %v", err)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
 	}
-	m.wantOwner("/persist/srv", "absent")
-	m.wantMounted("/srv/app", false)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		if err := cmd.Wait(); err != nil {
+			t.Error(err)
+		}
+	})
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("got %q, %v", line, err)
+	}
+	return cmd.Process.Pid
 }
 
 func TestForgetRefusesWhatIsInUse(t *testing.T) {

@@ -123,7 +123,7 @@ type forgetDocument struct {
 type changeDocument struct {
 	Target  string             `json:"target"`
 	Plan    []planStepDocument `json:"plan"`    // in order
-	Writers []string           `json:"writers"` // who has files open for writing there
+	Writers []string           `json:"writers"` // who writes to files or works in directories there
 	Job     *jobDocument       `json:"job"`     // null when the daemon refused
 	Error   *string            `json:"error"`   // null when it was done
 }

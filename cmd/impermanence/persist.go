@@ -24,8 +24,8 @@ func (a *app) persistCommand() *cobra.Command {
 		Short:      "Keep directories and files, and put entries in their place",
 		Long: `Keep what is at PATH from now on: it is copied to the persistent volume,
 verified, put in its place, and recorded on the volume. A file that a program
-has open for writing is named and nothing is done; with --next-boot the next
-boot takes it from the root that it replaces.
+has open for writing, or a directory that it works in, is named and nothing is
+done; with --next-boot the next boot takes it from the root that it replaces.
 
 A PATH that is an entry already, and all entries when no PATH is given, are put
 in their place as a boot does, and listed. What stands in a place and not yet on

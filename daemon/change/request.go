@@ -43,7 +43,7 @@ type Reply struct {
 	ID      string         `json:"id"`
 	Plan    []Line         `json:"plan,omitempty"`    // what was to be done, in order
 	Done    string         `json:"done,omitempty"`    // what was done: "seeded, bound"
-	Writers []string       `json:"writers,omitempty"` // who has files open for writing there, and which
+	Writers []string       `json:"writers,omitempty"` // who writes to files or works in directories there, and which
 	Method  persist.Method `json:"method"`            // of the entry
 	Error   string         `json:"error,omitempty"`
 	Cause   string         `json:"cause,omitempty"` // see Err
