@@ -148,15 +148,21 @@ func readAttribute(f *os.File, name string) (string, error) {
 
 // attributeNames lists the names of all extended attributes of a file.
 func attributeNames(f *os.File) ([]string, error) {
-	n, err := unix.Flistxattr(int(f.Fd()), nil)
-	if err != nil || n == 0 {
-		return nil, wrap("list attributes of", f.Name(), err)
+	for {
+		n, err := unix.Flistxattr(int(f.Fd()), nil)
+		if err != nil || n == 0 {
+			return nil, wrap("list attributes of", f.Name(), err)
+		}
+		buffer := make([]byte, n)
+		n, err = unix.Flistxattr(int(f.Fd()), buffer)
+		if errors.Is(err, unix.ERANGE) {
+			continue // one was added meanwhile
+		}
+		if err != nil {
+			return nil, wrap("list attributes of", f.Name(), err)
+		}
+		return strings.Split(string(buffer[:n]), "\x00"), nil
 	}
-	buffer := make([]byte, 64<<10) // XATTR_LIST_MAX: whatever is added meanwhile fits too
-	if n, err = unix.Flistxattr(int(f.Fd()), buffer); err != nil {
-		return nil, wrap("list attributes of", f.Name(), err)
-	}
-	return strings.Split(string(buffer[:n]), "\x00"), nil
 }
 
 // writable calls f while the subvolume that dir is open on is writable, and makes it read-only again when it was. A crash

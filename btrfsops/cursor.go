@@ -37,7 +37,7 @@ func newCursor(dir *os.File, key searchKey) *cursor {
 	if key.MaxTransid == 0 {
 		key.MaxTransid = ^uint64(0)
 	}
-	return &cursor{dir: dir, key: key, bounds: key, size: searchBufferSize, args: searchBuffers.Get().(*searchArgsV2)}
+	return &cursor{dir: dir, key: key, bounds: key, size: firstBufferSize, args: searchBuffers.Get().(*searchArgsV2)}
 }
 
 // newLookup is newCursor for who needs no more than some items, of any key from the minima on. The kernel stops when it has
@@ -111,6 +111,9 @@ func (c *cursor) fill() error {
 		}
 		c.rest, c.left = c.args.Buf[:c.size], c.args.Key.NrItems
 		c.ended = c.left == 0
+		if c.size == firstBufferSize {
+			c.size = searchBufferSize
+		}
 		return nil
 	}
 }

@@ -84,9 +84,11 @@ type searchKey struct {
 }
 
 // searchBufferSize is the size in bytes of one answer of a tree search; larger ones were not faster. The kernel touches all
-// of what it is given before it searches, so a look-up of a few items is given less.
+// of what it is given before it searches, so a look-up of a few items is given less, and so is a first answer: 16 KiB, and
+// room for any item, so that it is known to be the only one when they were enough.
 const (
 	searchBufferSize = 256 << 10
+	firstBufferSize  = 16<<10 + maxItemSize
 	lookupBufferSize = 4 << 10
 )
 
