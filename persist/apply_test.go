@@ -35,6 +35,19 @@ func TestDirectoriesAreBound(t *testing.T) {
 	m.wantText("/var/log/journal/x", "kept")
 }
 
+// A set-group-id directory gives its group and its bit to a directory made in it; what the source has counts.
+func TestPlaceInASetGroupIDDirectory(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/persist/srv/team/data")
+	m.mkdir("/srv/team")
+	m.chown("/srv/team", 0, 51, 0o2775)
+	m.apply(dirEntry("/srv/team/data"))
+	if err := Unmount(context.Background(), m.options(), []Entry{dirEntry("/srv/team/data")}); err != nil {
+		t.Fatal(err)
+	}
+	m.wantOwner("/srv/team/data", "0:0 0755")
+}
+
 func TestFiles(t *testing.T) {
 	m := newMachine(t)
 	m.write("/persist/etc/adjtime", "here")

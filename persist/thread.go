@@ -111,15 +111,16 @@ func (m *maker) settle(fd int, name string, owner Owner) error {
 	return m.k.setOwner(fd, name, have, owner)
 }
 
-// setOwner changes owner and mode as far as they differ.
+// setOwner changes owner and mode as far as they differ. A change of owner takes set-id bits away, but not from directories.
 func (k *kernel) setOwner(fd int, name string, have, want Owner) error {
-	if have.UID != want.UID || have.GID != want.GID {
+	const setIDs = unix.S_ISUID | unix.S_ISGID
+	given := have.UID != want.UID || have.GID != want.GID
+	if given {
 		if err := k.chown(fd, name, want.UID, want.GID); err != nil {
 			return err
 		}
-		have.Mode &^= 0o6000
 	}
-	if have.Mode != want.Mode {
+	if have.Mode != want.Mode || given && want.Mode&setIDs != 0 {
 		return k.chmod(fd, name, want.Mode)
 	}
 	return nil
