@@ -102,7 +102,7 @@ func (c *copier) directory(from int, name string, into int, as, at string) error
 			return fmt.Errorf("%s/%w", name, err)
 		}
 	}
-	return c.finish(old, made, as)
+	return c.finishDirectory(old, made, as)
 }
 
 // dropInherited removes the ACLs that a default ACL of the parent gave to what was just made.
@@ -143,7 +143,11 @@ func (c *copier) file(from int, name string, into int, as string) error {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
 		return fmt.Errorf("%s changes while it is copied: %w", name, ErrBusy)
 	}
-	made, err := c.k.openNew(into, as, 0o600)
+	mode := uint32(0o600)
+	if into != c.top { // in a directory that is closed to others
+		mode = uint32(st.Mode) & 0o777
+	}
+	made, err := c.k.openNew(into, as, mode)
 	if err != nil {
 		return err
 	}
@@ -154,7 +158,7 @@ func (c *copier) file(from int, name string, into int, as string) error {
 	if err := c.data(old, made, as, int64(st.Size)); err != nil {
 		return err
 	}
-	return c.finish(old, made, as)
+	return c.finish(old, made, as, st)
 }
 
 // data shares the data of old with made, or copies what is not a hole.
@@ -222,13 +226,18 @@ func (c *copier) extent(old, made int, object string, begin, end int64) error {
 	return nil
 }
 
-// finish takes over attributes. Their order matters: a change of owner takes away set-id bits and capabilities, and any
-// change sets times.
-func (c *copier) finish(old, made int, object string) error {
+// finishDirectory takes over attributes of a directory, once all is in it.
+func (c *copier) finishDirectory(old, made int, object string) error {
 	st, err := c.k.stat(old, "")
 	if err != nil {
 		return err
 	}
+	return c.finish(old, made, object, st)
+}
+
+// finish takes over attributes, those that st tells among them. Their order matters: a change of owner takes away set-id bits
+// and capabilities, and any change sets times.
+func (c *copier) finish(old, made int, object string, st unix.Statx_t) error {
 	attrs, err := c.k.readXattrs(old, object)
 	if err != nil {
 		return err
@@ -237,12 +246,7 @@ func (c *copier) finish(old, made int, object string) error {
 	if err != nil {
 		return err
 	}
-	if st.Uid != have.Uid || st.Gid != have.Gid {
-		if err := c.k.chown(made, object, st.Uid, st.Gid); err != nil {
-			return err
-		}
-	}
-	if err := c.k.chmod(made, object, uint32(st.Mode)&0o7777); err != nil {
+	if err := c.k.setOwner(made, object, objectOf(have).Owner, objectOf(st).Owner); err != nil {
 		return err
 	}
 	if err := c.k.writeXattrs(made, object, attrs); err != nil {

@@ -158,7 +158,12 @@ func (k *kernel) chown(fd int, object string, uid, gid uint32) error {
 // chmod sets the mode of a directory or file that fd refers to. fd may be opened with O_PATH, which fchmod(2) refuses;
 // the path through /proc names the same inode.
 func (k *kernel) chmod(fd int, object string, mode uint32) error {
-	return k.change("chmod", object, func() error { return unix.Fchmodat(unix.AT_FDCWD, procPath(fd), mode, 0) })
+	return k.change("chmod", object, func() error {
+		if err := unix.Fchmod(fd, mode); !errors.Is(err, unix.EBADF) {
+			return err
+		}
+		return unix.Fchmodat(unix.AT_FDCWD, procPath(fd), mode, 0)
+	})
 }
 
 func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }

@@ -212,7 +212,7 @@ func (x *restorer) makeDirectory(dir, source string, same bool) error {
 	}
 	defer x.k.close(old)
 	defer x.k.close(made)
-	return newCopier(x.k, into).finish(old, made, name)
+	return newCopier(x.k, into).finishDirectory(old, made, name)
 }
 
 // merge goes into a directory that both roots have.
