@@ -3,10 +3,12 @@ package dbus_test
 import (
 	"context"
 	"errors"
+	"io"
+	"net"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -244,26 +246,44 @@ func TestUnreachable(t *testing.T) {
 
 // A server whose bus is gone ends, and says so: its service manager starts it again.
 func TestALostBusEndsTheServer(t *testing.T) {
-	address := bustest.Start(t)
-	conn, err := dbus.DialAddress(t.Context(), address)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	var bus uint32
-	if err := conn.BusObject().Call("org.freedesktop.DBus.GetConnectionUnixProcessID", 0, "org.freedesktop.DBus").Store(&bus); err != nil {
-		t.Fatal(err)
-	}
+	address, cut := relay(t, bustest.Start(t))
 	s := dbus.NewServer(dbus.ServerConfig{Address: address, Backend: newBackend(), Authorizer: rootOnly{}})
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(context.Background()) }()
 	<-s.Ready()
-	if err := syscall.Kill(int(bus), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	cut()
 	if err := <-ended; !errors.Is(err, dbus.ErrUnreachable) || !strings.Contains(err.Error(), "closed the connection") {
 		t.Errorf("ended with %v", err)
 	}
+}
+
+// relay is a way to a bus, for one who comes, that can be cut.
+func relay(t testing.TB, address string) (way string, cut func()) {
+	t.Helper()
+	path, _, _ := strings.Cut(strings.TrimPrefix(address, "unix:path="), ",")
+	bus, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("unix", filepath.Join(bustest.PublicDir(t), "socket"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut = func() {
+		_ = bus.Close() // the second time it is closed already
+		_ = listener.Close()
+	}
+	t.Cleanup(cut)
+	go func() {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		go func() { _, _ = io.Copy(bus, conn) }() // each ends with the connection
+		_, _ = io.Copy(conn, bus)
+	}()
+	return "unix:path=" + listener.Addr().String(), cut
 }
 
 func TestEnvironmentNamesTheBus(t *testing.T) {
