@@ -22,11 +22,11 @@ type screen struct {
 	events *os.File
 }
 
-// cmdTerminal runs a command in a terminal: terminal start COMMAND | keys KEY... | resize COLUMNS LINES | shows TEXT | ended.
+// cmdTerminal runs a command in a terminal: terminal start COMMAND | keys KEY... | resize COLUMNS LINES | shows TEXT.
 func (w *world) cmdTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(refuseNeg("terminal", neg))
 	if len(args) == 0 {
-		ts.Fatalf("usage: terminal start COMMAND | keys KEY... | resize COLUMNS LINES | shows TEXT | ended")
+		ts.Fatalf("usage: terminal start COMMAND | keys KEY... | resize COLUMNS LINES | shows TEXT")
 	}
 	switch args[0] {
 	case "start":
@@ -39,8 +39,6 @@ func (w *world) cmdTerminal(ts *testscript.TestScript, neg bool, args []string) 
 		ts.Check(err)
 	case "shows":
 		ts.Check(w.screen.until(func(text string) bool { return strings.Contains(text, args[1]) }))
-	case "ended":
-		ts.Check(w.screen.until(func(text string) bool { return strings.Contains(text, "Pane is dead") }))
 	default:
 		ts.Fatalf("terminal: unknown %q", args[0])
 	}
