@@ -22,8 +22,11 @@ func (d distribution) spec() debian.Spec {
 		"systemd", "systemd-sysv", "udev", "dbus", "polkitd", "btrfs-progs", "attr", "kmod", "linux-image-cloud-amd64",
 		"cryptsetup-bin", "lvm2", "openssh-client", "login", "init-system-helpers", d.initrd,
 	}
-	if d.initrd == "initramfs-tools" {
+	switch d {
+	case bookwormTools, trixieTools:
 		packages = append(packages, "cryptsetup-initramfs")
+	case trixieDracut:
+		packages = append(packages, "systemd-cryptsetup") // on Debian 12 a part of systemd
 	}
 	return debian.Spec{Suite: d.suite, Packages: packages}
 }

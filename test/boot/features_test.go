@@ -36,7 +36,7 @@ var features = []feature{
 	{"hibernation", []distribution{trixieDracut, trixieTools}, testHibernation},
 	{"a slow disk", []distribution{trixieDracut, bookwormTools}, testSlowDisk},
 	{"a damaged template", []distribution{trixieTools}, testDamaged},
-	{"LUKS2", []distribution{trixieTools}, testLUKS},
+	{"LUKS2", []distribution{trixieTools, trixieDracut}, testLUKS},
 	{"emergency", []distribution{trixieTools}, testEmergency},
 	{"no configuration in the initrd", []distribution{bookwormDracut}, testNoConfiguration},
 	{"a late volume", []distribution{bookwormTools}, testLateVolume},
