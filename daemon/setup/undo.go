@@ -76,11 +76,23 @@ func (w *worker) forget(ctx context.Context, dir string, entries []persist.Entry
 		if e.Volume != w.record.Point {
 			continue
 		}
-		if _, err := persist.Forget(ctx, persist.Options{Sysroot: dir}, e); err != nil {
+		if err := forgetWritten(ctx, dir, e); err != nil {
 			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// forgetWritten copies what is kept into the root again while somebody writes to it, as the journal is written to at any time: what is
+// written between the copy and the look whether it is all fails once, but hardly each time.
+func forgetWritten(ctx context.Context, dir string, e persist.Entry) error {
+	const tries = 5
+	for try := 1; ; try++ {
+		_, err := persist.Forget(ctx, persist.Options{Sysroot: dir}, e)
+		if !errors.Is(err, persist.ErrBusy) || try == tries {
+			return err
+		}
+	}
 }
 
 // restore gives a file its former text. What was changed in it since stays, line by line; a configuration that was changed is kept

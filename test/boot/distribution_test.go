@@ -16,6 +16,14 @@ type distribution struct{ suite, initrd string }
 
 func (d distribution) String() string { return d.suite + "/" + d.initrd }
 
+// remake is the command that makes the initrds again.
+func (d distribution) remake() string {
+	if d.initrd == "dracut" {
+		return "dracut --force --regenerate-all"
+	}
+	return "update-initramfs -u -k all"
+}
+
 // spec is what is installed on it before us.
 func (d distribution) spec() debian.Spec {
 	packages := []string{

@@ -47,6 +47,7 @@ var features = []feature{
 	{"power cuts", []distribution{bookwormDracut}, testPowerPulled},
 	{"the time it takes", []distribution{trixieDracut}, testTime},
 	{"removed", []distribution{bookwormTools}, testRemoved},
+	{"undone", []distribution{bookwormDracut}, testUndone},
 }
 
 // former leaves a file on the root, by which a boot knows whether it has the former one.
@@ -168,14 +169,10 @@ func testDamaged(t *testing.T, name string, _ distribution, installed disk) {
 // testNoConfiguration has an initrd that was made before the machine was configured.
 func testNoConfiguration(t *testing.T, name string, on distribution, installed disk) {
 	t.Helper()
-	remake := "update-initramfs -u -k all"
-	if on.initrd == "dracut" {
-		remake = "dracut --force --regenerate-all"
-	}
 	d := former(t, installed)
 	d.change(t, func(top string) {
 		root := filepath.Join(top, rootSubvolume)
-		chroot(t, root, "sh", "-e", "-c", "mv /etc/impermanence /etc/later; "+remake+"; mv /etc/later /etc/impermanence")
+		chroot(t, root, "sh", "-e", "-c", "mv /etc/impermanence /etc/later; "+on.remake()+"; mv /etc/later /etc/impermanence")
 		d.useInitrd(t, root)
 	})
 	expect(t, vm{disk: d, name: name, script: "failed", says: "early boot left no record"})
