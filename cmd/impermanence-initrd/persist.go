@@ -52,14 +52,9 @@ func writeReport(runDir string, report persist.Report) error {
 	if err := os.MkdirAll(runDir, 0o755); err != nil {
 		return fmt.Errorf("write the report: %w", err)
 	}
-	f, err := renameio.NewPendingFile(filepath.Join(runDir, persistRecordName), renameio.WithPermissions(0o644), renameio.WithTempDir(runDir))
-	if err != nil {
-		return fmt.Errorf("write the report: %w", err)
-	}
-	defer func() { _ = f.Cleanup() }() // nothing is left to clean up when all went well
-	err = json.NewEncoder(f).Encode(report)
+	data, err := json.Marshal(report)
 	if err == nil {
-		err = f.CloseAtomicallyReplace()
+		err = renameio.WriteFile(filepath.Join(runDir, persistRecordName), append(data, '\n'), 0o644, renameio.WithTempDir(runDir))
 	}
 	if err != nil {
 		return fmt.Errorf("write the report: %w", err)

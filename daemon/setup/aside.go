@@ -57,14 +57,14 @@ func (r Record) meant(root, file string) bool {
 
 // mountedBefore tells whether fstab mounted the volume before the set-up.
 func (r Record) mountedBefore() bool {
-	i := slices.IndexFunc(r.Files, func(c FileChange) bool { return c.Path == fstabFile })
-	if i < 0 {
+	change, found := r.change(fstabFile)
+	if !found {
 		return true
 	}
-	if r.Files[i].Former == nil {
+	if change.Former == nil {
 		return false
 	}
-	_, found := fstab.Parse(*r.Files[i].Former).At(r.Point)
+	_, found = fstab.Parse(*change.Former).At(r.Point)
 	return found
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -41,6 +42,15 @@ type FileChange struct {
 	Path    string  `json:"path"`
 	Former  *string `json:"former"` // nil: it was not there
 	Written string  `json:"written"`
+}
+
+// change is what a set-up makes of a file; found is false when it leaves it as it is.
+func (r Record) change(name string) (c FileChange, found bool) {
+	i := slices.IndexFunc(r.Files, func(c FileChange) bool { return c.Path == name })
+	if i < 0 {
+		return c, false
+	}
+	return r.Files[i], true
 }
 
 // readRecord reads the record below root; nil when there is none.

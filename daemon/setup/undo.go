@@ -98,11 +98,10 @@ func forgetWritten(ctx context.Context, dir string, e persist.Entry) error {
 // restore gives a file its former text. What was changed in it since stays, line by line; a configuration that was changed is kept
 // beside it, since the lines of a set-up alone mean nothing there.
 func (w *worker) restore(name string) error {
-	i := slices.IndexFunc(w.record.Files, func(c FileChange) bool { return c.Path == name })
-	if i < 0 {
+	change, found := w.record.change(name)
+	if !found {
 		return nil
 	}
-	change := w.record.Files[i]
 	text, err := os.ReadFile(filepath.Join(w.Root, name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
