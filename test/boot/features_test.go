@@ -89,16 +89,24 @@ func testSlowDisk(t *testing.T, name string, d distribution, installed disk) {
 	expect(t, vm{disk: former(t, installed), name: name, script: "fresh", late: 20 * time.Second, waits: waits})
 }
 
+// changeTemplate changes the template, which is read-only otherwise.
+func changeTemplate(t *testing.T, top string, change func(template string)) {
+	t.Helper()
+	template := filepath.Join(top, "root-template")
+	btrfstest.Run(t, "btrfs", "property", "set", template, "ro", "false")
+	change(template)
+	btrfstest.Run(t, "btrfs", "property", "set", template, "ro", "true")
+}
+
 // testLateVolume has a persistent volume that is mounted by the system, not by its initrd.
 func testLateVolume(t *testing.T, name string, _ distribution, installed disk) {
 	t.Helper()
 	d := former(t, installed)
 	d.change(t, func(top string) {
-		template := filepath.Join(top, "root-template")
-		btrfstest.Run(t, "btrfs", "property", "set", template, "ro", "false")
-		fstab := filepath.Join(template, "etc/fstab")
-		write(t, fstab, strings.Replace(read(t, fstab), ",x-initrd.mount", "", 1))
-		btrfstest.Run(t, "btrfs", "property", "set", template, "ro", "true")
+		changeTemplate(t, top, func(template string) {
+			fstab := filepath.Join(template, "etc/fstab")
+			write(t, fstab, strings.Replace(read(t, fstab), ",x-initrd.mount", "", 1))
+		})
 	})
 	expect(t, vm{disk: d, name: name, script: "late"})
 }

@@ -14,13 +14,13 @@ func testUndone(t *testing.T, name string, on distribution, installed disk) {
 	d := former(t, installed)
 	boot := filepath.Join(t.TempDir(), "boot")
 	d.change(t, func(top string) {
-		root, template := filepath.Join(top, rootSubvolume), filepath.Join(top, "root-template")
-		btrfstest.Run(t, "btrfs", "property", "set", template, "ro", "false")
-		for _, dir := range []string{root, template} {
+		root := filepath.Join(top, rootSubvolume)
+		addBoot := func(dir string) {
 			fstab := filepath.Join(dir, "etc/fstab")
 			write(t, fstab, read(t, fstab)+"LABEL=boot /boot ext4 noauto,x-systemd.automount 0 0\n")
 		}
-		btrfstest.Run(t, "btrfs", "property", "set", template, "ro", "true")
+		addBoot(root)
+		changeTemplate(t, top, addBoot)
 		btrfstest.Run(t, "mkfs.ext4", "-q", "-L", "boot", "-d", filepath.Join(root, "boot"), boot, "512M")
 	})
 	m := vm{disk: d, name: name + "/undone", script: "undo"}
