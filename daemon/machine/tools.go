@@ -33,6 +33,45 @@ func FindInitrdTool(root string) (InitrdTool, bool) {
 	return InitrdTool{}, false
 }
 
+// updates make what is made of /usr, as the units with ConditionNeedsUpdate= do, and note that it is done: systemd.unit(5). Each is run where
+// its program is.
+var updates = []struct {
+	file    string
+	command []string
+}{
+	{"/usr/bin/systemd-sysusers", []string{"systemd-sysusers"}},
+	{"/usr/sbin/ldconfig", []string{"ldconfig"}},
+	{"/usr/bin/journalctl", []string{"journalctl", "--update-catalog"}},
+	{updateDone, []string{updateDone}},
+}
+
+const updateDone = "/usr/lib/systemd/systemd-update-done"
+
+// Updates gives the commands that do to a root what systemd does at the first boot after /usr has changed; none when that is done, or
+// systemd would not know it. To a fresh root of a template to which it was not done, it would be done at every boot.
+func Updates(root string) [][]string {
+	if FirstFile(root, updateDone) == "" || updated(root, "/etc") && updated(root, "/var") {
+		return nil
+	}
+	var commands [][]string
+	for _, u := range updates {
+		if FirstFile(root, u.file, strings.Replace(u.file, "/usr/sbin", "/usr/bin", 1)) != "" {
+			commands = append(commands, u.command)
+		}
+	}
+	return commands
+}
+
+// updated tells whether a directory is noted to be no older than /usr.
+func updated(root, dir string) bool {
+	usr, err := os.Stat(filepath.Join(root, "/usr"))
+	if err != nil {
+		return false
+	}
+	noted, err := os.Stat(filepath.Join(root, dir, ".updated"))
+	return err == nil && !noted.ModTime().Before(usr.ModTime())
+}
+
 // GrubTool gives the command that makes grub.cfg anew; none when the machine has no GRUB.
 func GrubTool(root string) []string {
 	switch {

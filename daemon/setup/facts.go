@@ -30,6 +30,7 @@ type Facts struct {
 	Boot      []machine.BootFile // what kernel command lines come from
 	Running   string             // the running kernel's command line; "" for a root that does not run
 	GrubTool  []string
+	Updates   [][]string // commands that do what the first boot would
 	Initrd    *machine.InitrdTool
 	Installed bool            // early boot's program and the initrd tool's hook are there
 	Units     map[string]bool // the units to enable -> enabled now
@@ -166,6 +167,7 @@ func (f *Facts) boot(root string, _ Options) error {
 		f.Running = strings.TrimSpace(string(line))
 	}
 	f.GrubTool = machine.GrubTool(root)
+	f.Updates = machine.Updates(root)
 	hooks := map[string]string{
 		"initramfs-tools": "/usr/share/initramfs-tools/hooks/impermanence",
 		"dracut":          "/usr/lib/dracut/modules.d/90impermanence/module-setup.sh",

@@ -71,6 +71,7 @@ func MakePlan(f Facts, o Options) (Plan, error) {
 		Volume:      o.Volume(),
 		NewVolume:   !f.TopLevel[o.Volume()],
 		NewOldRoots: !f.TopLevel[o.OldRoots()],
+		Updates:     f.Updates,
 	}
 	if err := p.record.Layout.Check(); err != nil {
 		return Plan{}, err

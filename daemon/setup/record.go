@@ -35,6 +35,7 @@ type Record struct {
 	Grub        []string             `json:"grub"`   // the command that makes grub.cfg anew; none when it stays
 	Initrd      []string             `json:"initrd"` // the command that builds the initrd; none when nothing known does
 	NoInitrd    bool                 `json:"noInitrd"`
+	Updates     [][]string           `json:"updates"` // the commands that do what the root's first boot would; none when it was booted
 }
 
 // FileChange is a file's text before and after.
@@ -150,6 +151,9 @@ func (r Record) steps() []Step {
 	}
 	if len(r.Units) > 0 {
 		steps = append(steps, Step{Op: EnableUnits, Names: r.Units})
+	}
+	for _, command := range r.Updates {
+		steps = append(steps, Step{Op: RunCommand, Names: command})
 	}
 	steps = append(steps, r.commands(r.NoInitrd)...)
 	steps = append(steps, Step{Op: MakeTemplate, Path: r.Layout.Template})

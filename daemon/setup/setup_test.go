@@ -11,10 +11,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/persist"
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
@@ -128,6 +130,32 @@ func (w *world) isSetUp(t *testing.T, d distribution) {
 	}
 	for i := range report.Results {
 		btrfstest.Unmount(t, filepath.Join(w.root, report.Results[len(report.Results)-1-i].Target))
+	}
+}
+
+// TestNoFreshRootIsAtItsFirstBoot sets a machine up that was never booted. What a first boot would do is done before the template is made, and
+// once.
+func TestNoFreshRootIsAtItsFirstBoot(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	const done = "usr/lib/systemd/systemd-update-done"
+	w.write(t, "usr/bin/systemd-sysusers", "#!/bin/sh\necho users >>/etc/first\n", 0o755)
+	w.write(t, done, "#!/bin/sh\necho done >>/etc/first\ntouch -r /usr /etc/.updated /var/.updated\n", 0o755)
+	w.setUp(t)
+	template := filepath.Join(w.top, "root-template")
+	if got := w.read(t, filepath.Join(template, "etc/first")); got != "users\ndone\n" {
+		t.Errorf("before the template was made, %q was done", got)
+	}
+	if left := machine.Updates(template); len(left) > 0 {
+		t.Errorf("the first boot of the template has to run %q", left)
+	}
+	w.undo(t)
+	if _, p := w.plan(t, Options{}); strings.Contains(text(p), done) {
+		t.Errorf("done again:\n%s", text(p))
+	}
+	// A change of /usr, as an upgrade while the machine was off.
+	must(t, os.Chtimes(filepath.Join(w.root, "usr"), time.Time{}, time.Now().Add(time.Hour)))
+	if _, p := w.plan(t, Options{}); !strings.Contains(text(p), done) {
+		t.Errorf("not done after /usr has changed:\n%s", text(p))
 	}
 }
 

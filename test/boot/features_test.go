@@ -45,7 +45,7 @@ var features = []feature{
 	{"a full disk", []distribution{bookwormTools}, testFullDisk},
 	{"a stub that hangs", []distribution{bookwormTools}, testHang},
 	{"power cuts", []distribution{bookwormDracut}, testPowerPulled},
-	{"the time it takes", []distribution{trixieDracut}, testTime},
+	{"the time it takes", []distribution{trixieDracut, trixieTools}, testTime},
 	{"removed", []distribution{bookwormTools}, testRemoved},
 	{"undone", []distribution{bookwormDracut}, testUndone},
 }

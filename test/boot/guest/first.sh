@@ -4,6 +4,7 @@
 . /run/checks/check.sh
 check 'every unit that boots is well' says running systemctl is-system-running --wait
 check 'the root is fresh' says 'fresh root, a copy of root-template' impermanence status
+check 'and not at its first boot' show ConditionResult ConditionResult=no systemd-update-done.service
 check 'nothing is wrong' not says wrong impermanence status
 check 'the former root is listed' says "$(date --utc +%Y)" impermanence roots
 check 'busctl lists it' says '/org/impermanence1/root/' manager ListRoots 'a{sv}t' 0 0
