@@ -123,7 +123,7 @@ func (d *deletion) fail(root OldRoot, err error) {
 }
 
 func (d *deletion) run(ctx context.Context) error {
-	facts, err := d.gather(d.guards, d.roots, d.watch)
+	facts, err := d.gather(d.guards, d.roots, d.tree, d.watch)
 	if err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ type Guards struct {
 	Layout     Layout
 	Booted     SubvolumeID // the root that runs, 0 when not known
 	Persistent []string    // subvolumes that are configured for anything else, relative to the top level
+	Awaited    []RootName  // roots that an entry is still to be taken from
 }
 
 // GuardedRoot is an old root or snapshot with why it may not be deleted now; no reason: it may.
@@ -30,7 +31,7 @@ func (fs *Filesystem) ListGuarded(g Guards) ([]GuardedRoot, error) {
 		return nil, err
 	}
 	defer watch.close()
-	facts, err := fs.gather(g, roots, watch)
+	facts, err := fs.gather(g, roots, t, watch)
 	if err != nil {
 		return nil, err
 	}
@@ -48,9 +49,10 @@ type facts struct {
 	newest              map[SubvolumeID]bool
 	mounted             map[SubvolumeID]bool
 	template, elsewhere []SubvolumeID // elsewhere: persistent volumes and other configured subvolumes, the root
+	awaited             []SubvolumeID
 }
 
-func (fs *Filesystem) gather(g Guards, roots []OldRoot, watch *mountWatch) (facts, error) {
+func (fs *Filesystem) gather(g Guards, roots []OldRoot, t *tree, watch *mountWatch) (facts, error) {
 	f := facts{booted: g.Booted, newest: newest(roots)}
 	var err error
 	if f.mounted, err = watch.mounted(); err != nil {
@@ -64,6 +66,11 @@ func (fs *Filesystem) gather(g Guards, roots []OldRoot, watch *mountWatch) (fact
 	}
 	if id, found := fs.lookup(g.Layout.Template); found && g.Layout.Template != "" {
 		f.template = append(f.template, id)
+	}
+	for _, name := range g.Awaited {
+		if t.byID[name.ID].UUID == name.UUID {
+			f.awaited = append(f.awaited, name.ID)
+		}
 	}
 	for _, p := range append([]string{g.Layout.Root, g.Layout.Root + stagedSuffix}, g.Persistent...) {
 		if id, found := fs.lookup(p); found {
@@ -111,6 +118,7 @@ func (f facts) reasons(t *tree, root OldRoot) []ProtectReason {
 		{ProtectNewest, f.newest[root.ID]},
 		{ProtectTemplate, holdsAny(f.template...)},
 		{ProtectPersistent, holdsAny(f.elsewhere...)},
+		{ProtectEntry, holdsAny(f.awaited...)},
 	} {
 		if guard.holds {
 			reasons = append(reasons, guard.reason)

@@ -90,7 +90,11 @@ func (d *Daemon) DeleteRoots(_ context.Context, c dbus.Caller, ids []uint64) (ui
 	if len(ids) == 0 {
 		return 0, named(dbus.ErrInvalidArgs, "delete roots: none is given")
 	}
-	doomed, err := d.find(ids...)
+	places, err := d.placesToDelete()
+	if err != nil {
+		return 0, toBus(err)
+	}
+	doomed, err := d.findIn(places, ids...)
 	if err != nil {
 		return 0, toBus(err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon"
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/test/btrfstest"
@@ -94,7 +95,10 @@ func TestKeepAndForget(t *testing.T) {
 			t.Errorf("planned, done: %s", diff)
 		}
 	}
-	want := "directories = [\n  \"/srv/app\",\n]\nfiles = [\n  { file = \"/etc/app.conf\", mode = \"0600\", method = \"bind\" },\n]\n"
+	in, err := btrfsops.NameOf(m.sysroot)
+	must(t, err)
+	addedIn := fmt.Sprintf("addedIn = { subvolume = %d, uuid = %q }", in.ID, in.UUID)
+	want := "directories = [\n  { directory = \"/srv/app\", " + addedIn + " },\n]\nfiles = [\n  { file = \"/etc/app.conf\", mode = \"0600\", method = \"bind\", " + addedIn + " },\n]\n"
 	if diff := cmp.Diff(want, m.recorded(t)); diff != "" {
 		t.Errorf("recorded: %s", diff)
 	}

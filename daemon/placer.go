@@ -12,6 +12,8 @@ import (
 	"github.com/coreos/go-systemd/v22/util"
 
 	"github.com/impermanence/impermanence/daemon/change"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/persist"
 )
@@ -46,25 +48,39 @@ func NewPlacer(opts Options) Placer {
 
 // NewDirectPlacer returns a placer that puts entries in their places in this process, as a rescue shell does.
 func NewDirectPlacer(opts Options) Placer {
-	return directPlacer{change.Options{Config: opts.Config, Sysroot: opts.Sysroot}}
+	return directPlacer{opts, change.Options{Config: opts.Config, Sysroot: opts.Sysroot}}
 }
 
 // directPlacer mounts in this process.
-type directPlacer struct{ opts change.Options }
+type directPlacer struct {
+	opts   Options
+	change change.Options
+}
 
 func (p directPlacer) Change(ctx context.Context, r change.Request) (change.Reply, error) {
-	return change.Carry(ctx, p.opts, r), nil
+	return change.Carry(ctx, p.change, r), nil
 }
 
 // Watch does nothing: nobody watches where no service manager runs.
 func (directPlacer) Watch(context.Context) error { return nil }
 
 func (p directPlacer) Place(ctx context.Context, entries []persist.Entry, done func(persist.Result)) (persist.Report, error) {
-	report, err := persist.Apply(ctx, persist.Options{Sysroot: p.opts.Sysroot, Done: done}, entries)
+	cfg, err := config.Load(p.opts.Config)
+	if err != nil {
+		return persist.Report{}, toBus(err)
+	}
+	roots := p.opts.formerRoots(cfg)
+	defer roots.Close()
+	report, err := persist.Apply(ctx, persist.Options{Sysroot: p.opts.Sysroot, Former: roots.Named, Done: done}, entries)
 	if len(report.Results) > 0 && ctx.Err() == nil {
 		err = nil // it joins the errors of the results
 	}
 	return report, err
+}
+
+// formerRoots finds the roots that entries are still to be taken from.
+func (o Options) formerRoots(cfg *config.Config) *former.Roots {
+	return former.New(former.Options{Config: cfg, Sysroot: o.Sysroot, RunDir: o.RunDir, Device: o.Device, Warn: o.Log.Sugar().Warnf})
 }
 
 // unitPlacer starts services, which do it and leave a report.

@@ -1,12 +1,15 @@
 package daemon
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/dbus"
+	"github.com/impermanence/impermanence/persist"
 )
 
 // place is an ephemeral mount point: its file system, and what must not be deleted there.
@@ -23,6 +26,21 @@ type place struct {
 func (d *Daemon) places() ([]place, error) {
 	d.used()
 	return d.findPlaces()
+}
+
+// placesToDelete is places for somebody who deletes what nothing is to be taken from any more: what is recorded on the volumes is
+// read again, and has to be readable.
+func (d *Daemon) placesToDelete() ([]place, error) {
+	d.looking.Lock()
+	d.readRecorded()
+	d.looking.Unlock()
+	d.mu.Lock()
+	unread := d.unread
+	d.mu.Unlock()
+	if unread != nil {
+		return nil, fmt.Errorf("which old roots entries are still to be taken from: %w", unread)
+	}
+	return d.places()
 }
 
 // findPlaces returns the configured ephemeral mount points, "/" first.
@@ -87,7 +105,25 @@ func (d *Daemon) guardsOf(mounts mountTable, cfg *config.Config, e config.Epheme
 			g.Persistent = append(g.Persistent, strings.TrimPrefix(m.Root, "/"))
 		}
 	}
+	g.Awaited = d.awaited(cfg)
 	return g
+}
+
+// awaited names the roots that entries are still to be taken from, as they have no source yet.
+func (d *Daemon) awaited(cfg *config.Config) []btrfsops.RootName {
+	var names []btrfsops.RootName
+	for _, v := range cfg.Volumes {
+		for i := range v.Entries {
+			e := &v.Entries[i]
+			if e.AddedIn == (persist.RootName{}) {
+				continue
+			}
+			if _, err := os.Lstat(d.inSysroot(e.Source)); err != nil {
+				names = append(names, btrfsops.RootName{ID: btrfsops.SubvolumeID(e.AddedIn.Subvolume), UUID: e.AddedIn.UUID})
+			}
+		}
+	}
+	return names
 }
 
 // deviceOf names the file system of an ephemeral mount point: the device that is configured, else the one that is

@@ -17,7 +17,7 @@ func (d *Daemon) PlanPrune(ctx context.Context, o dbus.PruneOptions) ([]dbus.Pla
 	if err := ctx.Err(); err != nil {
 		return nil, toBus(err)
 	}
-	places, err := d.places()
+	places, err := d.placesToDelete()
 	if err != nil {
 		return nil, toBus(err)
 	}
@@ -135,7 +135,7 @@ func policyOf(r config.Retention, o dbus.PruneOptions, total uint64) retention.P
 
 // Prune starts a job that deletes what the policy does not keep.
 func (d *Daemon) Prune(_ context.Context, c dbus.Caller, o dbus.PruneOptions) (uint64, error) {
-	places, err := d.places()
+	places, err := d.placesToDelete()
 	if err != nil {
 		return 0, toBus(err)
 	}

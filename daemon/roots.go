@@ -81,6 +81,11 @@ func (d *Daemon) find(ids ...uint64) ([]guardedRoot, error) {
 	if err != nil {
 		return nil, err
 	}
+	return d.findIn(places, ids...)
+}
+
+// findIn is find among the roots of places.
+func (d *Daemon) findIn(places []place, ids ...uint64) ([]guardedRoot, error) {
 	all, err := d.list(places)
 	if err != nil {
 		return nil, err

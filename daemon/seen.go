@@ -103,7 +103,9 @@ func (now *seen) compareBoot(p place) {
 
 // inspect returns how the entries stand.
 func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
-	statuses, err := persist.Inspect(persist.Options{Sysroot: d.opts.Sysroot}, cfg.Entries())
+	roots := d.opts.formerRoots(cfg)
+	defer roots.Close()
+	statuses, err := persist.Inspect(persist.Options{Sysroot: d.opts.Sysroot, Former: roots.Named}, cfg.Entries())
 	entries := make([]dbus.Entry, 0, len(statuses))
 	for _, s := range statuses {
 		e := s.Entry

@@ -200,7 +200,7 @@ func (m *machine) crashOnce(t *testing.T, s crashScenario, dir string, n int, po
 	}}
 	entries, opts := s.entries(dir), m.options()
 	if s.former != "" {
-		opts.Former = map[string]string{"/": m.path(s.former)}
+		opts.Former = func(e Entry) (string, string, error) { return m.path(s.former), e.Target, nil }
 	}
 	_, err := apply(context.Background(), k, opts, entries)
 	if calls < n {

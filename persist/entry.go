@@ -125,6 +125,13 @@ func (o Origin) String() string {
 	return o.File + ":" + strconv.Itoa(o.Line)
 }
 
+// RootName names a root for good, whatever becomes of it: the id of its subvolume, which is a part of its name as an old root,
+// and the UUID of that, which no subvolume of any file system shares.
+type RootName struct {
+	Subvolume uint64
+	UUID      string // lower case, 8-4-4-4-12
+}
+
 // Volume is a persistent volume with what is kept on it.
 type Volume struct {
 	Path                   string // where it is mounted in the booted system
@@ -149,9 +156,11 @@ type Entry struct {
 	// Target and Source follow it when that is read; until then they hold the usual home.
 	Home, HomeDir, BelowHome string
 
-	// Adopt marks what was added while the system ran: as long as there is no source, it is made from what the former root
-	// has in the place (Options.Former), before what this root has there.
-	Adopt bool
+	// Adopt marks what was added while the system ran: as long as there is no source, it is made from what a former root
+	// has in the place (Options.Former), before what this root has there. AddedIn is the root that it was added in and that
+	// it is still to be taken from; zero: not known.
+	Adopt   bool
+	AddedIn RootName
 
 	Method       Method
 	Hide, Trash  bool     // x-gvfs-hide, x-gvfs-trash

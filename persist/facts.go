@@ -11,7 +11,7 @@ type Facts struct {
 // EntryFacts are what was found at an entry's source and in its place.
 type EntryFacts struct {
 	Source, Target Object
-	// Former is what the former root has in the place of an entry that is to be adopted and has no source yet.
+	// Former is what a former root has in the place of an entry that is to be adopted and has no source yet.
 	Former Object
 	Err    error // the source or the place can't be looked at, or the volume is not there
 

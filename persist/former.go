@@ -63,15 +63,34 @@ func (s *session) asCopied(e Entry, dir int, name string) bool {
 	return err == nil && missing == ""
 }
 
-// lookFormer tells what the former root has in the place of an entry that is to be adopted and has no source yet. What is
+// formerOf gives the root that an entry is to be adopted from, and the path there; nil: in its place.
+func (s *session) formerOf(e Entry) (root *resolver, p string, err error) {
+	if s.opts.Former == nil {
+		return nil, "", nil
+	}
+	dir, p, err := s.opts.Former(e)
+	if err != nil || dir == "" {
+		return nil, "", err
+	}
+	root = s.former[dir]
+	if root == nil {
+		if root, err = newResolver(s.k, dir); err != nil {
+			return nil, "", err
+		}
+		s.former[dir] = root
+	}
+	return root, p, nil
+}
+
+// lookFormer tells what a former root has in the place of an entry that is to be adopted and has no source yet. What is
 // not of the entry's kind does not count.
 func (s *session) lookFormer(e Entry, source Object) (Object, error) {
 	if !e.Adopt || source.Kind != Absent {
 		return Object{}, nil
 	}
-	root, p := rootOf(s.former, e.Target)
-	if root == nil {
-		return Object{}, nil
+	root, p, err := s.formerOf(e)
+	if err != nil || root == nil {
+		return Object{}, err
 	}
 	dir, name, err := root.parent(p)
 	if errors.Is(err, unix.ENOENT) {
@@ -90,16 +109,19 @@ func (s *session) lookFormer(e Entry, source Object) (Object, error) {
 	return Object{}, nil
 }
 
-// seedFormer makes the source from what the former root has in its place.
+// seedFormer makes the source from what a former root has in its place.
 func (x *run) seedFormer(dir int, name, from string) error {
-	root, p := rootOf(x.former, from)
-	if root == nil {
-		return wrap("find", from+" in the former root", unix.ENOENT)
+	root, p, err := x.formerOf(x.entry)
+	if err == nil && root == nil {
+		err = wrap("find", from+" in a former root", unix.ENOENT)
+	}
+	if err != nil {
+		return err
 	}
 	return x.seed(root, p, dir, name, from)
 }
 
-// adoptFormer plans to make the source from the former root. From here on the source is there.
+// adoptFormer plans to make the source from a former root. From here on the source is there.
 func (p *planner) adoptFormer() {
 	p.makeSourceParents()
 	p.add(Step{Op: SeedFormer, Path: p.Entry.Source, From: p.Entry.Target})
@@ -107,7 +129,7 @@ func (p *planner) adoptFormer() {
 	p.adopted = true
 }
 
-// copyAdopted plans the copy of a file that was just taken from the former root. What this root has there is kept aside.
+// copyAdopted plans the copy of a file that was just taken from a former root. What this root has there is kept aside.
 func (p *planner) copyAdopted() {
 	if p.facts.Target.Kind != Absent {
 		p.add(Step{Op: MoveAside, Path: p.Entry.Target})

@@ -31,7 +31,7 @@ func (m *machine) nextBoot() Options {
 		m.t.Fatal(err)
 	}
 	opts := m.options()
-	opts.Former = map[string]string{"/": former}
+	opts.Former = func(e Entry) (string, string, error) { return former, e.Target, nil }
 	return opts
 }
 

@@ -6,9 +6,9 @@ type Options struct {
 	Sysroot string
 	// MountTable is where libmount keeps its table, utab, as seen now; empty: /run/mount.
 	MountTable string
-	// Former says where the former roots can be read, by ephemeral mount point: those that this boot replaced. Entries that
-	// are to be adopted are made from there.
-	Former map[string]string
+	// Former says where what an entry that is to be adopted is made from can be read: a root, and the path in it; no root: in
+	// the place itself. It is asked only for one that has no source yet, which an error leaves as it is. nil: always the place.
+	Former func(e Entry) (root, path string, err error)
 	// Template, when set, says where what fresh roots are copies of can be read, by ephemeral mount point. What is in a place
 	// as it is there hides nothing that would be lost. It is asked for once, when a place has something else than what its source
 	// was made from.

@@ -24,7 +24,7 @@ type session struct {
 	parents map[string]bool  // those that were made for entries of this wave
 	beneath map[string]int   // see withoutMounts
 	table   mountTable
-	former  map[string]*resolver // see Options.Former
+	former  map[string]*resolver // see Options.Former; by directory
 	copied  map[string]*resolver // see Options.Template; nil: not asked for yet
 }
 
@@ -38,12 +38,9 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 	}
 	s := &session{
 		k: k, opts: opts, paths: paths, prefix: strings.TrimSuffix(path.Join("/", opts.Sysroot), "/"),
-		volumes: map[string]error{}, parents: map[string]bool{}, beneath: map[string]int{},
+		volumes: map[string]error{}, parents: map[string]bool{}, beneath: map[string]int{}, former: map[string]*resolver{},
 	}
 	st, err := k.stat(paths.root, "")
-	if err == nil {
-		s.former, err = openRoots(k, opts.Former)
-	}
 	if err != nil {
 		s.close()
 		return nil, err

@@ -11,7 +11,7 @@ const (
 	MakeDirectory           // the source
 	MakeFile                // the source, with Text as its content
 	Seed                    // Path, the source, from what stands in From, the place: staged, synced, verified, renamed
-	SeedFormer              // Path, the source, from what the former root has at From, as Seed does
+	SeedFormer              // Path, the source, from what a former root has at From, as Seed does
 	SetOwner                // of Path to Owner
 	MoveAside               // what is at Path, to a name beside it
 	RemoveLink              // the symlink at Path that leads to the source
@@ -48,7 +48,7 @@ func (s Step) String() string {
 	case Seed:
 		return fmt.Sprintf("copy what is at %s to %s", s.From, s.Path)
 	case SeedFormer:
-		return fmt.Sprintf("copy what the former root has at %s to %s", s.From, s.Path)
+		return fmt.Sprintf("copy what a former root has at %s to %s", s.From, s.Path)
 	case SetOwner:
 		return fmt.Sprintf("set owner of %s to %s", s.Path, owner)
 	case MoveAside:

@@ -10,6 +10,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/persist"
 )
 
@@ -32,11 +33,14 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 			log.error("%v", err)
 		}
 	}
-	roots := newOtherRoots(o.runDir, c, log)
-	defer roots.close()
+	roots := former.New(former.Options{Config: c, Sysroot: o.sysroot, RunDir: o.runDir, Device: o.device, Warn: log.warning})
+	defer roots.Close()
 	report, err := persist.Apply(ctx, persist.Options{
-		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Former: roots.former(o.sysroot, entries), Template: roots.template,
+		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Former: roots.Former, Template: roots.Templates,
 	}, entries)
+	if err := config.ForgetRoots(o.sysroot, c, taken(o.sysroot, entries, report)); err != nil {
+		log.warning("%v; the next boot does that", err)
+	}
 	if errWrite := writeReport(o.runDir, report); errWrite != nil {
 		log.error("%v; status will not know of this boot", errWrite)
 	}
@@ -46,6 +50,25 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	}
 	log.info("%d entries are in place", len(report.Results))
 	return exitDone
+}
+
+// taken picks the entries that a root is recorded for and that nothing is to be taken from it for any more: they are in place, or
+// have a source. A crash before that is recorded leaves a name that nobody needs.
+func taken(sysroot string, entries []persist.Entry, report persist.Report) map[string]bool {
+	var taken map[string]bool
+	for i, r := range report.Results {
+		if entries[i].AddedIn == (persist.RootName{}) {
+			continue
+		}
+		_, err := os.Lstat(filepath.Join(sysroot, r.Source))
+		if err == nil || r.State == persist.InPlace {
+			if taken == nil {
+				taken = map[string]bool{}
+			}
+			taken[r.Target] = true
+		}
+	}
+	return taken
 }
 
 func writeReport(runDir string, report persist.Report) error {

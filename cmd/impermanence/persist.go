@@ -25,7 +25,7 @@ func (a *app) persistCommand() *cobra.Command {
 		Long: `Keep what is at PATH from now on: it is copied to the persistent volume,
 verified, put in its place, and recorded on the volume. A file that a program
 has open for writing, or a directory that it works in, is named and nothing is
-done; with --next-boot the next boot takes it from the root that it replaces.
+done; with --next-boot the next boot takes it from the root that runs now.
 
 A PATH that is an entry already, and all entries when no PATH is given, are put
 in their place as a boot does, and listed. What stands in a place and not yet on
@@ -42,7 +42,7 @@ differ, that is reported, and what is kept is what counts.`,
 			return a.persist(cmd.Context(), args, &k)
 		},
 	}
-	k.addWhen(cmd, "keep it at once (default)", "record it; the next boot takes it from the root that it replaces", "print what would be done, and why; do nothing")
+	k.addWhen(cmd, "keep it at once (default)", "record it; the next boot takes it from the root that runs now", "print what would be done, and why; do nothing")
 	k.addEntry(a, cmd)
 	a.jsonFlag(cmd)
 	return cmd

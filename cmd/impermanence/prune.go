@@ -19,8 +19,9 @@ func (a *app) pruneCommand() *cobra.Command {
 		SuggestFor: []string{"gc", "clean", "cleanup"},
 		Short:      "Delete the old roots and snapshots that retention does not keep",
 		Long: `Delete the old roots and snapshots that the retention policy does not keep, and
-print each with the reason. The newest, a pinned one and one that is in use are
-always kept. An option replaces that rule of the configured policy, this once.`,
+print each with the reason. The newest, a pinned one, one that is in use and one
+that an entry is still to be taken from are always kept. An option replaces that
+rule of the configured policy, this once.`,
 		Example: `  impermanence prune --dry-run
   impermanence prune --keep-within 7d --keep-last 3`,
 		Args: arguments(0, 0),

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 
+	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/persist"
 )
@@ -18,8 +20,8 @@ type Options struct {
 
 // Carry carries a request out. It changes nothing before it knows that all can be done, as far as that can be known.
 //
-// An entry is recorded first and put in place then: a crash in between leaves an entry that the next boot completes, from the
-// former root. It is forgotten the other way round: a crash in between leaves an entry that is not in place, and the next boot
+// An entry is recorded first, with the root that it is on, and put in place then: a crash in between leaves an entry that the next
+// boot completes, from that root. It is forgotten the other way round: a crash in between leaves an entry that is not in place, and the next boot
 // puts it there, or the same request completes.
 func Carry(ctx context.Context, o Options, r Request) Reply {
 	reply := Reply{ID: r.ID}
@@ -73,6 +75,7 @@ func (o Options) kindOf(e persist.Entry) (persist.Kind, error) {
 
 // add begins to keep an entry.
 func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r Request, reply *Reply) error {
+	e.AddedIn = o.rootOf(c, e.Target)
 	record := newRecord(o.Sysroot, c, e.Volume)
 	if err := record.check(append(record.entries, e)); err != nil {
 		return err
@@ -84,7 +87,7 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	reply.Writers = texts(a.Writers)
 	reply.Plan = append([]Line{{fmt.Sprintf("record %s in %s", e.Target, config.RecordPath(e.Volume)), "so that it is kept from boot to boot"}}, lines(a.Steps)...)
 	if r.NextBoot {
-		reply.Plan[0].Why = "the next boot takes it from the former root"
+		reply.Plan[0].Why = "the next boot takes it from this root"
 		reply.Plan = reply.Plan[:1]
 	}
 	switch {
@@ -104,6 +107,16 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 		return errors.Join(err, record.write(record.entries)) // as it was before
 	}
 	return nil
+}
+
+// rootOf names the root that a path is on; nothing where none is mounted.
+func (o Options) rootOf(c *config.Config, target string) persist.RootName {
+	on, found := c.EphemeralOf(target)
+	name, err := btrfsops.NameOf(filepath.Join(o.Sysroot, on.MountPoint))
+	if !found || err != nil || name.UUID == "" {
+		return persist.RootName{}
+	}
+	return persist.RootName{Subvolume: uint64(name.ID), UUID: name.UUID}
 }
 
 // remove ends the keeping of an entry.

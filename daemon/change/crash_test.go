@@ -11,6 +11,7 @@ import (
 
 	"github.com/impermanence/impermanence/daemon/change"
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/persist"
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
@@ -49,7 +50,7 @@ func newWorld(t *testing.T) *world {
 	btrfstest.Mount(t, device, w.root+"/persist", "subvol=persist")
 
 	w.must(os.Mkdir(w.run, 0o700))
-	w.must(os.WriteFile(w.at, []byte("[persistence.\"/persist\"]\n"), 0o644))
+	w.must(os.WriteFile(w.at, fmt.Appendf(nil, "[ephemeral.\"/\"]\ndevice = %q\n[persistence.\"/persist\"]\n", device), 0o644))
 	return w
 }
 
@@ -83,7 +84,9 @@ func (w *world) apply() {
 	c, err := config.Load(w.options().Config)
 	w.must(err)
 	w.must(config.AddRecorded(w.root, c))
-	_, err = persist.Apply(w.t.Context(), persist.Options{Sysroot: w.root}, c.Entries())
+	roots := former.New(former.Options{Config: c, Sysroot: w.root, RunDir: w.run})
+	defer roots.Close()
+	_, err = persist.Apply(w.t.Context(), persist.Options{Sysroot: w.root, Former: roots.Named}, c.Entries())
 	w.must(err)
 }
 

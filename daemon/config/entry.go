@@ -43,7 +43,15 @@ func (d *decoder) entry(key, name string, v *value, p place) (persist.Entry, boo
 		d.fail(v.at, key, fmt.Sprintf("write a path in quotes, or { %s = \"…\" }", name), "holds %s", v.kind)
 		return e, false
 	}
-	s, _ := d.table(key, v, name, "user", "group", "mode", "parentDirectory", "method", "hideMount", "allowTrash", "mountOptions", "persistentStoragePath")
+	known := []string{name, "user", "group", "mode", "parentDirectory", "method", "hideMount", "allowTrash", "mountOptions", "persistentStoragePath"}
+	named := p.recorded && p.user == "" // what is added at run time is added by its path
+	if named {
+		known = append(known, "addedIn")
+	}
+	s, _ := d.table(key, v, known...)
+	if named {
+		d.addedIn(s, &e.AddedIn)
+	}
 	at, ok := s.find(name, stringKind, "write its path in quotes")
 	if !ok {
 		if v.get(name) == nil {

@@ -64,6 +64,7 @@ func formatEntry(volume persist.Volume, e persist.Entry) (list, item string) {
 		fields = append(fields, "parentDirectory = { "+strings.Join(parent, ", ")+" }")
 	}
 	fields = append(fields, formatMount(volume, e)...)
+	fields = append(fields, formatAddedIn(e.AddedIn)...)
 	if len(fields) == 1 {
 		return list, tomlString(at)
 	}

@@ -123,6 +123,7 @@ func (d *decoder) mergeWeak(volumes []persist.Volume) {
 			taken[e.Target] = true
 		}
 	}
+	d.adoptConfigured(volumes)
 	outerFirst := func(a, b int) bool {
 		return persist.ComparePaths(d.weak[a].entry.Target, d.weak[b].entry.Target) < 0
 	}
@@ -132,6 +133,22 @@ func (d *decoder) mergeWeak(volumes []persist.Volume) {
 			if volumes[i].Path == w.volume && !covered(taken, w.entry.Target) {
 				taken[w.entry.Target] = true
 				volumes[i].Entries = append(volumes[i].Entries, w.entry)
+			}
+		}
+	}
+}
+
+// adoptConfigured has what was recorded first and configured later still be taken from the root that it was added in.
+func (d *decoder) adoptConfigured(volumes []persist.Volume) {
+	for _, w := range d.weak {
+		if w.entry.AddedIn == (persist.RootName{}) {
+			continue
+		}
+		for _, v := range volumes {
+			for i := range v.Entries {
+				if e := &v.Entries[i]; e.Target == w.entry.Target && e.Source == w.entry.Source && e.Kind == w.entry.Kind {
+					e.Adopt, e.AddedIn = true, w.entry.AddedIn
+				}
 			}
 		}
 	}

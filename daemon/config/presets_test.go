@@ -193,7 +193,7 @@ func difficultEntries() []persist.Entry {
 			Target: "/opt/x/y", Source: "/scratch/opt/x/y", Volume: "/scratch", User: "demo", Group: "10", Mode: mode(0o2750),
 			Parent: persist.Ownership{User: "a", Mode: mode(0o700)}, Method: persist.Bind, Trash: true, MountOptions: []string{"ro", "x-note=1"},
 		},
-		{Target: "/srv/a", Source: "/persist/srv/a", Volume: "/persist", Hide: true},
+		{Target: "/srv/a", Source: "/persist/srv/a", Volume: "/persist", Hide: true, AddedIn: aRoot},
 	}
 }
 

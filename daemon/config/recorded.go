@@ -22,17 +22,9 @@ func RecordPath(volume string) string { return path.Join(volume, ".impermanence/
 func AddRecorded(root string, c *Config) error {
 	d := &decoder{}
 	for _, v := range c.Volumes {
-		file := filepath.Join(root, "/", RecordPath(v.Path))
-		data, err := readFile(file)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
+		entries, err := d.recorded(root, v)
 		if err != nil {
-			return fmt.Errorf("read recorded entries: %w", err)
-		}
-		entries := d.body(file, data, place{volume: v.Path, hide: v.HideMounts, trash: v.AllowTrash})
-		for i := range entries {
-			entries[i].Adopt = true
+			return err
 		}
 		d.addWeak(v.Path, entries)
 	}
@@ -53,6 +45,28 @@ func AddRecorded(root string, c *Config) error {
 	return nil
 }
 
+// recorded reads the record of a volume; nothing when there is none.
+func (d *decoder) recorded(root string, v persist.Volume) ([]persist.Entry, error) {
+	file := filepath.Join(root, "/", RecordPath(v.Path))
+	data, err := readFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read recorded entries: %w", err)
+	}
+	entries := d.body(file, data, recordPlace(v))
+	for i := range entries {
+		entries[i].Adopt = true
+	}
+	return entries, nil
+}
+
+// recordPlace is what the entries in the record of a volume have in common.
+func recordPlace(v persist.Volume) place {
+	return place{volume: v.Path, hide: v.HideMounts, trash: v.AllowTrash, recorded: true}
+}
+
 // CheckRecorded tells why entries can't be recorded on their volume: what is written must read as the same again.
 func CheckRecorded(volume persist.Volume, entries []persist.Entry) error {
 	_, err := formatRecorded(volume, entries)
@@ -65,7 +79,7 @@ func formatRecorded(volume persist.Volume, entries []persist.Entry) ([]byte, err
 		return nil, fmt.Errorf("record entries: %w", err)
 	}
 	d := &decoder{}
-	d.body(RecordPath(volume.Path), text, place{volume: volume.Path, hide: volume.HideMounts, trash: volume.AllowTrash})
+	d.body(RecordPath(volume.Path), text, recordPlace(volume))
 	if len(d.problems) > 0 {
 		return nil, fmt.Errorf("record entries: %w", d.problems)
 	}
@@ -94,6 +108,33 @@ func WriteRecorded(root string, volume persist.Volume, entries []persist.Entry) 
 		}
 	}
 	return nil
+}
+
+// ForgetRoots takes out of the records which root an entry was added in, for those entries, by their targets, that nothing is to
+// be taken from there for any more. All entries stay.
+func ForgetRoots(root string, c *Config, taken map[string]bool) error {
+	if len(taken) == 0 {
+		return nil
+	}
+	var problems []error
+	for _, v := range c.Volumes {
+		d := &decoder{}
+		entries, err := d.recorded(root, v)
+		if err == nil && len(d.problems) > 0 {
+			err = d.problems
+		}
+		changed := false
+		for i := range entries {
+			if e := &entries[i]; taken[e.Target] && e.AddedIn != (persist.RootName{}) {
+				e.AddedIn, changed = persist.RootName{}, true
+			}
+		}
+		if err == nil && changed {
+			err = WriteRecorded(root, v, entries)
+		}
+		problems = append(problems, err)
+	}
+	return errors.Join(problems...)
 }
 
 func syncDir(dir string) error {

@@ -14,6 +14,7 @@ type place struct {
 	hide, trash bool
 	user, home  string // of a user's list; empty otherwise
 	homeGiven   bool   // the configuration says where the home is
+	recorded    bool   // on the volume, of entries that were added at run time
 }
 
 func (d *decoder) volumes(key string, v *value) []persist.Volume {

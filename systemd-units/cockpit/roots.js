@@ -7,6 +7,7 @@ import { badge, button, card, facts, table } from "./widgets.js";
 const reasons = {
     "booted": "booted",
     "default": "default subvolume",
+    "entry": "an entry is taken from it",
     "in-use": "in use",
     "newest": "newest",
     "next": "next boot",

@@ -1,0 +1,139 @@
+package daemon_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon"
+	"github.com/impermanence/impermanence/dbus"
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// record leaves /srv/later recorded, as added in an old root.
+func (m *machine) record(t *testing.T, oldRoot string) {
+	t.Helper()
+	in, err := btrfsops.NameOf(filepath.Join(m.top, "old_roots", oldRoot))
+	must(t, err)
+	m.write(t, "persist/.impermanence/entries.toml",
+		fmt.Sprintf("directories = [ { directory = \"/srv/later\", addedIn = { subvolume = %d, uuid = %q } } ]\n", in.ID, in.UUID))
+}
+
+// plan is what PlanPrune says, by name.
+func plan(t *testing.T, d *daemon.Daemon) map[string]string {
+	t.Helper()
+	items, err := d.PlanPrune(t.Context(), dbus.PruneOptions{})
+	must(t, err)
+	got := map[string]string{}
+	for _, item := range items {
+		what := "keep"
+		if item.Remove {
+			what = "remove"
+		}
+		got[item.Name] = what + ": " + strings.Join(item.Reasons, ", ")
+	}
+	return got
+}
+
+// later is the entry /srv/later as the bus shows it.
+func later(t *testing.T, d *daemon.Daemon) dbus.Entry {
+	t.Helper()
+	must(t, d.Rescan(t.Context()))
+	for _, e := range d.Entries() {
+		if e.Target == "/srv/later" {
+			return e
+		}
+	}
+	t.Fatal("/srv/later is no entry")
+	return dbus.Entry{}
+}
+
+// TestARootThatAnEntryIsTakenFromStays: until the entry has its source nobody deletes the root that it was added in, whoever
+// recorded it.
+func TestARootThatAnEntryIsTakenFromStays(t *testing.T) {
+	m, d := keeping(t, "[retention]\nkeepLast = 1\n")
+	needed, free, newest := m.oldRoot(t, 10*day, "srv"), m.oldRoot(t, 5*day), m.oldRoot(t, day)
+	must(t, os.MkdirAll(filepath.Join(m.top, "old_roots", needed, "srv/later"), 0o755))
+	must(t, os.WriteFile(filepath.Join(m.top, "old_roots", needed, "srv/later/data"), []byte("precious"), 0o644))
+	id := roots(t, d)[needed].ID
+	m.record(t, needed)
+
+	want := map[string]string{needed: "keep: entry", free: "remove: kept by no rule", newest: "keep: newest, last"}
+	if diff := cmp.Diff(want, plan(t, d)); diff != "" {
+		t.Errorf("plan (-want +got):\n%s", diff)
+	}
+	_, err := d.DeleteRoots(t.Context(), anybody, []uint64{id})
+	wantError(t, "delete it by hand", err, dbus.ErrProtected)
+	if err == nil || !strings.Contains(err.Error(), "entry") {
+		t.Errorf("the reason is not told: %v", err)
+	}
+	job, err := d.Prune(t.Context(), anybody, dbus.PruneOptions{})
+	if ended := finish(t, d, job, err); ended.Result != dbus.ResultDone {
+		t.Errorf("prune: %+v", ended)
+	}
+	if diff := cmp.Diff([]string{needed, newest}, m.rolledOver(t)); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+	if reasons := roots(t, d)[needed].ProtectReasons; !cmp.Equal(reasons, []string{"entry"}) {
+		t.Errorf("it is listed with the reasons %q", reasons)
+	}
+
+	if e := later(t, d); e.State != "missing" {
+		t.Errorf("before it is in place: %+v", e)
+	}
+	job, err = d.ApplyPersistence(t.Context(), anybody, nil)
+	if ended := finish(t, d, job, err); ended.Result != dbus.ResultDone {
+		t.Errorf("apply: %+v", ended)
+	}
+	m.wantText(t, "persist/srv/later/data", "precious")
+	m.wantText(t, "srv/later/data", "precious")
+	if got := plan(t, d)[needed]; got != "remove: kept by no rule" {
+		t.Errorf("when it is kept: %s", got)
+	}
+	job, err = d.DeleteRoots(t.Context(), anybody, []uint64{id})
+	if ended := finish(t, d, job, err); ended.Result != dbus.ResultDone {
+		t.Errorf("delete: %+v", ended)
+	}
+}
+
+func TestAnEntryWhoseRootIsGone(t *testing.T) {
+	m, d := keeping(t, "")
+	needed := m.oldRoot(t, day)
+	m.record(t, needed)
+	btrfstest.Run(t, "btrfs", "subvolume", "delete", filepath.Join(m.top, "old_roots", needed))
+	if e := later(t, d); e.State != "failed" || e.LastError.Name != dbus.InfoOf(dbus.ErrSourceMissing).Name || !strings.Contains(e.LastError.Message, "no longer there") {
+		t.Errorf("got %+v", e)
+	}
+	job, err := d.ApplyPersistence(t.Context(), anybody, []string{"/srv/later"})
+	if ended := finish(t, d, job, err); ended.Result != dbus.ResultFailed {
+		t.Errorf("apply: %+v", ended)
+	}
+	if _, err := os.Lstat(filepath.Join(m.sysroot, "persist/srv/later")); !os.IsNotExist(err) {
+		t.Errorf("a source was made (%v)", err)
+	}
+}
+
+// TestNothingIsDeletedWhileARecordCannotBeRead: what is still to be taken from old roots is not known then.
+func TestNothingIsDeletedWhileARecordCannotBeRead(t *testing.T) {
+	m, d := keeping(t, "[retention]\nkeepLast = 1\n")
+	needed, _ := m.oldRoot(t, 10*day), m.oldRoot(t, day)
+	id := roots(t, d)[needed].ID
+	m.write(t, "persist/.impermanence/entries.toml", "directories = [ { directory = \"/srv/later\", addedIn = 3 } ]\n")
+	_, errPlan := d.PlanPrune(t.Context(), dbus.PruneOptions{})
+	_, errPrune := d.Prune(t.Context(), anybody, dbus.PruneOptions{})
+	_, errDelete := d.DeleteRoots(t.Context(), anybody, []uint64{id})
+	for what, err := range map[string]error{"plan": errPlan, "prune": errPrune, "delete": errDelete} {
+		wantError(t, what, err, dbus.ErrInvalidConfiguration)
+		if err == nil || !strings.Contains(err.Error(), "entries.toml:1") {
+			t.Errorf("%s: it is not told where: %v", what, err)
+		}
+	}
+	if got := m.rolledOver(t); len(got) != 2 {
+		t.Errorf("left %q", got)
+	}
+}
