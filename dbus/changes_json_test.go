@@ -3,14 +3,16 @@ package dbus
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	fastjson "github.com/segmentio/encoding/json"
 	"pgregory.net/rapid"
 )
 
-// A difference is written as encoding/json would write it.
+// A difference is written and read as encoding/json would do it.
 func TestAppendedChange(t *testing.T) {
 	text := rapid.OneOf(rapid.String(), rapid.StringMatching(`[a-z./" <>&\\]*`))
 	name := rapid.Map(rapid.OneOf(text, rapid.Map(rapid.SliceOf(rapid.Byte()), func(b []byte) string { return string(b) })),
@@ -44,6 +46,13 @@ func TestAppendedChange(t *testing.T) {
 		fast := line[len("before") : len(line)-len("after")]
 		if diff := cmp.Diff(decoded(t, slow), decoded(t, fast)); diff != "" {
 			t.Errorf("encoding/json writes %s\nappended is %s\n%s", slow, fast, diff)
+		}
+		var slowly, fastly FileChange
+		if err := errors.Join(json.Unmarshal(fast, &slowly), fastjson.Unmarshal(fast, &fastly)); err != nil {
+			t.Fatalf("%v: %s", err, fast)
+		}
+		if diff := cmp.Diff(slowly, fastly); diff != "" {
+			t.Errorf("%s: what encoding/json reads differs from what the client reads:\n%s", fast, diff)
 		}
 	})
 }

@@ -4,13 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"net"
 	"strings"
+
+	"github.com/segmentio/encoding/json" // several times as fast as the standard library's: a root may have a million differences
 )
 
 // Results are the lines of a large result, as they come. Whoever has one closes it.

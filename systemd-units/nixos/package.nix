@@ -7,7 +7,7 @@ buildGoModule rec {
   src = lib.cleanSource ../..;
 
   # Written by make vendor-hash.
-  vendorHash = "sha256-AHDCp4x9TtcLorOhEd3WoMxk2pMmKnkxTrBE2E6VuT0=";
+  vendorHash = "sha256-UCykRG2PVI6m/A9hJ6Pw03+OBYvXy79nxiSk8phktsA=";
 
   makeFlags = [ "SHELL=${bash}/bin/bash" "VERSION=${version}" "PREFIX=$(out)" ];
   buildPhase = "runHook preBuild; make $makeFlags build; runHook postBuild";
