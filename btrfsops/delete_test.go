@@ -155,6 +155,22 @@ func TestTheNewestIsProtected(t *testing.T) {
 	}
 }
 
+// What is newer than the newest former root takes its place only when it is one, and whole.
+func TestTheNewestIsAWholeFormerRoot(t *testing.T) {
+	f := newFixture(t)
+	whole := f.boot(t, 1, RolloverOptions{}).Former
+	half := f.boot(t, 2, RolloverOptions{}).Former
+	must(t, f.markHalf(half))
+	_, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Now: now.Add(time.Hour)})
+	must(t, err)
+	if report := f.delete(t, whole); len(report.Failed) != 1 || !errors.Is(report.Failed[0].Err, ErrProtected) {
+		t.Errorf("the newest whole one: %+v", report)
+	}
+	if report := f.delete(t, half); len(report.Deleted) != 1 {
+		t.Errorf("half of one: %+v", report)
+	}
+}
+
 func TestOnlySubvolumesDirectlyBelowOldRootsAreDeleted(t *testing.T) {
 	f := newFixture(t)
 	f.withNested(t)
