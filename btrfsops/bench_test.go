@@ -37,7 +37,7 @@ func BenchmarkListGuarded(b *testing.B) {
 	}
 }
 
-func withOldRoots(b *testing.B, count int) *Filesystem {
+func withOldRoots(b testing.TB, count int) *Filesystem {
 	b.Helper()
 	device := btrfstest.NewDevice(b, 1<<30)
 	dir := filepath.Join(b.TempDir(), "top")
@@ -64,7 +64,7 @@ func withOldRoots(b *testing.B, count int) *Filesystem {
 }
 
 // withDeletable makes a file system with count old roots that may be deleted, beside the newest, which may not.
-func withDeletable(b *testing.B, count int) (*Filesystem, []SubvolumeID) {
+func withDeletable(b testing.TB, count int) (*Filesystem, []SubvolumeID) {
 	b.Helper()
 	fs := withOldRoots(b, count+1)
 	must(b, fs.Sync())

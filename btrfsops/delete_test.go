@@ -192,6 +192,29 @@ func TestOnlySubvolumesDirectlyBelowOldRootsAreDeleted(t *testing.T) {
 	f.has(t, "nix/of", "nix")
 }
 
+// A list is made while a job deletes.
+func TestListWhileRootsAreDeleted(t *testing.T) {
+	fs, ids := withDeletable(t, 400)
+	deleted := make(chan error, 1)
+	go func() {
+		_, err := fs.Delete(context.Background(), Guards{Layout: layout}, ids, nil)
+		deleted <- err
+	}()
+	for lists := 1; ; lists++ {
+		roots, err := fs.ListRoots(layout)
+		must(t, err)
+		select {
+		case err := <-deleted:
+			must(t, err)
+			if roots, err = fs.ListRoots(layout); err != nil || len(roots) != 1 || lists == 1 {
+				t.Errorf("%d roots after %d lists (%v)", len(roots), lists, err)
+			}
+			return
+		default:
+		}
+	}
+}
+
 func TestDeleteGoesOnAfterAFailure(t *testing.T) {
 	f := newFixture(t)
 	for n := range 4 {

@@ -75,6 +75,9 @@ func (fs *Filesystem) listRoots(l Layout) ([]OldRoot, *tree, error) {
 			continue
 		}
 		root, err := fs.oldRoot(l, t, s)
+		if errors.Is(err, unix.ENOENT) {
+			continue // deleted meanwhile
+		}
 		if err != nil {
 			return nil, nil, err
 		}
