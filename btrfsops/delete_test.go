@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -201,12 +202,12 @@ func TestListWhileRootsAreDeleted(t *testing.T) {
 		deleted <- err
 	}()
 	for lists := 1; ; lists++ {
-		roots, err := fs.ListRoots(layout)
+		_, err := fs.ListRoots(layout)
 		must(t, err)
 		select {
 		case err := <-deleted:
 			must(t, err)
-			if roots, err = fs.ListRoots(layout); err != nil || len(roots) != 1 || lists == 1 {
+			if roots, err := fs.ListRoots(layout); err != nil || len(roots) != 1 || lists == 1 {
 				t.Errorf("%d roots after %d lists (%v)", len(roots), lists, err)
 			}
 			return
@@ -249,6 +250,46 @@ func TestWhatIsMovedOutMeanwhileStays(t *testing.T) {
 	f.has(t, "persist/outer/inner/data", "root/outer/inner")
 	if len(report.Failed) != 1 || !errors.Is(report.Failed[0].Err, ErrStateChanged) || len(report.Deleted) != 1 {
 		t.Errorf("report: %+v", report)
+	}
+}
+
+// Each subvolume of a tree is looked at when its turn comes, however far the deletion has got.
+func TestWhatChangesInATreeMeanwhileStays(t *testing.T) {
+	for _, row := range []struct {
+		name   string
+		change func(t *testing.T, f *fixture, outer string)
+		want   error
+	}{
+		{"renamed", func(t *testing.T, f *fixture, outer string) {
+			t.Helper()
+			must(t, os.Rename(f.path(outer), f.path(outer)+".kept"))
+		}, ErrStateChanged},
+		{"mounted", func(t *testing.T, f *fixture, outer string) {
+			t.Helper()
+			btrfstest.Mount(t, f.device, filepath.Join(t.TempDir(), "mnt"), "subvol="+outer)
+		}, ErrProtected},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f := newFixture(t)
+			btrfstest.Subvolume(t, f.path("root/outer"))
+			btrfstest.Subvolume(t, f.path("root/outer/inner"))
+			f.boot(t, 1, RolloverOptions{})
+			f.boot(t, 2, RolloverOptions{})
+			root := f.list(t)[0]
+			outer := f.id(t, root.Path+"/outer")
+			report, err := f.Delete(context.Background(), f.guards(), []SubvolumeID{root.ID}, func(done, _ int) {
+				if done == 1 { // the inner one is gone
+					row.change(t, f, root.Path+"/outer")
+				}
+			})
+			must(t, err)
+			if len(report.Failed) != 1 || !errors.Is(report.Failed[0].Err, row.want) || len(report.Subvolumes) != 1 {
+				t.Errorf("report: %+v", report)
+			}
+			if _, err := f.backref(outer); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -48,9 +48,9 @@ func (fs *Filesystem) watchMounts() (*mountWatch, error) {
 
 // openMountTables opens the mount table of every mount namespace once, this process's first.
 func openMountTables() ([]*os.File, error) {
-	own, err := os.Open(ownMounts)
+	own, err := openMountTable(ownMounts)
 	if err != nil {
-		return nil, fmt.Errorf("read mounts: %w", err)
+		return nil, err
 	}
 	tables, seen := []*os.File{own}, map[string]bool{}
 	if namespace, err := os.Readlink("/proc/self/ns/mnt"); err == nil {
@@ -69,11 +69,21 @@ func openMountTables() ([]*os.File, error) {
 			seen[namespace] = true
 		}
 		// A process may end while it is looked at; then its mounts are gone too.
-		if table, err := os.Open(p + "/mountinfo"); err == nil {
+		if table, err := openMountTable(p + "/mountinfo"); err == nil {
 			tables = append(tables, table)
 		}
 	}
 	return tables, nil
+}
+
+// openMountTable opens a mount table to be polled. A file that package os opens is polled by the Go runtime too, and a change is told
+// to the first who asks.
+func openMountTable(name string) (*os.File, error) {
+	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, wrap("open", name, err)
+	}
+	return os.NewFile(uintptr(fd), name), nil
 }
 
 // processDirectories lists the directories of /proc that are processes.
