@@ -28,6 +28,7 @@ const (
 	attrLabel      = "label"       // free text of the user
 	attrDeleting   = "deleting"    // "1": its deletion was begun
 	attrNext       = "next"        // on the root: what was asked for the next boot
+	attrRecorded   = "recorded"    // "1": while it was the root, entries were recorded that may have to be taken from it
 )
 
 // timeFormat is how times are written: RFC 3339 in UTC, to the microsecond.

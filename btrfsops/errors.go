@@ -79,7 +79,7 @@ const (
 	ProtectNewest     ProtectReason = "newest"     // it is the newest old root
 	ProtectTemplate   ProtectReason = "template"   // it is, or holds, the template
 	ProtectPersistent ProtectReason = "persistent" // it is, or holds, a persistent volume or another configured subvolume
-	ProtectEntry      ProtectReason = "entry"      // an entry that was added while it ran is still to be taken from it
+	ProtectEntry      ProtectReason = "entry"      // an entry that was added while it ran is, or may be, still to be taken from it
 )
 
 // ProtectedError is ErrProtected with the reasons.

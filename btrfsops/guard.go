@@ -11,7 +11,8 @@ type Guards struct {
 	Layout     Layout
 	Booted     SubvolumeID // the root that runs, 0 when not known
 	Persistent []string    // subvolumes that are configured for anything else, relative to the top level
-	Awaited    []RootName  // roots that an entry is still to be taken from
+	Awaited    []RootName  // roots that an entry is still to be taken from, as far as that is known
+	Unread     bool        // it is not, so each root is that something was recorded in
 }
 
 // GuardedRoot is an old root or snapshot with why it may not be deleted now; no reason: it may.
@@ -50,10 +51,11 @@ type facts struct {
 	mounted             map[SubvolumeID]bool
 	template, elsewhere []SubvolumeID // elsewhere: persistent volumes and other configured subvolumes, the root
 	awaited             []SubvolumeID
+	unread              bool
 }
 
 func (fs *Filesystem) gather(g Guards, roots []OldRoot, t *tree, watch *mountWatch) (facts, error) {
-	f := facts{booted: g.Booted, newest: newest(roots)}
+	f := facts{booted: g.Booted, newest: newest(roots), unread: g.Unread}
 	var err error
 	if f.mounted, err = watch.mounted(); err != nil {
 		return f, err
@@ -118,7 +120,7 @@ func (f facts) reasons(t *tree, root OldRoot) []ProtectReason {
 		{ProtectNewest, f.newest[root.ID]},
 		{ProtectTemplate, holdsAny(f.template...)},
 		{ProtectPersistent, holdsAny(f.elsewhere...)},
-		{ProtectEntry, holdsAny(f.awaited...)},
+		{ProtectEntry, holdsAny(f.awaited...) || f.unread && root.Recorded},
 	} {
 		if guard.holds {
 			reasons = append(reasons, guard.reason)

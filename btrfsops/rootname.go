@@ -16,15 +16,49 @@ type RootName struct {
 // String gives it for a person, who finds the id in the name of the old root.
 func (n RootName) String() string { return fmt.Sprintf("subvolume %d, UUID %s", n.ID, n.UUID) }
 
-// NameOf names the subvolume that a directory is in, such as the root that is mounted there. Errors: ErrNotBtrfs, fs.ErrNotExist.
+// NameOf names the root that is mounted at a directory. Errors: ErrNotBtrfs, ErrNotSubvolume, fs.ErrNotExist.
 func NameOf(dir string) (RootName, error) {
-	f, err := os.Open(dir)
+	f, name, err := openMounted(dir)
+	if err == nil {
+		_ = f.Close()
+	}
+	return name, err
+}
+
+// MarkRecorded says on the root that is mounted at a directory, durably, that something is going to be recorded that may have to
+// be taken from it. The record tells what, and until when; the mark counts where that can't be read (Guards.Unread). Errors as
+// of NameOf.
+func MarkRecorded(dir string) error {
+	f, name, err := openMounted(dir)
 	if err != nil {
-		return RootName{}, err
+		return err
 	}
 	defer func() { _ = f.Close() }()
+	k := &kernel{}
+	if err := k.setAttributes(f, name.ID, pair{attrRecorded, "1"}); err != nil {
+		return err
+	}
+	return k.commit(f)
+}
+
+// openMounted opens the directory of a subvolume by its path.
+func openMounted(dir string) (*os.File, RootName, error) {
+	f, err := os.Open(dir)
+	if err != nil {
+		return nil, RootName{}, err
+	}
 	info, err := subvolumeInfo(f)
-	return RootName{info.ID, info.UUID}, err
+	if err == nil {
+		var whole bool
+		if whole, err = isSubvolume(f); err == nil && !whole {
+			err = fmt.Errorf("%w: %q is a directory in one", ErrNotSubvolume, dir)
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, RootName{}, err
+	}
+	return f, RootName{info.ID, info.UUID}, nil
 }
 
 // OpenFormerRoot opens the directory of a root that was rolled over, for reading: below old_roots or, where a rollover could

@@ -36,6 +36,7 @@ type OldRoot struct {
 	RolledOver time.Time // UTC: when it stopped being the root, or when the snapshot was taken
 	ReadOnly   bool
 	Pinned     bool
+	Recorded   bool   // see MarkRecorded
 	Adopted    bool   // another tool made it; its time is from its name, else Created
 	Deleting   bool   // its deletion was begun and not finished
 	HeldRoot   string // path of another root that was moved into it by accident, as shell scripts do when a name comes twice; "": none
@@ -118,7 +119,7 @@ func (fs *Filesystem) oldRoot(l Layout, t *tree, s Subvolume) (OldRoot, error) {
 		ID: s.ID, Name: s.Name, Path: path.Join(l.OldRoots, s.Name), UUID: s.UUID,
 		Kind: Kind(a[attrKind]), Label: a[attrLabel], BootID: a[attrBootID],
 		Created: s.Created, ReadOnly: s.ReadOnly,
-		Pinned: a[attrPinned] != "", Deleting: a[attrDeleting] != "",
+		Pinned: a[attrPinned] != "", Recorded: a[attrRecorded] != "", Deleting: a[attrDeleting] != "",
 		Nested: len(t.below(s.ID)), ChangedIn: s.ChangedIn,
 	}
 	named, ours := parseRootName(s.Name)

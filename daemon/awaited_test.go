@@ -118,22 +118,36 @@ func TestAnEntryWhoseRootIsGone(t *testing.T) {
 	}
 }
 
-// TestNothingIsDeletedWhileARecordCannotBeRead: what is still to be taken from old roots is not known then.
-func TestNothingIsDeletedWhileARecordCannotBeRead(t *testing.T) {
-	m, d := keeping(t, "[retention]\nkeepLast = 1\n")
-	needed, _ := m.oldRoot(t, 10*day), m.oldRoot(t, day)
-	id := roots(t, d)[needed].ID
-	m.write(t, "persist/.impermanence/entries.toml", "directories = [ { directory = \"/srv/later\", addedIn = 3 } ]\n")
-	_, errPlan := d.PlanPrune(t.Context(), dbus.PruneOptions{})
-	_, errPrune := d.Prune(t.Context(), anybody, dbus.PruneOptions{})
-	_, errDelete := d.DeleteRoots(t.Context(), anybody, []uint64{id})
-	for what, err := range map[string]error{"plan": errPlan, "prune": errPrune, "delete": errDelete} {
-		wantError(t, what, err, dbus.ErrInvalidConfiguration)
-		if err == nil || !strings.Contains(err.Error(), "entries.toml:1") {
-			t.Errorf("%s: it is not told where: %v", what, err)
-		}
-	}
-	if got := m.rolledOver(t); len(got) != 2 {
-		t.Errorf("left %q", got)
+// TestWhatMayBeTakenFromStays: while a record can't be read, each root stays that something was recorded in, and no other.
+func TestWhatMayBeTakenFromStays(t *testing.T) {
+	for _, how := range []string{"it is spoiled", "its volume is not mounted"} {
+		t.Run(how, func(t *testing.T) {
+			m, d := keeping(t, "[retention]\nkeepLast = 1\n")
+			marked, free, newest := m.oldRoot(t, 10*day), m.oldRoot(t, 5*day), m.oldRoot(t, day)
+			setAttribute(t, filepath.Join(m.top, "old_roots", marked), "recorded", "1")
+			id := roots(t, d)[marked].ID
+			want := map[string]string{marked: "remove: kept by no rule", free: "remove: kept by no rule", newest: "keep: newest, last"}
+			if diff := cmp.Diff(want, plan(t, d)); diff != "" {
+				t.Errorf("while it is known (-want +got):\n%s", diff)
+			}
+			if how == "it is spoiled" {
+				m.write(t, "persist/.impermanence/entries.toml", "directories = [ { directory = \"/srv/later\", addedIn = 3 } ]\n")
+			} else {
+				btrfstest.Unmount(t, filepath.Join(m.sysroot, "persist"))
+			}
+			want[marked] = "keep: entry"
+			if diff := cmp.Diff(want, plan(t, d)); diff != "" {
+				t.Errorf("plan (-want +got):\n%s", diff)
+			}
+			_, err := d.DeleteRoots(t.Context(), anybody, []uint64{id})
+			wantError(t, "delete it by hand", err, dbus.ErrProtected)
+			job, err := d.Prune(t.Context(), anybody, dbus.PruneOptions{})
+			if ended := finish(t, d, job, err); ended.Result != dbus.ResultDone {
+				t.Errorf("prune: %+v", ended)
+			}
+			if diff := cmp.Diff([]string{marked, newest}, m.rolledOver(t)); diff != "" {
+				t.Errorf("left (-want +got):\n%s", diff)
+			}
+		})
 	}
 }

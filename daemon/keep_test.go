@@ -95,6 +95,9 @@ func TestKeepAndForget(t *testing.T) {
 			t.Errorf("planned, done: %s", diff)
 		}
 	}
+	if !hasAttribute(m.sysroot, "recorded") {
+		t.Error("the root is not marked as one that something was recorded in")
+	}
 	in, err := btrfsops.NameOf(m.sysroot)
 	must(t, err)
 	addedIn := fmt.Sprintf("addedIn = { subvolume = %d, uuid = %q }", in.ID, in.UUID)

@@ -1,9 +1,9 @@
 package daemon
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
@@ -29,17 +29,11 @@ func (d *Daemon) places() ([]place, error) {
 }
 
 // placesToDelete is places for somebody who deletes what nothing is to be taken from any more: what is recorded on the volumes is
-// read again, and has to be readable.
+// read again.
 func (d *Daemon) placesToDelete() ([]place, error) {
 	d.looking.Lock()
 	d.readRecorded()
 	d.looking.Unlock()
-	d.mu.Lock()
-	unread := d.unread
-	d.mu.Unlock()
-	if unread != nil {
-		return nil, fmt.Errorf("which old roots entries are still to be taken from: %w", unread)
-	}
 	return d.places()
 }
 
@@ -105,8 +99,19 @@ func (d *Daemon) guardsOf(mounts mountTable, cfg *config.Config, e config.Epheme
 			g.Persistent = append(g.Persistent, strings.TrimPrefix(m.Root, "/"))
 		}
 	}
-	g.Awaited = d.awaited(cfg)
+	g.Awaited, g.Unread = d.awaited(cfg), d.recordsMissing(cfg)
 	return g
+}
+
+// recordsMissing tells whether there may be recorded entries that are not known: a record can't be read, or its volume is not
+// mounted.
+func (d *Daemon) recordsMissing(cfg *config.Config) bool {
+	d.mu.Lock()
+	unread := d.unread
+	d.mu.Unlock()
+	return unread != nil || slices.ContainsFunc(cfg.Volumes, func(v persist.Volume) bool {
+		return !persist.VolumeMounted(d.opts.Sysroot, v.Path)
+	})
 }
 
 // awaited names the roots that entries are still to be taken from, as they have no source yet.

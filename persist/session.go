@@ -157,24 +157,37 @@ func (s *session) volume(p string) error {
 	if err, known := s.volumes[p]; known {
 		return err
 	}
-	err := s.checkVolume(p)
+	err := checkVolume(s.paths, s.device, p)
 	s.volumes[p] = err
 	return err
 }
 
-func (s *session) checkVolume(p string) error {
-	fd, err := s.paths.dir(p)
+// VolumeMounted tells whether something can be kept on a volume now, as far as it is mounted.
+func VolumeMounted(sysroot, volume string) bool {
+	k := &kernel{}
+	paths, err := newResolver(k, sysroot)
+	if err != nil {
+		return false
+	}
+	defer paths.close()
+	st, err := k.stat(paths.root, "")
+	return err == nil && checkVolume(paths, objectOf(st).ID, volume) == nil
+}
+
+// checkVolume tells the same, and why not. root is that of the root itself.
+func checkVolume(paths *resolver, root InodeID, p string) error {
+	fd, err := paths.dir(p)
 	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("%s: %w", p, ErrNoVolume)
 	}
 	if err != nil {
 		return err
 	}
-	st, err := s.k.stat(fd, "")
+	st, err := paths.k.stat(fd, "")
 	if err != nil {
 		return err
 	}
-	if id := objectOf(st).ID; id.DevMajor == s.device.DevMajor && id.DevMinor == s.device.DevMinor {
+	if id := objectOf(st).ID; id.DevMajor == root.DevMajor && id.DevMinor == root.DevMinor {
 		return fmt.Errorf("%s is a directory of the root: %w", p, ErrNoVolume)
 	}
 	return nil

@@ -20,8 +20,8 @@ type Options struct {
 
 // Carry carries a request out. It changes nothing before it knows that all can be done, as far as that can be known.
 //
-// An entry is recorded first, with the root that it is on, and put in place then: a crash in between leaves an entry that the next
-// boot completes, from that root. It is forgotten the other way round: a crash in between leaves an entry that is not in place, and the next boot
+// The root is marked first, the entry recorded then, with the root that it is on, and put in place: a crash in between leaves a mark
+// that nobody needs, or an entry that the next boot completes, from that root. It is forgotten the other way round: a crash in between leaves an entry that is not in place, and the next boot
 // puts it there, or the same request completes.
 func Carry(ctx context.Context, o Options, r Request) Reply {
 	reply := Reply{ID: r.ID}
@@ -75,7 +75,8 @@ func (o Options) kindOf(e persist.Entry) (persist.Kind, error) {
 
 // add begins to keep an entry.
 func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r Request, reply *Reply) error {
-	e.AddedIn = o.rootOf(c, e.Target)
+	on, in := o.rootOf(c, e.Target)
+	e.AddedIn = in
 	record := newRecord(o.Sysroot, c, e.Volume)
 	if err := record.check(append(record.entries, e)); err != nil {
 		return err
@@ -98,7 +99,15 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	case len(a.Writers) > 0 && !r.NextBoot:
 		return &persist.WritersError{Target: e.Target, Writers: a.Writers}
 	}
-	if err := errors.Join(ctx.Err(), record.write(append(record.entries, e))); err != nil || r.NextBoot {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if in != (persist.RootName{}) {
+		if err := btrfsops.MarkRecorded(on); err != nil {
+			return err
+		}
+	}
+	if err := record.write(append(record.entries, e)); err != nil || r.NextBoot {
 		return err
 	}
 	result, err := persist.Adopt(ctx, o.persist(), e)
@@ -109,14 +118,15 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	return nil
 }
 
-// rootOf names the root that a path is on; nothing where none is mounted.
-func (o Options) rootOf(c *config.Config, target string) persist.RootName {
+// rootOf gives where the root is mounted that a path is on, and its name; none where there is none.
+func (o Options) rootOf(c *config.Config, target string) (dir string, in persist.RootName) {
 	on, found := c.EphemeralOf(target)
-	name, err := btrfsops.NameOf(filepath.Join(o.Sysroot, on.MountPoint))
+	dir = filepath.Join(o.Sysroot, on.MountPoint)
+	name, err := btrfsops.NameOf(dir)
 	if !found || err != nil || name.UUID == "" {
-		return persist.RootName{}
+		return "", in
 	}
-	return persist.RootName{Subvolume: uint64(name.ID), UUID: name.UUID}
+	return dir, persist.RootName{Subvolume: uint64(name.ID), UUID: name.UUID}
 }
 
 // remove ends the keeping of an entry.
