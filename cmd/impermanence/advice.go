@@ -71,6 +71,7 @@ func adviceTable() []advice {
 		{setup.ErrNoPreset, "ls /usr/lib/impermanence/presets"},
 		{setup.ErrLayout, "findmnt -t btrfs"},
 		{setup.ErrNotEmpty, "lsblk --fs"},
+		{setup.ErrNoProgram, "install it, and run setup again"},
 		{setup.ErrAside, "ls /etc/impermanence/conf.d"},
 		{setup.ErrNested, "btrfs subvolume list -o /"},
 		{setup.ErrNotBtrfs, "findmnt -t btrfs"},

@@ -51,8 +51,11 @@ const (
 	leastFree   = 1 << 30
 )
 
-// ErrNotEmpty is returned for a device that has something on it: nothing is ever wiped.
-var ErrNotEmpty = errors.New("the device is not empty")
+// Why a device is not laid out.
+var (
+	ErrNotEmpty  = errors.New("the device is not empty") // nothing is ever wiped
+	ErrNoProgram = errors.New("a program of fdisk, dosfstools, cryptsetup or btrfs-progs is not installed")
+)
 
 // GatherDevice looks at a device.
 func GatherDevice(ctx context.Context, device string) (DeviceFacts, error) {
@@ -215,6 +218,11 @@ func PlanDevice(f DeviceFacts, o DeviceOptions) (DevicePlan, error) {
 	}
 	switch {
 	case target.Path != "":
+		for _, esp := range f.Partitions { // one that was made before the layout was interrupted
+			if esp.Type == espType && esp.Signature == "" {
+				p.run("", "mkfs.vfat", "-F", "32", "-n", "ESP", esp.Path)
+			}
+		}
 	case f.Table == "":
 		p.run("label: gpt\nsize="+espSize+", type="+espType+", name=ESP\ntype="+linuxType+", name="+deviceLabel+"\n", "sfdisk", "--quiet", f.Path)
 		p.run("", "mkfs.vfat", "-F", "32", "-n", "ESP", partition(f.Path, 1))

@@ -37,6 +37,9 @@ func TestDevicePlans(t *testing.T) {
 		{"a layout that was interrupted", DeviceFacts{
 			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType, Signature: "btrfs", Label: deviceLabel}},
 		}, DeviceOptions{}},
+		{"a layout that was interrupted after its partitions were made", DeviceFacts{
+			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{{Path: "/dev/sda1", Type: espType}, {Path: "/dev/sda2", Type: linuxType}},
+		}, DeviceOptions{}},
 		{"a partition with a file system", DeviceFacts{Path: "/dev/sda2", Signature: "ext4"}, DeviceOptions{}},
 		{"a disk of another system", DeviceFacts{
 			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType, Signature: "btrfs", Label: "mine"}},
@@ -92,6 +95,17 @@ func TestDeviceIsLaidOut(t *testing.T) {
 	must(t, err)
 	if _, err := PlanDevice(f, DeviceOptions{}); !errors.Is(err, ErrNotEmpty) || !strings.Contains(err.Error(), "mounted at") {
 		t.Errorf("while it is mounted: %v", err)
+	}
+}
+
+// TestAllProgramsAreThereFirst holds that a disk is not left half laid out for want of a program.
+func TestAllProgramsAreThereFirst(t *testing.T) {
+	p := DevicePlan{Commands: []Command{{Args: []string{"touch", filepath.Join(t.TempDir(), "changed")}}, {Args: []string{"mkfs.none"}}}}
+	if err := ApplyDevice(t.Context(), p, nil, t.Output(), func(string) {}); !errors.Is(err, ErrNoProgram) || !strings.Contains(err.Error(), "mkfs.none") {
+		t.Errorf("got %v", err)
+	}
+	if _, err := os.Stat(p.Commands[0].Args[1]); err == nil {
+		t.Error("something was changed")
 	}
 }
 

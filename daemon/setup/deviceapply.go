@@ -16,6 +16,11 @@ import (
 // be begun again from new facts.
 func ApplyDevice(ctx context.Context, p DevicePlan, in io.Reader, out io.Writer, step func(string)) error {
 	for _, c := range p.Commands {
+		if _, err := exec.LookPath(c.Args[0]); err != nil {
+			return fmt.Errorf("nothing was changed: %w: %s", ErrNoProgram, c.Args[0])
+		}
+	}
+	for _, c := range p.Commands {
 		step(c.String())
 		cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, out
