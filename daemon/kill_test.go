@@ -88,6 +88,7 @@ var killables = map[string]killable{
 	}},
 	"add-persistence":    {start: startChange(dbus.AddEntry), undo: startChange(dbus.RemoveEntry)},
 	"remove-persistence": {start: startChange(dbus.RemoveEntry), undo: startChange(dbus.AddEntry)},
+	"unmount-entry":      {start: startChange(dbus.UnmountEntry), undo: startChange(dbus.AddEntry)},
 	"restore":            {start: startRestore},
 }
 
