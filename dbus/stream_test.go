@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -19,10 +20,17 @@ import (
 	"github.com/impermanence/impermanence/test/bustest"
 )
 
-// newTestStreams makes streams in a directory that everybody may enter.
+// newTestStreams makes streams in a directory that everybody may enter. They wait for their readers as long as the test may take.
 func newTestStreams(t testing.TB) *streams {
 	t.Helper()
-	return newStreams(filepath.Join(bustest.PublicDir(t), "streams"))
+	s := newStreams(filepath.Join(bustest.PublicDir(t), "streams"))
+	s.patience = math.MaxInt64
+	if timed, ok := t.(*testing.T); ok {
+		if at, ends := timed.Deadline(); ends {
+			s.patience = time.Until(at)
+		}
+	}
+	return s
 }
 
 func (s *streams) mustCreate(t testing.TB, uid uint32) *Stream {
