@@ -15,6 +15,9 @@ const (
 	maxJobsPerUser    = 64
 )
 
+// maxPaths is how many paths one call may name.
+const maxPaths = 1000
+
 // quota counts what is under way for each key.
 type quota[K comparable] struct {
 	what        string // what is counted, for people

@@ -75,6 +75,9 @@ func changeFilter(o optionTable, known ...string) (ChangeFilter, error) {
 	if paths == nil {
 		return f, nil
 	}
+	if len(*paths) > maxPaths {
+		return f, fmt.Errorf("%d paths: %w: name at most %d, or a directory that they are in", len(*paths), ErrInvalidArgs, maxPaths)
+	}
 	for _, b := range *paths {
 		p, err := pathArgument(b)
 		if err != nil {

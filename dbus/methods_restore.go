@@ -27,9 +27,6 @@ func (s *Server) streaming(do func(context.Context, Caller, *Stream) (uint64, er
 	}
 }
 
-// maxRestorePaths is how many paths one call may name.
-const maxRestorePaths = 1000
-
 func planRestore(s *Server, c *call) (deed, error) {
 	id, err := ParseRootPath(c.args[0].(ObjectPath))
 	if err != nil {
@@ -56,8 +53,8 @@ func planRestore(s *Server, c *call) (deed, error) {
 
 func restoreOptions(paths [][]byte, t optionTable) (RestoreOptions, error) {
 	var o RestoreOptions
-	if len(paths) == 0 || len(paths) > maxRestorePaths {
-		return o, fmt.Errorf("restore %d paths: %w: name 1 to %d", len(paths), ErrInvalidArgs, maxRestorePaths)
+	if len(paths) == 0 || len(paths) > maxPaths {
+		return o, fmt.Errorf("restore %d paths: %w: name 1 to %d", len(paths), ErrInvalidArgs, maxPaths)
 	}
 	for _, b := range paths {
 		p, err := pathArgument(b)
