@@ -1,6 +1,7 @@
 package btrfsops
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +30,9 @@ func TestRolloverGivesAFreshRootAndKeepsTheFormer(t *testing.T) {
 	want := fmt.Sprintf("old_roots/%s-%d", now.Add(time.Hour).Format(nameTime), former)
 	if report.OldRoot != want {
 		t.Errorf("old root is %q, want %q", report.OldRoot, want)
+	}
+	if report.Duration <= 0 {
+		t.Errorf("it took %s", report.Duration)
 	}
 	roots := f.list(t)
 	if len(roots) != 1 || roots[0].ID != former || roots[0].Kind != KindOld || roots[0].Adopted || !roots[0].RolledOver.Equal(now.Add(time.Hour)) {
@@ -210,6 +214,18 @@ func TestRolloverRefuses(t *testing.T) {
 				t.Errorf("the refusal changed the file system:\n%s\nwas\n%s", after, before)
 			}
 		})
+	}
+}
+
+// Without a boot id a rollover could not be known to be this boot's.
+func TestRolloverWithoutABootIDIsRefused(t *testing.T) {
+	f := newFixture(t)
+	before := inventory(t, f)
+	if _, err := f.Rollover(context.Background(), RolloverOptions{Layout: layout, Now: now}); !errors.Is(err, ErrInvalidName) {
+		t.Errorf("error %v", err)
+	}
+	if after := inventory(t, f); after != before {
+		t.Errorf("the refusal changed the file system:\n%s\nwas\n%s", after, before)
 	}
 }
 

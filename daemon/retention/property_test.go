@@ -282,6 +282,34 @@ func TestNeedStopsWhenThereIsRoom(t *testing.T) {
 	})
 }
 
+// TestRemovalsAreInTurn: leftovers go first, then what the rules remove, then what goes for want of space; each oldest first.
+func TestRemovalsAreInTurn(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := genPolicy(t)
+		p.MinFree = rapid.Uint64Range(0, 40).Draw(t, "minFree")
+		roots := genRoots(t)
+		for i := range roots {
+			if rapid.Bool().Draw(t, "left over") {
+				roots[i].Leftover = "half deleted"
+			}
+		}
+		turn := func(d retention.Decision) []int64 {
+			switch when := d.Root.Time.Unix(); {
+			case d.Root.Leftover != "":
+				return []int64{0, when}
+			case !d.Need:
+				return []int64{1, when}
+			default:
+				return []int64{2, when}
+			}
+		}
+		removals := retention.Removals(retention.Plan(roots, p, epoch, 0))
+		if !slices.IsSortedFunc(removals, func(a, b retention.Decision) int { return slices.Compare(turn(a), turn(b)) }) {
+			t.Errorf("out of turn: %+v", removals)
+		}
+	})
+}
+
 // TestLeapsSeparate: what stands on one side of a leap of the clock changes nothing on the other.
 func TestLeapsSeparate(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
