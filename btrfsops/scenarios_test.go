@@ -172,3 +172,41 @@ func (f *fixture) stopAfter(t *testing.T, call string, n int, work func() error)
 	}
 	f.kernel.step = nil
 }
+
+// What stands at root.next is a former root unless it is surely one that nobody used: ids and marks decide.
+func TestWhatARolloverLeft(t *testing.T) {
+	const pristine, used = 7, 8 // the transaction of the last change; each was made in 7
+	for _, row := range []struct {
+		what     string
+		root     SubvolumeID // 0: there is none
+		replaces string      // as it says
+		next     SubvolumeID
+		changed  uint64
+		staged   bool
+		want     Kind
+	}{
+		{"the root replaced it", 300, "256", 256, used, false, KindOld},
+		{"the root replaced it, whatever its mark", 300, "256", 256, pristine, true, KindOld},
+		{"the root replaced another, and it was to replace the root", 300, "256", 301, used, true, KindDiscarded},
+		{"made for the root, and marked", 256, "", 301, used, true, KindDiscarded},
+		{"made for no root, and marked", 0, "", 301, used, true, KindDiscarded},
+		{"just made for the root", 256, "", 301, pristine, false, KindDiscarded},
+		{"just made for no root", 0, "", 301, pristine, false, KindDiscarded},
+		{"made after the root, and used", 256, "", 301, used, false, KindOld},
+		{"made before the root, and never changed", 300, "", 256, pristine, false, KindOld},
+		{"the root says that it replaced none", 300, "0", 256, used, false, KindOld},
+		{"the root says nonsense", 300, "256x", 301, pristine, false, KindDiscarded},
+	} {
+		var root *former
+		if row.root != 0 {
+			root = &former{Subvolume{ID: row.root}, attributes{attrReplaces: row.replaces}}
+		}
+		marks := attributes{}
+		if row.staged {
+			marks[attrStaged] = formatID(row.next)
+		}
+		if got := judge(root, Subvolume{ID: row.next, CreatedIn: pristine, ChangedIn: row.changed}, marks); got != row.want {
+			t.Errorf("%s: %s, want %s", row.what, got, row.want)
+		}
+	}
+}
