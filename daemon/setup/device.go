@@ -67,7 +67,8 @@ func GatherDevice(ctx context.Context, device string) (DeviceFacts, error) {
 	var listed struct {
 		BlockDevices []blockDevice `json:"blockdevices"`
 	}
-	if err := output(ctx, &listed, "lsblk", "--json", "--bytes", "--output", "PATH,TYPE,SIZE,MOUNTPOINTS", path); err != nil {
+	// With NAME it is a tree; else partitions would stand beside their disk.
+	if err := output(ctx, &listed, "lsblk", "--json", "--bytes", "--output", "NAME,PATH,TYPE,MOUNTPOINTS", path); err != nil {
 		return f, err
 	}
 	if len(listed.BlockDevices) != 1 {
@@ -266,7 +267,13 @@ func (f DeviceFacts) why() string {
 	case f.Table != "gpt":
 		return fmt.Sprintf("%s has a partition table of type %s, not gpt", f.Path, f.Table)
 	default:
-		return fmt.Sprintf("%s has no empty Linux partition, and less than 1 GiB free outside of partitions", f.Path)
+		full := ""
+		for _, p := range f.Partitions {
+			if p.Type == linuxType && p.Signature != "" {
+				full += fmt.Sprintf("; %s has %s on it, if that is to go: wipefs --all %[1]s", p.Path, p.Signature)
+			}
+		}
+		return fmt.Sprintf("%s has no empty Linux partition, and less than 1 GiB free outside of partitions%s", f.Path, full)
 	}
 }
 

@@ -41,6 +41,9 @@ func TestDevicePlans(t *testing.T) {
 			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{{Path: "/dev/sda1", Type: espType}, {Path: "/dev/sda2", Type: linuxType}},
 		}, DeviceOptions{}},
 		{"a partition with a file system", DeviceFacts{Path: "/dev/sda2", Signature: "ext4"}, DeviceOptions{}},
+		{"an encrypted layout that was interrupted", DeviceFacts{
+			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType, Signature: "crypto_LUKS"}},
+		}, DeviceOptions{LUKS: true}},
 		{"a disk of another system", DeviceFacts{
 			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType, Signature: "btrfs", Label: "mine"}},
 		}, DeviceOptions{}},
@@ -96,6 +99,31 @@ func TestDeviceIsLaidOut(t *testing.T) {
 	if _, err := PlanDevice(f, DeviceOptions{}); !errors.Is(err, ErrNotEmpty) || !strings.Contains(err.Error(), "mounted at") {
 		t.Errorf("while it is mounted: %v", err)
 	}
+}
+
+// TestWhatUsesAPartition looks at a real device with partitions, before and while one of them is mounted.
+func TestWhatUsesAPartition(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "image")
+	must(t, os.WriteFile(image, nil, 0o600))
+	must(t, os.Truncate(image, 512<<20))
+	btrfstest.Run(t, "sh", "-c", "printf 'label: gpt\nsize=64MiB, type="+espType+"\ntype="+linuxType+"\n' | sfdisk --quiet "+image)
+	device := btrfstest.Attach(t, image)
+	btrfstest.Run(t, "partx", "--update", device)
+	defer btrfstest.Run(t, "partx", "--delete", device)
+	f, err := GatherDevice(t.Context(), device)
+	must(t, err)
+	if f.Busy != "" || f.Table != "gpt" || len(f.Partitions) != 2 || f.Partitions[1].Path != device+"p2" {
+		t.Errorf("got %+v", f)
+	}
+	btrfstest.Run(t, "mkfs.btrfs", "--quiet", device+"p2")
+	point := filepath.Join(t.TempDir(), "point")
+	btrfstest.Mount(t, device+"p2", point, "subvolid=5")
+	f, err = GatherDevice(t.Context(), device)
+	must(t, err)
+	if f.Busy != device+"p2 is mounted at "+point {
+		t.Errorf("while it is mounted: %+v", f)
+	}
+	btrfstest.Unmount(t, point)
 }
 
 // TestAllProgramsAreThereFirst holds that a disk is not left half laid out for want of a program.
