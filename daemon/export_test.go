@@ -8,5 +8,11 @@ import (
 // CheckSpace is what the daemon does once a minute.
 func (d *Daemon) CheckSpace(now time.Time) { d.checkSpace(now) }
 
+// DoNotSearchForSizes has plans go by the sizes that are known, until patient is called: then they wait for all.
+func (d *Daemon) DoNotSearchForSizes() (patient func()) {
+	d.sizes.patience = 0
+	return func() { d.sizes.patience = time.Hour }
+}
+
 // RenewLosses is what the daemon does for losses every ten minutes.
 func (d *Daemon) RenewLosses(ctx context.Context) error { return d.renewLosses(ctx, false) }

@@ -12,7 +12,7 @@ import (
 	"github.com/impermanence/impermanence/dbus"
 )
 
-// PlanPrune tells what Prune would do.
+// PlanPrune tells what Prune would do, at once: as far as sizes matter, by those that are known or found quickly.
 func (d *Daemon) PlanPrune(ctx context.Context, o dbus.PruneOptions) ([]dbus.PlanItem, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, toBus(err)
@@ -65,21 +65,38 @@ func (d *Daemon) plan(ctx context.Context, p place, o dbus.PruneOptions, sizes b
 }
 
 // measure adds sizes to facts about roots, as many as it takes to find enough that may go, the oldest first; of the others
-// those that are known. A root whose size can't be had counts as one that frees nothing.
+// those that are known. A root whose size can't be had in a moment counts as one that frees nothing. All are looked for in the
+// background, see sizes.
 func (d *Daemon) measure(ctx context.Context, fs *btrfsops.Filesystem, roots []guardedRoot, facts []retention.Root, enough uint64) {
+	ctx, end := context.WithTimeout(ctx, d.sizes.patience)
+	defer end()
 	var found uint64
 	for i, r := range roots {
-		if len(r.Reasons) > 0 || found >= enough || ctx.Err() != nil {
-			facts[i].Size, _ = d.sizes.of(r)
+		size, known := d.sizes.of(r)
+		facts[i].Size = size
+		if len(r.Reasons) > 0 || found >= enough {
 			continue
 		}
-		size, err := d.sizeOf(ctx, fs, r)
-		if err != nil {
-			d.log.Warn("size of a root", zap.String("root", r.Name), zap.Error(err))
+		if !known {
+			facts[i].Size, facts[i].Unsized = d.sizeSoon(ctx, fs, r)
 		}
-		facts[i].Size = size
-		found += size
+		found += facts[i].Size
 	}
+}
+
+// sizeSoon is sizeOf for somebody who has a plan to give: without a size when ctx has ended, or it can't be had.
+func (d *Daemon) sizeSoon(ctx context.Context, fs *btrfsops.Filesystem, r guardedRoot) (size uint64, unknown bool) {
+	err := ctx.Err()
+	if err == nil {
+		size, err = d.sizeOf(ctx, fs, r)
+	}
+	switch {
+	case err == nil:
+		return size, false
+	case ctx.Err() == nil:
+		d.log.Warn("size of a root", zap.String("root", r.Name), zap.Error(err))
+	}
+	return 0, true
 }
 
 // facts is what the policy is told of a root.

@@ -17,6 +17,8 @@ const (
 	sizeDelay = time.Second
 	// sizeRest is how many times as long as a look took the next one waits.
 	sizeRest = 10
+	// sizePatience is how long a plan, which is a call that answers at once, looks for sizes that are not known.
+	sizePatience = 100 * time.Millisecond
 	// sizeWord is how often sizes that were found are told while others are still looked for.
 	sizeWord = 10 * time.Second
 )
@@ -25,16 +27,19 @@ const (
 // is done in the background, for one root after the other, and only for roots that somebody has listed. What is known
 // holds until the root is changed.
 type sizes struct {
-	mu     sync.Mutex
-	known  map[uint64]knownSize // by the id by which the root is known outside
-	wanted []*guardedRoot       // those of the last list that are not known
-	listed chan struct{}
+	patience time.Duration // of a plan
+	mu       sync.Mutex
+	known    map[uint64]knownSize // by the id by which the root is known outside
+	wanted   []*guardedRoot       // those of the last list that are not known
+	listed   chan struct{}
 }
 
 // knownSize is the size of a root as of a transaction.
 type knownSize struct{ changedIn, bytes uint64 }
 
-func newSizes() *sizes { return &sizes{known: map[uint64]knownSize{}, listed: make(chan struct{}, 1)} }
+func newSizes() *sizes {
+	return &sizes{patience: sizePatience, known: map[uint64]knownSize{}, listed: make(chan struct{}, 1)}
+}
 
 // fill puts what is known into a list, and remembers what is not. Where a top level is mounted nowhere sizes are not looked
 // for: that would mount it again and again.

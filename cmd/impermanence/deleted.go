@@ -30,7 +30,8 @@ func (a *app) deleted(ctx context.Context, id uint64, plan []dbus.PlanItem) erro
 }
 
 // outcomes divides the plan, with what the job deleted beyond it, into the roots that are gone and those that are still
-// there. What the job does not tell of (it was canceled, or the daemon was killed) is looked up.
+// there and were to go. What a job left that did all it had to was not in want of space any more. What the job does not tell of
+// (it was canceled, or the daemon was killed) is looked up.
 func (a *app) outcomes(ctx context.Context, plan []dbus.PlanItem, job dbus.Job) (gone, left []dbus.PlanItem, err error) {
 	names, _ := job.Details["deleted"].([]string)
 	plan = withMore(plan, names)
@@ -42,6 +43,9 @@ func (a *app) outcomes(ctx context.Context, plan []dbus.PlanItem, job dbus.Job) 
 		return nil, nil, err
 	}
 	gone, left = split(plan, roots)
+	if job.Result == dbus.ResultDone {
+		left = nil
+	}
 	return gone, left, nil
 }
 

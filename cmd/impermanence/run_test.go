@@ -196,6 +196,17 @@ try:   impermanence status
 `}, got)
 }
 
+// A plan without all sizes has more in it than goes; what stays was no failure.
+func TestDoneWithLessThanPlanned(t *testing.T) {
+	s := twoRoots()
+	s.plan[1].Reasons = []string{"free space below minFree", "size not known yet"}
+	s.run = func(s *scripted) {
+		s.remove(256)
+		s.end(dbus.ResultDone, dbus.ErrorInfo{}, dbus.Details{"deleted": []string{"a"}})
+	}
+	want(t, result{Code: exitDone, Stdout: "deleted\ta\tkept by no rule\n"}, execute(t, serve(t, s), "prune"))
+}
+
 func TestTheDaemonsErrorsKeepTheirMeaning(t *testing.T) {
 	for _, test := range []struct {
 		err  error

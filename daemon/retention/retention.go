@@ -33,6 +33,7 @@ type Root struct {
 	Leftover  Leftover  // empty for a whole root
 	Protected []string  // why it may not be removed; empty when it may
 	Size      uint64    // bytes that its removal would free, an estimate; 0 when not known
+	Unsized   bool      // its size is not known yet: more may be planned for want of space than has to go
 }
 
 // Policy says what is kept. The zero Policy keeps everything. A negative count keeps all that the rule can match.
@@ -64,6 +65,7 @@ const (
 	ReasonFuture   = "dated in the future"
 	ReasonNoRule   = "kept by no rule"
 	ReasonNeed     = "free space below minFree"
+	ReasonUnsized  = "size not known yet"
 )
 
 // Plan decides for each root whether it is kept, and returns the decisions oldest first (see [Removals] for the order of
@@ -168,6 +170,9 @@ func need(decisions []Decision, judged []*Decision, policy Policy, free uint64) 
 			continue
 		}
 		d.Remove, d.Need, d.Reasons = true, true, []string{ReasonNeed}
+		if d.Root.Unsized {
+			d.Reasons = append(d.Reasons, ReasonUnsized)
+		}
 		free += d.Root.Size
 	}
 }
