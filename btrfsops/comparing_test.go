@@ -125,7 +125,7 @@ func TestDeleteSparesWhatIsHeldMeanwhile(t *testing.T) {
 	defer func() { must(t, dir.Close()) }()
 	must(t, hold(dir))
 	must(t, d.run(context.Background()))
-	if len(d.report.Failed) != 1 || !errors.Is(d.report.Failed[0].Err, ErrProtected) {
+	if len(d.report.Failed) != 1 || !errors.Is(d.report.Failed[0].Err, ErrNoSuchRoot) {
 		t.Errorf("%+v", d.report)
 	}
 }

@@ -135,7 +135,7 @@ func (d *deletion) judge(f facts, root OldRoot) error {
 		return err
 	}
 	if d.held(d.guards.Layout, root.Name) {
-		return &ProtectedError{root.ID, root.Name, []ProtectReason{ProtectInUse}}
+		return fmt.Errorf("%w: %q is being searched", ErrNoSuchRoot, root.Name) // ListRoots has none such either
 	}
 	a, err := d.attributesOf(root.ID)
 	if err != nil {

@@ -15,6 +15,7 @@ import (
 // tally is what a job that deletes has done so far.
 type tally struct {
 	progress    *jobs.Progress
+	goneIsDone  bool     // what somebody else has deleted meanwhile is no failure
 	deleted     []string // names
 	failed      []string // name: why
 	causes      []error
@@ -42,6 +43,9 @@ func (d *Daemon) delete(ctx context.Context, fs *btrfsops.Filesystem, p place, d
 		d.stopBrowsing(ctx, p, id, names[id])
 	}
 	for _, f := range report.Failed {
+		if t.goneIsDone && errors.Is(f.Err, btrfsops.ErrNoSuchRoot) {
+			continue
+		}
 		t.failed = append(t.failed, fmt.Sprintf("%s: %v", names[f.ID], f.Err))
 		t.causes = append(t.causes, f.Err)
 	}

@@ -137,6 +137,36 @@ func TestPinnedMeanwhile(t *testing.T) {
 	}
 }
 
+// One that somebody else deletes while the job is at work is gone, as the job wants it.
+func TestDeletedMeanwhile(t *testing.T) {
+	m := newMachine(t)
+	var names []string
+	for age := range 5 {
+		names = append(names, m.oldRoot(t, time.Duration(10-age)*day))
+	}
+	one := uint32(1)
+	d := m.start(t)
+	var once sync.Once
+	d.OnChange(func(dbus.Change) {
+		for _, j := range d.Jobs() {
+			if j.Stage == "deleting" {
+				once.Do(func() { btrfstest.Run(t, "btrfs", "subvolume", "delete", filepath.Join(m.top, "old_roots", names[2])) })
+			}
+		}
+	})
+	id, err := d.Prune(t.Context(), anybody, dbus.PruneOptions{KeepLast: &one})
+	job := finish(t, d, id, err)
+	if job.Result != dbus.ResultDone {
+		t.Fatalf("ended as %+v", job)
+	}
+	if diff := cmp.Diff([]string{names[0], names[1], names[3]}, job.Details["deleted"]); diff != "" {
+		t.Errorf("deleted (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{names[4]}, m.rolledOver(t)); diff != "" {
+		t.Errorf("left (-want +got):\n%s", diff)
+	}
+}
+
 // Another process that works on the file system is waited for by nobody; it is said that it is there.
 func TestBusyElsewhere(t *testing.T) {
 	m := newMachine(t)

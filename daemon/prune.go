@@ -168,7 +168,7 @@ func (d *Daemon) Prune(_ context.Context, c dbus.Caller, o dbus.PruneOptions) (u
 
 // prune is the job.
 func (d *Daemon) prune(ctx context.Context, progress *jobs.Progress, places []place, o dbus.PruneOptions) error {
-	t := &tally{progress: progress}
+	t := &tally{progress: progress, goneIsDone: true}
 	run := &pruning{d, o, t}
 	var err error
 	for _, p := range places {
