@@ -62,24 +62,27 @@ func openMounted(dir string) (*os.File, RootName, error) {
 }
 
 // OpenFormerRoot opens the directory of a root that was rolled over, for reading: below old_roots or, where a rollover could
-// not put it away, beside the root. Errors: ErrNoSuchRoot.
+// not put it away, beside the root. It may also be the root itself. Errors: ErrNoSuchRoot.
 func (fs *Filesystem) OpenFormerRoot(l Layout, id SubvolumeID) (*os.File, error) {
 	f, err := fs.openRoot(l, id)
 	if !errors.Is(err, ErrNoSuchRoot) {
 		return f, err
 	}
-	staged, errStaged := openSubvolume(fs.top, l.Root+stagedSuffix)
-	if errors.Is(errStaged, iofs.ErrNotExist) {
-		return nil, err
+	for _, name := range []string{l.Root + stagedSuffix, l.Root} {
+		f, errOpen := openSubvolume(fs.top, name)
+		if errors.Is(errOpen, iofs.ErrNotExist) {
+			continue
+		}
+		if errOpen != nil {
+			return nil, errOpen
+		}
+		info, errInfo := subvolumeInfo(f)
+		if errInfo == nil && info.ID == id {
+			return f, nil
+		}
+		_ = f.Close()
 	}
-	if errStaged != nil {
-		return nil, errStaged
-	}
-	if info, errInfo := subvolumeInfo(staged); errInfo != nil || info.ID != id {
-		_ = staged.Close()
-		return nil, errors.Join(err, errInfo)
-	}
-	return staged, nil
+	return nil, err
 }
 
 // OpenNamedRoot is OpenFormerRoot for a root with a name, which another subvolume of its id does not have.

@@ -278,6 +278,39 @@ func TestTheRootIsGone(t *testing.T) {
 	}
 }
 
+// TestAMountPointThatIsNotMountedYet: its root is where it always is.
+func TestAMountPointThatIsNotMountedYet(t *testing.T) {
+	m := newRunningMachine(t)
+	m.write(t, "sysroot/home/demo/data", "in a home")
+	m.keep(t, "/home/demo")
+	m.boot(t, "impermanence=keep")
+	btrfstest.Unmount(t, filepath.Join(m.sysroot(), "home"))
+	if code, log, results := m.persist(t); code != exitDone {
+		t.Errorf("exit %d, %+v\n%s", code, results, log)
+	}
+	m.wantKept(t, "home/demo/data", "in a home")
+}
+
+// TestARecordThatCannotBeWritten keeps the name of a root that nobody needs, and costs nothing else.
+func TestARecordThatCannotBeWritten(t *testing.T) {
+	m := newRunningMachine(t)
+	m.write(t, "sysroot/srv/app/data", "precious")
+	m.keep(t, "/srv/app")
+	m.boot(t, "")
+	dir := filepath.Join(m.sysroot(), "persist/.impermanence")
+	btrfstest.Run(t, "chattr", "+i", dir)
+	t.Cleanup(func() { btrfstest.Run(t, "chattr", "-i", dir) })
+	code, log, results := m.persist(t)
+	if code != exitDone || results["/srv/app"].State != persist.InPlace || !strings.Contains(log, "warning: record entries") || !strings.Contains(m.record(t), "addedIn") {
+		t.Errorf("exit %d, %+v\n%s", code, results, log)
+	}
+	btrfstest.Run(t, "chattr", "-i", dir)
+	if code, log, _ := m.persist(t); code != exitDone {
+		t.Errorf("exit %d\n%s", code, log)
+	}
+	m.wantKept(t, "srv/app/data", "precious")
+}
+
 // TestARecordWithoutARoot is of an older version: what it has is taken from the root before.
 func TestARecordWithoutARoot(t *testing.T) {
 	m := newRunningMachine(t)
