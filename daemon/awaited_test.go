@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon"
@@ -149,5 +151,29 @@ func TestWhatMayBeTakenFromStays(t *testing.T) {
 				t.Errorf("left (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestAWrongRecordIsLoggedOnce, however often somebody asks for a plan.
+func TestAWrongRecordIsLoggedOnce(t *testing.T) {
+	m, _ := keeping(t, "")
+	logged := 0
+	d := m.start(t, func(o *daemon.Options) {
+		o.Log = o.Log.WithOptions(zap.Hooks(func(e zapcore.Entry) error {
+			if e.Level == zap.ErrorLevel {
+				logged++
+			}
+			return nil
+		}))
+	})
+	for _, wrong := range []string{"directories = 3", "files = 3"} {
+		m.write(t, "persist/.impermanence/entries.toml", wrong)
+		for range 3 {
+			plan(t, d)
+		}
+	}
+	const records = 2
+	if logged != records {
+		t.Errorf("%d errors are in the log", logged)
 	}
 }

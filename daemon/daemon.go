@@ -140,9 +140,12 @@ func (d *Daemon) readRecorded() {
 	if d.config == d.loaded { // the first look: the unit has read the same
 		d.copies = copiesOf(&merged)
 	}
+	known := d.unread != nil && err != nil && d.unread.Error() == err.Error()
 	d.config, d.unread = &merged, nil
 	if err != nil {
 		d.unread = &busError{err, dbus.ErrInvalidConfiguration}
+	}
+	if err != nil && !known { // anyone may ask for a plan, which reads it again
 		d.log.Error("what was recorded on a volume is not in force", zap.Error(err))
 	}
 }
