@@ -25,6 +25,7 @@ func TestRolloverRefusesWhatThisBootWouldNotMount(t *testing.T) {
 		says     string
 	}{
 		"another subvolume":                   {"rw,subvol=/rootfs", "", `has subvol=/rootfs, the configuration has "root"`},
+		"another, where the root is default":  {"subvol=/rootfs", "root", "has subvol=/rootfs"},
 		"the root by its id":                  {"subvolid=@", "", "put subvol=root in its place"},
 		"the root by name and id":             {"subvolid=@,subvol=root", "", "put subvol=root in its place"},
 		"the top level by its id":             {"subvolid=0", "", "put subvol=root in its place"},
