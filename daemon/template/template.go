@@ -103,10 +103,22 @@ func (t *Template) Run(ctx context.Context, argv []string, s Streams) error {
 		if err = cmd.Run(); err != nil {
 			err = &CommandError{argv, err}
 		} else {
+			t.update(ctx, dir, tree, s)
 			err = t.checkKernels(dir)
 		}
 		return errors.Join(err, tree.Close(), unquiet())
 	})
+}
+
+// update has what was made of /usr made again when the command has changed that: else each fresh root would, as it boots.
+func (t *Template) update(ctx context.Context, dir string, tree *machine.Tree, s Streams) {
+	for _, argv := range machine.Updates(dir) {
+		cmd := tree.Command(ctx, argv...)
+		cmd.Stdout, cmd.Stderr = s.Err, s.Err
+		if err := cmd.Run(); err != nil {
+			t.note((&CommandError{argv, err}).Error() + "; each boot does that")
+		}
+	}
 }
 
 // policy is where Debian's invoke-rc.d asks whether it may start a service; exit status 101 forbids it. Other distributions ask
