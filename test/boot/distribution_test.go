@@ -28,7 +28,7 @@ func (d distribution) remake() string {
 func (d distribution) spec() debian.Spec {
 	packages := []string{
 		"systemd", "systemd-sysv", "udev", "dbus", "polkitd", "btrfs-progs", "attr", "kmod", "linux-image-cloud-amd64",
-		"cryptsetup-bin", "lvm2", "openssh-client", "login", "init-system-helpers", d.initrd,
+		"cryptsetup-bin", "lvm2", "fdisk", "dosfstools", "openssh-client", "login", "init-system-helpers", d.initrd,
 	}
 	switch d {
 	case bookwormTools, trixieTools:
@@ -63,16 +63,22 @@ func install(t *testing.T, d distribution) disk {
 	made.root = "root=UUID=" + made.uuid + " rootflags=subvol=" + rootSubvolume
 	made.change(t, func(top string) {
 		root := filepath.Join(top, rootSubvolume)
-		btrfstest.Subvolume(t, root)
-		debian.Unpack(t, d.spec(), root)
-		made.stock(t, root)
-		chroot(t, root, "apt-get", "install", "--yes", "--no-install-recommends", "/var/cache/impermanence.deb")
+		made.unpack(t, d, root)
 		chroot(t, root, "impermanence", "setup", "--preset=accounts,ssh-host-keys")
 		made.config = read(t, root+"/etc/impermanence/impermanence.toml")
 		copyFile(t, only(t, root+"/boot/vmlinuz-*"), made.kernel)
 		copyFile(t, only(t, root+"/boot/initrd.img-*"), made.initrd)
 	})
 	return made
+}
+
+// unpack makes a subvolume with a stock Debian that has our package.
+func (d disk) unpack(t *testing.T, on distribution, root string) {
+	t.Helper()
+	btrfstest.Subvolume(t, root)
+	debian.Unpack(t, on.spec(), root)
+	d.stock(t, root)
+	chroot(t, root, "apt-get", "install", "--yes", "--no-install-recommends", "/var/cache/impermanence.deb")
 }
 
 // stock is what an installer would have configured, and what makes a machine test itself.

@@ -48,6 +48,7 @@ var features = []feature{
 	{"the time it takes", []distribution{trixieDracut, trixieTools}, testTime},
 	{"removed", []distribution{bookwormTools}, testRemoved},
 	{"undone", []distribution{bookwormDracut}, testUndone},
+	{"an empty disk", []distribution{trixieTools}, testEmptyDisk},
 }
 
 // former leaves a file on the root, by which a boot knows whether it has the former one.
@@ -241,10 +242,7 @@ func testHibernation(t *testing.T, name string, _ distribution, installed disk) 
 		t.Fatal(err)
 	}
 	btrfstest.Run(t, "mkswap", "--uuid", "5afe5afe-0000-4000-8000-000000000000", swap)
-	drive := []string{
-		"-drive", "if=none,id=root,format=raw,cache=unsafe,discard=unmap,file=" + d.image,
-		"-drive", "if=none,id=swap,format=raw,cache=unsafe,file=" + swap, "-device", "virtio-blk-pci,drive=swap,serial=swap",
-	}
+	drive := append(qemuDrive(d.image), anotherDisk("swap", swap)...)
 	m := vm{disk: d, name: name + "/sleeps", script: "hibernate", drive: drive, cmdline: "resume=UUID=5afe5afe-0000-4000-8000-000000000000"}
 	if lines, _ := m.run(t); strings.Contains(strings.Join(lines, "\n"), "on again") {
 		t.Fatalf("%s: the machine did not hibernate: %s", name, lines)
@@ -256,4 +254,9 @@ func testHibernation(t *testing.T, name string, _ distribution, installed disk) 
 // qemuDrive is a disk in another form than the plain image.
 func qemuDrive(path string) []string {
 	return []string{"-drive", "if=none,id=root,format=raw,cache=unsafe,discard=unmap,file=" + path}
+}
+
+// anotherDisk is a disk beside the root's; the guest sees its name as the serial number.
+func anotherDisk(name, path string) []string {
+	return []string{"-drive", "if=none,id=" + name + ",format=raw,cache=unsafe,file=" + path, "-device", "virtio-blk-pci,drive=" + name + ",serial=" + name}
 }

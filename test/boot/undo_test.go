@@ -24,7 +24,7 @@ func testUndone(t *testing.T, name string, on distribution, installed disk) {
 		btrfstest.Run(t, "mkfs.ext4", "-q", "-L", "boot", "-d", filepath.Join(root, "boot"), boot, "512M")
 	})
 	m := vm{disk: d, name: name + "/undone", script: "undo"}
-	m.drive = append(qemuDrive(d.image), "-drive", "if=none,id=boot,format=raw,cache=unsafe,file="+boot, "-device", "virtio-blk-pci,drive=boot")
+	m.drive = append(qemuDrive(d.image), anotherDisk("boot", boot)...)
 	expect(t, m)
 	m.name, m.script = name+"/former initrd", "undone"
 	expect(t, m)

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -37,9 +38,11 @@ type vm struct {
 	drive      []string          // arguments of qemu instead of the disk's own
 	late       time.Duration     // the disk is plugged in so long after
 	waits      string            // the console has said this
-	until      []string          // the power is cut when the console has said these, one after the other
-	cutAt      int               // or so many bytes
-	counted    bool              // its clock counts instructions, see countedClock
+	asks       string            // the console asks this, and is given the answer
+	answer     string
+	until      []string // the power is cut when the console has said these, one after the other
+	cutAt      int      // or so many bytes
+	counted    bool     // its clock counts instructions, see countedClock
 }
 
 // countedClock has the machine's clock advance by 1 ns with each instruction of its one processor, and with the time that the processor waits
@@ -114,13 +117,17 @@ func (m vm) power(t *testing.T, args []string, screen *screen, monitor string) e
 	defer cancel()
 	cmd := qemuCommand(ctx, t, args)
 	cmd.Stdout, cmd.Stderr = screen, screen
+	keyboard, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
 	start := time.Now()
 	if err := cmd.Start(); err != nil {
 		return err
 	}
 	off := make(chan struct{})
 	wasCut := make(chan bool, 1)
-	go func() { wasCut <- m.attend(screen, monitor, off, cmd) }()
+	go func() { wasCut <- m.attend(screen, keyboard, monitor, off, cmd) }()
 	err = cmd.Wait()
 	close(off)
 	t.Logf("%s: the machine ran for %s", m.name, time.Since(start).Round(time.Second))
@@ -137,7 +144,7 @@ func (m vm) power(t *testing.T, args []string, screen *screen, monitor string) e
 }
 
 // attend does to a running machine what is to be done to it, and tells whether it cut the power.
-func (m vm) attend(screen *screen, monitor string, off <-chan struct{}, cmd *exec.Cmd) bool {
+func (m vm) attend(screen *screen, keyboard io.Writer, monitor string, off <-chan struct{}, cmd *exec.Cmd) bool {
 	if m.late > 0 {
 		if !screen.await(m.waits, off) {
 			return false
@@ -151,6 +158,12 @@ func (m vm) attend(screen *screen, monitor string, off <-chan struct{}, cmd *exe
 			_, _ = screen.Write([]byte("plug the disk in: " + err.Error()))
 			return false
 		}
+	}
+	if m.asks != "" {
+		if !screen.await(m.asks, off) {
+			return false
+		}
+		_, _ = io.WriteString(keyboard, m.answer+"\n")
 	}
 	for _, text := range m.until {
 		if !screen.await(text, off) {
