@@ -78,8 +78,9 @@ func (d *Daemon) learnLosses(state lossState, t totals) {
 // findLosses looks for what the next boot will lose, now and then and when somebody has asked to look again, until ctx ends.
 func (d *Daemon) findLosses(ctx context.Context) {
 	d.lookOnce()
+	now := d.opts.Now()
 	d.mu.Lock()
-	due := d.lost.Time.Add(lossesInterval).Sub(d.opts.Now())
+	due := d.lost.Time.Add(lossesInterval).Sub(now)
 	d.mu.Unlock()
 	wait := min(max(due, lossesDelay), lossesInterval)
 	for {

@@ -129,6 +129,22 @@ func TestWhatTheServiceManagerHears(t *testing.T) {
 	must(t, <-ended)
 }
 
+// Who is about to ask for the time holds nobody up.
+func TestTheClockIsAskedWithoutHoldingAnything(t *testing.T) {
+	g := newGate()
+	d := newMachine(t).start(t, func(o *daemon.Options) { o.Now = g.now })
+	s := newTask()
+	close(s.ready)
+	stop, ended := supervise(t, d, nil, s)
+	<-g.reached // by the search for losses: no job runs
+	if got := d.Manager().Version; got != "test" {
+		t.Errorf("the version is %q", got)
+	}
+	close(g.open)
+	stop()
+	must(t, <-ended)
+}
+
 // A job that can't be canceled is finished before the daemon ends, though its clients are gone; one that can is canceled.
 func TestStopFinishesWhatIsInFlight(t *testing.T) {
 	m := newMachine(t)
