@@ -45,7 +45,7 @@ var features = []feature{
 	{"a full disk", []distribution{bookwormTools}, testFullDisk},
 	{"a stub that hangs", []distribution{bookwormTools}, testHang},
 	{"power cuts", []distribution{bookwormDracut}, testPowerPulled},
-	{"the time it takes", []distribution{trixieDracut, trixieTools}, testTime},
+	{"the time it takes", []distribution{trixieDracut}, testTime},
 	{"removed", []distribution{bookwormTools}, testRemoved},
 	{"undone", []distribution{bookwormDracut}, testUndone},
 	{"an empty disk", []distribution{trixieTools}, testEmptyDisk},
