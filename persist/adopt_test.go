@@ -110,6 +110,43 @@ func TestForgetKeepsWhatDiffers(t *testing.T) {
 	}
 }
 
+// TestForgetKeepsAFileThatDiffers: what a file hid is kept, unless it is empty or the same.
+func TestForgetKeepsAFileThatDiffers(t *testing.T) {
+	for was, kept := range map[string]bool{"old data": true, "new data": false, "": false} {
+		m := newMachine(t)
+		e := fileEntry("/etc/app.conf")
+		m.write(e.Target, was)
+		m.apply(e)
+		m.write(e.Source, "new data")
+		if _, err := Forget(context.Background(), m.options(), e); err != nil {
+			t.Fatalf("%q: %v", was, err)
+		}
+		m.wantText(e.Target, "new data")
+		if kept {
+			m.wantText(e.Target+asideSuffix, was)
+		} else {
+			m.wantNothingAside(e.Target)
+		}
+	}
+}
+
+// TestForgetWithoutASource: there is nothing to put back, and what stands in the place stays.
+func TestForgetWithoutASource(t *testing.T) {
+	for _, e := range []Entry{fileEntry("/etc/app.conf"), dirEntry("/srv/app")} {
+		m := newMachine(t)
+		data := e.Target
+		if e.Kind == Directory {
+			data += "/file"
+		}
+		m.write(data, "data")
+		if result, err := Forget(context.Background(), m.options(), e); err != nil || result.Actions != "" {
+			t.Errorf("%s: %+v, %v", e.Target, result, err)
+		}
+		m.wantText(data, "data")
+		m.wantNothingAside(e.Target)
+	}
+}
+
 // TestForgetKeepsNothingTwice: what was added since is no difference, for all that was there is in what is put back.
 func TestForgetKeepsNothingTwice(t *testing.T) {
 	m := newMachine(t)
