@@ -130,6 +130,20 @@ func TestForgetKeepsAFileThatDiffers(t *testing.T) {
 	}
 }
 
+// TestForgetWhatIsGone: a place that somebody has emptied gets what is kept.
+func TestForgetWhatIsGone(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/srv/app")
+	e.Method = Symlink
+	m.write("/srv/app/file", "data")
+	m.apply(e)
+	btrfstest.Run(t, "rm", m.path(e.Target))
+	if result, err := Forget(context.Background(), m.options(), e); err != nil || result.Actions != "put back" {
+		t.Errorf("%+v, %v", result, err)
+	}
+	m.wantText("/srv/app/file", "data")
+}
+
 // TestForgetWithoutASource: there is nothing to put back, and what stands in the place stays.
 func TestForgetWithoutASource(t *testing.T) {
 	for _, e := range []Entry{fileEntry("/etc/app.conf"), dirEntry("/srv/app")} {
@@ -154,8 +168,8 @@ func TestForgetKeepsNothingTwice(t *testing.T) {
 	m.write("/srv/app/file", "data")
 	m.apply(e)
 	m.write("/srv/app/more", "data")
-	if _, err := Forget(context.Background(), m.options(), e); err != nil {
-		t.Fatal(err)
+	if result, err := Forget(context.Background(), m.options(), e); err != nil || result.Actions != "put back" {
+		t.Fatalf("%+v, %v", result, err)
 	}
 	m.wantText("/srv/app/more", "data")
 	m.wantNothingAside("/srv/app")
