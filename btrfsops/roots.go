@@ -171,11 +171,6 @@ func (fs *Filesystem) openRoot(l Layout, id SubvolumeID) (*os.File, error) {
 	return f, nil
 }
 
-// OpenOldRoot opens the directory of an old root for reading. Errors: ErrNoSuchRoot.
-func (fs *Filesystem) OpenOldRoot(l Layout, id SubvolumeID) (*os.File, error) {
-	return fs.openRoot(l, id)
-}
-
 // OpenSubvolume opens the directory of a subvolume by its path relative to the top level, for reading. Errors: ErrNotSubvolume,
 // fs.ErrNotExist.
 func (fs *Filesystem) OpenSubvolume(p string) (*os.File, error) { return openSubvolume(fs.top, p) }

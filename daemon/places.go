@@ -8,6 +8,7 @@ import (
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/persist"
 )
@@ -119,12 +120,12 @@ func (d *Daemon) awaited(cfg *config.Config) []btrfsops.RootName {
 	var names []btrfsops.RootName
 	for _, v := range cfg.Volumes {
 		for i := range v.Entries {
-			e := &v.Entries[i]
-			if e.AddedIn == (persist.RootName{}) {
+			name, known := former.RootOf(v.Entries[i])
+			if !known {
 				continue
 			}
-			if _, err := os.Lstat(d.inSysroot(e.Source)); err != nil {
-				names = append(names, btrfsops.RootName{ID: btrfsops.SubvolumeID(e.AddedIn.Subvolume), UUID: e.AddedIn.UUID})
+			if _, err := os.Lstat(d.inSysroot(v.Entries[i].Source)); err != nil {
+				names = append(names, name)
 			}
 		}
 	}

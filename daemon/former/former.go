@@ -47,10 +47,15 @@ func (r *Roots) Close() {
 	r.opened = nil
 }
 
+// RootOf names the root that an entry was added in and is still to be taken from; known is false where that is not recorded.
+func RootOf(e persist.Entry) (name btrfsops.RootName, known bool) {
+	return btrfsops.RootName{ID: btrfsops.SubvolumeID(e.AddedIn.Subvolume), UUID: e.AddedIn.UUID}, e.AddedIn != persist.RootName{}
+}
+
 // Former tells where what an entry is made from that was added while the system ran can be read, see persist.Options: in the
 // root that it was added in or, when that is not recorded, in the one that this boot replaced. No root: in its place.
 func (r *Roots) Former(e persist.Entry) (root, path string, err error) {
-	if e.AddedIn != (persist.RootName{}) {
+	if _, known := RootOf(e); known {
 		return r.Named(e)
 	}
 	on, _ := r.Config.EphemeralOf(e.Target)
@@ -67,10 +72,10 @@ func (r *Roots) Former(e persist.Entry) (root, path string, err error) {
 // Named is Former for entries whose root is recorded; others are taken from their place. A root that is gone is
 // persist.ErrSourceMissing.
 func (r *Roots) Named(e persist.Entry) (root, path string, err error) {
-	if e.AddedIn == (persist.RootName{}) {
+	name, known := RootOf(e)
+	if !known {
 		return "", "", nil
 	}
-	name := btrfsops.RootName{ID: btrfsops.SubvolumeID(e.AddedIn.Subvolume), UUID: e.AddedIn.UUID}
 	on, found := r.Config.EphemeralOf(e.Target)
 	if now, err := btrfsops.NameOf(filepath.Join(r.Sysroot, "/", on.MountPoint)); err == nil && now == name {
 		return "", "", nil // it runs
