@@ -102,10 +102,9 @@ func TestCancelInTheMiddle(t *testing.T) {
 	}
 }
 
-// One that is pinned while the job is at work is kept; the job goes on, and reports both lists.
-func TestPinnedMeanwhile(t *testing.T) {
-	m := newMachine(t)
-	var names []string
+// pruneFive prunes all but the last of five old roots, and calls meanwhile with their names once the job is as far as told.
+func pruneFive(t *testing.T, m *machine, far func(dbus.Job) bool, meanwhile func(names []string)) (names []string, ended dbus.Job) {
+	t.Helper()
 	for age := range 5 {
 		names = append(names, m.oldRoot(t, time.Duration(10-age)*day))
 	}
@@ -114,20 +113,29 @@ func TestPinnedMeanwhile(t *testing.T) {
 	var once sync.Once
 	d.OnChange(func(dbus.Change) {
 		for _, j := range d.Jobs() {
-			if j.ItemsDone == 1 {
-				once.Do(func() { setAttribute(t, filepath.Join(m.top, "old_roots", names[2]), "pinned", "1") })
+			if far(j) {
+				once.Do(func() { meanwhile(names) })
 			}
 		}
 	})
 	id, err := d.Prune(t.Context(), anybody, dbus.PruneOptions{KeepLast: &one})
-	job := finish(t, d, id, err)
+	ended = finish(t, d, id, err)
+	if diff := cmp.Diff([]string{names[0], names[1], names[3]}, ended.Details["deleted"]); diff != "" {
+		t.Errorf("deleted (-want +got):\n%s", diff)
+	}
+	return names, ended
+}
+
+// One that is pinned while the job is at work is kept; the job goes on, and reports both lists.
+func TestPinnedMeanwhile(t *testing.T) {
+	m := newMachine(t)
+	names, job := pruneFive(t, m, func(j dbus.Job) bool { return j.ItemsDone == 1 }, func(names []string) {
+		setAttribute(t, filepath.Join(m.top, "old_roots", names[2]), "pinned", "1")
+	})
 	if job.Result != dbus.ResultPartial {
 		t.Fatalf("ended as %+v", job)
 	}
 	wantError(t, "its error", job.Error.Err(), dbus.ErrProtected)
-	if diff := cmp.Diff([]string{names[0], names[1], names[3]}, job.Details["deleted"]); diff != "" {
-		t.Errorf("deleted (-want +got):\n%s", diff)
-	}
 	failed, _ := job.Details["failed"].([]string)
 	if len(failed) != 1 || !strings.HasPrefix(failed[0], names[2]+": ") || !strings.Contains(failed[0], "pinned") {
 		t.Errorf("failed: %v", failed)
@@ -140,27 +148,11 @@ func TestPinnedMeanwhile(t *testing.T) {
 // One that somebody else deletes while the job is at work is gone, as the job wants it.
 func TestDeletedMeanwhile(t *testing.T) {
 	m := newMachine(t)
-	var names []string
-	for age := range 5 {
-		names = append(names, m.oldRoot(t, time.Duration(10-age)*day))
-	}
-	one := uint32(1)
-	d := m.start(t)
-	var once sync.Once
-	d.OnChange(func(dbus.Change) {
-		for _, j := range d.Jobs() {
-			if j.Stage == "deleting" {
-				once.Do(func() { btrfstest.Run(t, "btrfs", "subvolume", "delete", filepath.Join(m.top, "old_roots", names[2])) })
-			}
-		}
+	names, job := pruneFive(t, m, func(j dbus.Job) bool { return j.Stage == "deleting" }, func(names []string) {
+		btrfstest.Run(t, "btrfs", "subvolume", "delete", filepath.Join(m.top, "old_roots", names[2]))
 	})
-	id, err := d.Prune(t.Context(), anybody, dbus.PruneOptions{KeepLast: &one})
-	job := finish(t, d, id, err)
 	if job.Result != dbus.ResultDone {
 		t.Fatalf("ended as %+v", job)
-	}
-	if diff := cmp.Diff([]string{names[0], names[1], names[3]}, job.Details["deleted"]); diff != "" {
-		t.Errorf("deleted (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{names[4]}, m.rolledOver(t)); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)

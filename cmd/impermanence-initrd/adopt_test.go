@@ -85,6 +85,14 @@ func (m *machine) persist(t *testing.T) (code int, log string, results map[strin
 	return code, b.String(), results
 }
 
+// persistAll runs persist, which has to put all in place.
+func (m *machine) persistAll(t *testing.T) {
+	t.Helper()
+	if code, log, results := m.persist(t); code != exitDone {
+		t.Errorf("exit %d, %+v\n%s", code, results, log)
+	}
+}
+
 // keep asks to keep something from the next boot on.
 func (m *machine) keep(t *testing.T, target string) {
 	t.Helper()
@@ -162,10 +170,7 @@ func TestTakenFromTheRootItWasAddedIn(t *testing.T) {
 					m.boot(t, m.withOldRoots(t, what))
 				}
 			}
-			code, log, results := m.persist(t)
-			if code != exitDone {
-				t.Errorf("exit %d, %+v\n%s", code, results, log)
-			}
+			m.persistAll(t)
 			m.wantKept(t, "srv/app/data", "precious")
 			m.wantKept(t, "srv/app2/data", "precious too")
 			m.boot(t, "")
@@ -206,9 +211,7 @@ func TestCompletedInTheRunningSystem(t *testing.T) {
 	m.boot(t, "")
 	m.write(t, "sysroot/srv/app/data", "precious")
 	m.keep(t, "/srv/app")
-	if code, log, results := m.persist(t); code != exitDone {
-		t.Errorf("exit %d, %+v\n%s", code, results, log)
-	}
+	m.persistAll(t)
 	m.wantKept(t, "srv/app/data", "precious")
 }
 
@@ -223,9 +226,7 @@ func TestEachMountPointHasRootsOfItsOwn(t *testing.T) {
 	m.keep(t, "/srv/app")
 	m.boot(t, "")
 	m.boot(t, "")
-	if code, log, results := m.persist(t); code != exitDone {
-		t.Errorf("exit %d, %+v\n%s", code, results, log)
-	}
+	m.persistAll(t)
 	m.wantKept(t, "home/demo/data", "in a home")
 	m.wantKept(t, "srv/app/data", "in the second root")
 }
@@ -270,9 +271,7 @@ func TestTheRootIsGone(t *testing.T) {
 				m.carry(t, change.Request{Deed: change.Remove, Target: "/srv/app"})
 				m.carry(t, change.Request{Deed: change.Add, Target: "/srv/app"})
 			}
-			if code, log, results := m.persist(t); code != exitDone {
-				t.Errorf("exit %d, %+v\n%s", code, results, log)
-			}
+			m.persistAll(t)
 			m.wantKept(t, "srv/app/data", "new")
 		})
 	}
@@ -285,9 +284,7 @@ func TestAMountPointThatIsNotMountedYet(t *testing.T) {
 	m.keep(t, "/home/demo")
 	m.boot(t, "impermanence=keep")
 	btrfstest.Unmount(t, filepath.Join(m.sysroot(), "home"))
-	if code, log, results := m.persist(t); code != exitDone {
-		t.Errorf("exit %d, %+v\n%s", code, results, log)
-	}
+	m.persistAll(t)
 	m.wantKept(t, "home/demo/data", "in a home")
 }
 
@@ -305,9 +302,7 @@ func TestARecordThatCannotBeWritten(t *testing.T) {
 		t.Errorf("exit %d, %+v\n%s", code, results, log)
 	}
 	btrfstest.Run(t, "chattr", "-i", dir)
-	if code, log, _ := m.persist(t); code != exitDone {
-		t.Errorf("exit %d\n%s", code, log)
-	}
+	m.persistAll(t)
 	m.wantKept(t, "srv/app/data", "precious")
 }
 
@@ -320,9 +315,7 @@ func TestARecordWithoutARoot(t *testing.T) {
 	m.boot(t, "")
 	m.write(t, "sysroot/srv/app/data", "of the root before")
 	m.boot(t, "")
-	if code, log, results := m.persist(t); code != exitDone {
-		t.Errorf("exit %d, %+v\n%s", code, results, log)
-	}
+	m.persistAll(t)
 	m.wantKept(t, "srv/app/data", "of the root before")
 }
 
@@ -344,8 +337,6 @@ func TestARecordThatSomebodySpoiled(t *testing.T) {
 	}
 	m.write(t, "sysroot/persist/.impermanence/entries.toml", right)
 	m.boot(t, "")
-	if code, log, results := m.persist(t); code != exitDone {
-		t.Errorf("exit %d, %+v\n%s", code, results, log)
-	}
+	m.persistAll(t)
 	m.wantKept(t, "srv/app/data", "precious")
 }
