@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/impermanence/impermanence/test/btrfstest"
@@ -109,6 +112,49 @@ func TestCompareCrashLeavesADiscarded(t *testing.T) {
 	if err != nil || len(report.Deleted) != 1 {
 		t.Errorf("%+v, %v", report, err)
 	}
+}
+
+// Whoever asks whether a leftover is held, two at a time and with processes that are forked meanwhile, it is not.
+func TestALeftoverIsNotHeldByWhoAsks(t *testing.T) {
+	f := newFixture(t)
+	must(t, os.MkdirAll(f.path("old_roots"), 0o700))
+	name := unfinishedPrefix + "X"
+	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", "-r", f.path("root"), f.path("old_roots/"+name))
+	var group errgroup.Group
+	for range 2 {
+		group.Go(func() error {
+			for range 500 {
+				roots, err := f.ListRoots(layout)
+				if err != nil {
+					return err
+				}
+				if len(roots) != 1 {
+					return fmt.Errorf("listed %+v", roots)
+				}
+			}
+			return nil
+		})
+		group.Go(func() error {
+			for range 50 {
+				if err := exec.Command("true").Run(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	must(t, group.Wait())
+	dir, err := os.Open(f.path("old_roots/" + name))
+	must(t, err)
+	must(t, hold(dir))
+	if roots := f.list(t); len(roots) != 0 {
+		t.Errorf("listed while it is held: %+v", roots)
+	}
+	release(dir)
+	if roots := f.list(t); len(roots) != 1 {
+		t.Errorf("listed after that: %+v", roots)
+	}
+	must(t, dir.Close())
 }
 
 // One whose deletion was planned before it was held is not deleted when its turn comes.

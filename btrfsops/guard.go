@@ -134,7 +134,11 @@ func (d *deletion) judge(f facts, root OldRoot) error {
 	if err := d.inPlace(root.ID); err != nil {
 		return err
 	}
-	if d.held(d.guards.Layout, root.Name) {
+	searched, err := d.searched(d.guards.Layout, root.Name)
+	if err != nil {
+		return err
+	}
+	if searched {
 		return fmt.Errorf("%w: %q is being searched", ErrNoSuchRoot, root.Name) // ListRoots has none such either
 	}
 	a, err := d.attributesOf(root.ID)

@@ -72,7 +72,11 @@ func (fs *Filesystem) listRoots(l Layout) ([]OldRoot, *tree, error) {
 	}
 	var roots []OldRoot
 	for _, s := range t.in(where) {
-		if fs.held(l, s.Name) {
+		searched, err := fs.searched(l, s.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if searched {
 			continue
 		}
 		root, err := fs.oldRoot(l, t, s)

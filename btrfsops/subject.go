@@ -6,10 +6,6 @@ import (
 	iofs "io/fs"
 	"math/rand/v2"
 	"os"
-	"path"
-	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // subject is a subvolume that is compared.
@@ -53,7 +49,7 @@ func (fs *Filesystem) openSubject(l Layout, p string) (*subject, error) {
 const maxSnapshotTries = 3
 
 // holdSnapshot makes a read-only snapshot to search. A crash at any time leaves one with an unfinished name, which counts
-// as discarded. While it is searched it is locked, which tells it from a leftover.
+// as discarded. While it is searched it is held, which tells it from a leftover.
 func (fs *Filesystem) holdSnapshot(l Layout, source *os.File) (*subject, error) {
 	oldRoots, err := fs.openOldRoots(l, true)
 	if err != nil {
@@ -91,22 +87,4 @@ func (fs *Filesystem) trySnapshot(oldRoots *os.File, name string, source *os.Fil
 		return nil, errors.Join(err, s.close())
 	}
 	return s, nil
-}
-
-// hold locks a subvolume's directory for as long as f is open: it is being searched.
-func hold(f *os.File) error {
-	return wrap("lock", f.Name(), unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB))
-}
-
-// held says whether a subvolume of old_roots is being searched. One that is gone is not.
-func (fs *Filesystem) held(l Layout, name string) bool {
-	if !strings.HasPrefix(name, unfinishedPrefix) {
-		return false
-	}
-	f, err := openSubvolume(fs.top, path.Join(l.OldRoots, name))
-	if err != nil {
-		return false
-	}
-	defer func() { _ = f.Close() }()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 }

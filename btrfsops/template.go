@@ -71,12 +71,12 @@ type NewTemplate struct {
 	fs     *Filesystem
 	layout Layout
 	parent *os.File
-	dir    *os.File // locked while it is under way
+	dir    *os.File // held while it is under way
 	id     SubvolumeID
 }
 
 // StageTemplate begins a new template as a copy of the present one or of the root. What an interrupted change left is put
-// right first. It is made at template.next, and locked there: of two changes at a time the second is ErrBusy. A crash leaves
+// right first. It is made at template.next, and held there: of two changes at a time the second is ErrBusy. A crash leaves
 // the template as it was. Errors: ErrNoTemplate, ErrNoRoot, ErrNoSpace, ErrReadOnly, ErrBusy, ErrInvalidName.
 func (fs *Filesystem) StageTemplate(ctx context.Context, l Layout, from TemplateSource) (*NewTemplate, error) {
 	unlock, parent, err := fs.beginTemplate(ctx, l)
@@ -133,8 +133,8 @@ func (n *NewTemplate) stage(from TemplateSource) error {
 	if n.dir, err = openSubvolume(n.parent, n.name(templateStaged)); err != nil {
 		return err
 	}
-	if err := unix.Flock(int(n.dir.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return wrap("lock", n.dir.Name(), err)
+	if err := hold(n.dir); err != nil {
+		return err
 	}
 	info, err := subvolumeInfo(n.dir)
 	if err != nil {
@@ -219,7 +219,7 @@ func (n *NewTemplate) Drop() error {
 		return err
 	}
 	defer unlock()
-	_ = unix.Flock(int(n.dir.Fd()), unix.LOCK_UN)
+	release(n.dir)
 	if err := n.fs.destroyTree(n.id); err != nil {
 		return fmt.Errorf("drop the new template: %w", err)
 	}
@@ -229,7 +229,7 @@ func (n *NewTemplate) Drop() error {
 // Close lets go of it.
 func (n *NewTemplate) Close() {
 	if n.dir != nil {
-		_ = unix.Flock(int(n.dir.Fd()), unix.LOCK_UN) // see lock
+		release(n.dir)
 		_ = n.dir.Close()
 	}
 	_ = n.parent.Close()

@@ -2,7 +2,6 @@ package btrfsops
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -44,7 +43,7 @@ func (fs *Filesystem) recoverTemplate(l Layout, parent *os.File) error {
 	if err != nil || t.Staged == nil {
 		return err
 	}
-	busy, err := fs.isLocked(l.Template + templateStaged)
+	busy, err := fs.isHeld(l.Template + templateStaged)
 	if err != nil {
 		return err
 	}
@@ -80,21 +79,6 @@ func (fs *Filesystem) recoverTemplate(l Layout, parent *os.File) error {
 func (t Templates) onItsWayOut(replaced map[*Subvolume]SubvolumeID) bool {
 	return t.Current != nil && t.Former != nil && replaced[t.Current] == t.Former.ID &&
 		(replaced[t.Former] == t.Staged.ID || replaced[t.Staged] == t.Former.ID)
-}
-
-// isLocked says whether somebody works on the subvolume at p.
-func (fs *Filesystem) isLocked(p string) (bool, error) {
-	f, err := openSubvolume(fs.top, p)
-	if err != nil {
-		return false, err
-	}
-	defer func() { _ = f.Close() }()
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return true, nil
-	}
-	_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
-	return false, wrap("lock", p, err)
 }
 
 // RollBackTemplate exchanges the template with the former one, durably: a second time takes it back. Errors: ErrNoTemplate
