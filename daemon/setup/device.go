@@ -25,11 +25,13 @@ type DeviceFacts struct {
 	Path       string
 	Disk       bool   // it takes partitions; a loop device, a logical volume or an array is used whole
 	Busy       string // what uses it: where it, or a part of it, is mounted, or what is made of it
+	Opened     string // the LUKS container, it or a part of it, that is open by our name and not in use
 	Signature  string // of what is on it; "" for nothing
 	Label      string // of a file system on it
 	Table      string // "gpt", "dos"; "" for none
 	Partitions []Partition
 	Free       uint64 // bytes outside partitions, in the largest piece
+	FreeStart  uint64 // the first sector of that
 }
 
 // Partition is one of a disk's.
@@ -45,8 +47,9 @@ const (
 )
 
 const (
-	// deviceLabel is of the file system: a layout that was interrupted is known by it.
+	// deviceLabel is of the file system, and of the LUKS container around it: a layout that was interrupted is known by it.
 	deviceLabel = "impermanence"
+	mapped      = "/dev/mapper/" + deviceLabel
 	espSize     = "512MiB"
 	leastFree   = 1 << 30
 )
@@ -86,6 +89,7 @@ func GatherDevice(ctx context.Context, device string) (DeviceFacts, error) {
 
 // blockDevice is what lsblk says of one.
 type blockDevice struct {
+	Name        string
 	Path, Type  string
 	Mountpoints []*string
 	Children    []blockDevice
@@ -101,11 +105,20 @@ func (f *DeviceFacts) look(d blockDevice) {
 			}
 		}
 		for _, child := range part.Children {
-			if child.Type != "part" && f.Busy == "" {
+			switch {
+			case child.Type == "part":
+			case child.Path == mapped && child.idle():
+				f.Opened = part.Path
+			case f.Busy == "":
 				f.Busy = fmt.Sprintf("%s is made of %s", child.Path, part.Path)
 			}
 		}
 	}
+}
+
+// idle tells that nothing is mounted from a device or made of it.
+func (d blockDevice) idle() bool {
+	return len(d.Children) == 0 && !slices.ContainsFunc(d.Mountpoints, func(point *string) bool { return point != nil })
 }
 
 // probe tells what is on a device, read from it now.
@@ -154,13 +167,20 @@ func (f *DeviceFacts) partitions(ctx context.Context) error {
 		}
 		f.Partitions = append(f.Partitions, Partition{Path: p.Node, Type: p.Type, Signature: signature, Label: label, Size: p.Size * dumped.Table.SectorSize})
 	}
-	out, err := exec.CommandContext(ctx, "sfdisk", "--list-free", "--bytes", "--quiet", "--output", "Size", f.Path).Output()
+	out, err := exec.CommandContext(ctx, "sfdisk", "--list-free", "--bytes", "--quiet", "--output", "Start,Size", f.Path).Output()
 	if err != nil {
 		return fmt.Errorf("sfdisk %s: %w", f.Path, err)
 	}
-	for _, word := range strings.Fields(string(out)) {
-		if n, err := strconv.ParseUint(word, 10, 64); err == nil {
-			f.Free = max(f.Free, n)
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		if len(words) < 2 {
+			continue
+		}
+		// The first and the last column; sfdisk 2.38 prints more than it was asked for. The first line is a heading.
+		start, err1 := strconv.ParseUint(words[0], 10, 64)
+		size, err2 := strconv.ParseUint(words[len(words)-1], 10, 64)
+		if err1 == nil && err2 == nil && size > f.Free {
+			f.Free, f.FreeStart = size, start
 		}
 	}
 	return nil
@@ -188,13 +208,17 @@ type DevicePlan struct {
 
 // Command is a program to run, with what it reads.
 type Command struct {
-	Args  []string
-	Input string
+	Args    []string
+	Input   string
+	IfEmpty string // the device that nothing may be on, or it is not run; "": it is run
 }
 
 // String is the command as one would type it.
 func (c Command) String() string {
 	line := strings.Join(c.Args, " ")
+	if c.IfEmpty != "" {
+		line = fmt.Sprintf("blkid --probe %s || %s", c.IfEmpty, line)
+	}
 	if c.Input != "" {
 		line = fmt.Sprintf("echo '%s' | %s", strings.TrimSpace(c.Input), line)
 	}
@@ -208,12 +232,15 @@ func PlanDevice(f DeviceFacts, o DeviceOptions) (DevicePlan, error) {
 	if f.Busy != "" {
 		return p, fmt.Errorf("%w: %s", ErrNotEmpty, f.Busy)
 	}
+	if f.Opened != "" && !o.LUKS {
+		return p, fmt.Errorf("%w: %s is made of %s", ErrNotEmpty, mapped, f.Opened)
+	}
 	for _, name := range o.Also {
 		if strings.ContainsAny(name, "/\x00 ") || name == "" || name == "old_roots" || slices.Contains(p.Subvolumes[:2], name) {
 			return p, fmt.Errorf("%w: %q is no name for one more subvolume", ErrTaken, name)
 		}
 	}
-	target, found := f.target()
+	target, found := f.target(o)
 	if !found {
 		return p, fmt.Errorf("%w: %s", ErrNotEmpty, f.why())
 	}
@@ -229,10 +256,18 @@ func PlanDevice(f DeviceFacts, o DeviceOptions) (DevicePlan, error) {
 		p.run("", "mkfs.vfat", "-F", "32", "-n", "ESP", partition(f.Path, 1))
 		target.Path = partition(f.Path, 2)
 	default:
-		p.run("type="+linuxType+", name="+deviceLabel+"\n", "sfdisk", "--quiet", "--append", f.Path)
-		target.Path = partition(f.Path, f.lastPartition()+1)
+		p.run(fmt.Sprintf("start=%d, type=%s, name=%s\n", f.FreeStart, linuxType, deviceLabel), "sfdisk", "--quiet", "--append", f.Path)
+		target.Path = partition(f.Path, f.freeNumber())
 	}
-	p.filesystem(target, o)
+	if o.LUKS {
+		p.container(target, o, f.Opened == target.Path)
+	} else {
+		p.Filesystem = target.Path
+		if target.Signature == "" {
+			p.run("", mkfs(p.Filesystem)...)
+		}
+	}
+	p.installing()
 	return p, nil
 }
 
@@ -242,9 +277,13 @@ func (p *DevicePlan) run(input string, args ...string) {
 
 // target finds where the file system goes: the device itself, a partition that is empty or was begun with, or (with no path) one
 // that is still to be made.
-func (f DeviceFacts) target() (Partition, bool) {
+func (f DeviceFacts) target(o DeviceOptions) (Partition, bool) {
 	here := Partition{Path: f.Path, Signature: f.Signature, Label: f.Label}
-	begun := func(p Partition) bool { return p.Signature == "" || p.Signature == "btrfs" && p.Label == deviceLabel }
+	signature := "btrfs"
+	if o.LUKS {
+		signature = "crypto_LUKS"
+	}
+	begun := func(p Partition) bool { return p.Signature == "" || p.Signature == signature && p.Label == deviceLabel }
 	if !f.Disk || f.Signature != "" {
 		return here, f.Table == "" && begun(here)
 	}
@@ -277,35 +316,42 @@ func (f DeviceFacts) why() string {
 	}
 }
 
-// lastPartition is the highest number of a partition: one that is appended gets the next.
-func (f DeviceFacts) lastPartition() int {
-	last := 0
-	for _, p := range f.Partitions {
-		digits := p.Path[len(strings.TrimRight(p.Path, "0123456789")):]
-		if n, err := strconv.Atoi(digits); err == nil {
-			last = max(last, n)
+// freeNumber is the first number that no partition has: sfdisk gives it to one that is appended.
+func (f DeviceFacts) freeNumber() int {
+	for n := 1; ; n++ {
+		if !slices.ContainsFunc(f.Partitions, func(p Partition) bool { return p.Path == partition(f.Path, n) }) {
+			return n
 		}
 	}
-	return last
 }
 
-// filesystem plans it, inside LUKS if so asked.
-func (p *DevicePlan) filesystem(target Partition, o DeviceOptions) {
-	p.Filesystem = target.Path
-	if o.LUKS {
-		name := deviceLabel
-		key := []string{}
-		if o.KeyFile != "" {
-			key = []string{"--key-file", o.KeyFile}
-		}
-		p.run("", slices.Concat([]string{"cryptsetup", "luksFormat", "--batch-mode", "--type", "luks2"}, key, []string{target.Path})...)
-		p.run("", slices.Concat([]string{"cryptsetup", "open"}, key, []string{target.Path, name})...)
-		p.Filesystem = "/dev/mapper/" + name
-		p.Notes = append(p.Notes, fmt.Sprintf("for crypttab(5): %s UUID=$(blkid -s UUID -o value %s) none luks,discard", name, target.Path))
+// container plans the file system inside LUKS. Of one that was begun with it can only be said what is in it when it is open.
+func (p *DevicePlan) container(target Partition, o DeviceOptions, opened bool) {
+	key := []string{}
+	if o.KeyFile != "" {
+		key = []string{"--key-file", o.KeyFile}
 	}
-	if target.Signature == "" || o.LUKS {
-		p.run("", "mkfs.btrfs", "--quiet", "--label", deviceLabel, p.Filesystem)
+	if target.Signature == "" {
+		p.run("", slices.Concat([]string{"cryptsetup", "luksFormat", "--batch-mode", "--type", "luks2", "--label", deviceLabel}, key, []string{target.Path})...)
 	}
+	if !opened {
+		p.run("", slices.Concat([]string{"cryptsetup", "open"}, key, []string{target.Path, deviceLabel})...)
+	}
+	p.Filesystem = mapped
+	p.run("", mkfs(mapped)...)
+	if target.Signature != "" {
+		p.Commands[len(p.Commands)-1].IfEmpty = mapped
+	}
+	p.Notes = append(p.Notes, fmt.Sprintf("for crypttab(5): %s UUID=$(blkid -s UUID -o value %s) none luks,discard", deviceLabel, target.Path))
+}
+
+// mkfs makes a file system, where there is none: without --force it overwrites nothing.
+func mkfs(device string) []string {
+	return []string{"mkfs.btrfs", "--quiet", "--label", deviceLabel, device}
+}
+
+// installing notes how to go on.
+func (p *DevicePlan) installing() {
 	p.Notes = append(p.Notes, fmt.Sprintf("to install into it: mount -o subvol=root %s /mnt, and below it", p.Filesystem))
 	for _, name := range p.Subvolumes[1:] {
 		p.Notes = append(p.Notes, fmt.Sprintf("  mount --mkdir -o subvol=%s %s /mnt/%s", name, p.Filesystem, name))

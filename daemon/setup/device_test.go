@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -27,9 +28,9 @@ func TestDevicePlans(t *testing.T) {
 		{"an empty partition, encrypted", DeviceFacts{Path: "/dev/sda2"}, DeviceOptions{LUKS: true}},
 		{"an empty disk, encrypted by a key file", DeviceFacts{Path: "/dev/nvme0n1", Disk: true}, DeviceOptions{LUKS: true, KeyFile: "/key"}},
 		{"an empty disk", DeviceFacts{Path: "/dev/sda", Disk: true}, DeviceOptions{}},
-		{"a disk with an ESP and free space", DeviceFacts{Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp}, Free: 8 << 30}, DeviceOptions{}},
+		{"a disk with an ESP and free space", DeviceFacts{Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp}, Free: 8 << 30, FreeStart: 1050624}, DeviceOptions{}},
 		{"a disk with a gap in the numbers", DeviceFacts{
-			Path: "/dev/nvme0n1", Disk: true, Table: "gpt", Free: 8 << 30, Partitions: []Partition{{Path: "/dev/nvme0n1p1", Signature: "vfat"}, {Path: "/dev/nvme0n1p4", Signature: "ntfs"}},
+			Path: "/dev/nvme0n1", Disk: true, Table: "gpt", Free: 8 << 30, FreeStart: 1050624, Partitions: []Partition{{Path: "/dev/nvme0n1p1", Signature: "vfat"}, {Path: "/dev/nvme0n1p4", Signature: "ntfs"}},
 		}, DeviceOptions{}},
 		{"a disk with an ESP and an empty partition", DeviceFacts{
 			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType}},
@@ -42,6 +43,19 @@ func TestDevicePlans(t *testing.T) {
 		}, DeviceOptions{}},
 		{"a partition with a file system", DeviceFacts{Path: "/dev/sda2", Signature: "ext4"}, DeviceOptions{}},
 		{"an encrypted layout that was interrupted", DeviceFacts{
+			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType, Signature: "crypto_LUKS", Label: deviceLabel}},
+		}, DeviceOptions{LUKS: true}},
+		{"an encrypted layout that was interrupted, and is open", DeviceFacts{
+			Path: "/dev/sda2", Signature: "crypto_LUKS", Label: deviceLabel, Opened: "/dev/sda2",
+		}, DeviceOptions{LUKS: true, KeyFile: "/key"}},
+		{"the same, not to be encrypted", DeviceFacts{
+			Path: "/dev/sda2", Signature: "crypto_LUKS", Label: deviceLabel, Opened: "/dev/sda2",
+		}, DeviceOptions{}},
+		{"a plain layout, to be encrypted", DeviceFacts{
+			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType, Signature: "btrfs", Label: deviceLabel}},
+		}, DeviceOptions{LUKS: true}},
+		{"a partition with a plain layout, to be encrypted", DeviceFacts{Path: "/dev/sda2", Signature: "btrfs", Label: deviceLabel}, DeviceOptions{LUKS: true}},
+		{"a disk with what somebody else encrypted", DeviceFacts{
 			Path: "/dev/sda", Disk: true, Table: "gpt", Partitions: []Partition{esp, {Path: "/dev/sda2", Type: linuxType, Signature: "crypto_LUKS"}},
 		}, DeviceOptions{LUKS: true}},
 		{"a disk of another system", DeviceFacts{
@@ -142,7 +156,9 @@ func TestPartitionTables(t *testing.T) {
 	disk := filepath.Join(t.TempDir(), "disk")
 	must(t, os.WriteFile(disk, nil, 0o600))
 	must(t, os.Truncate(disk, 4<<30))
-	btrfstest.Run(t, "sh", "-c", "echo 'label: gpt\nsize=64MiB, type="+espType+"' | sfdisk --quiet "+disk)
+	// The number 2 is free, and so is a small piece before the third.
+	table := "'label: gpt\nsize=64MiB, type=" + espType + "\nstart=204800, size=64MiB\nstart=409600, size=64MiB, type=swap\n'"
+	btrfstest.Run(t, "sh", "-c", "printf "+table+" | sfdisk --quiet "+disk+" && sfdisk --quiet --delete "+disk+" 2")
 	const start = 1 << 20 // of the first partition
 	file, err := os.OpenFile(disk, os.O_RDWR, 0)
 	must(t, err)
@@ -152,7 +168,7 @@ func TestPartitionTables(t *testing.T) {
 	must(t, err)
 	f := DeviceFacts{Path: disk, Disk: true, Table: "gpt"}
 	must(t, f.partitions(t.Context()))
-	if len(f.Partitions) != 1 || f.Partitions[0].Size != 64<<20 || f.Free < 3<<30 {
+	if len(f.Partitions) != 2 || f.Partitions[0].Size != 64<<20 || f.Free < 3<<30 {
 		t.Fatalf("got %+v", f)
 	}
 	p, err := PlanDevice(f, DeviceOptions{})
@@ -165,7 +181,9 @@ func TestPartitionTables(t *testing.T) {
 	}
 	after := DeviceFacts{Path: disk, Disk: true, Table: "gpt"}
 	must(t, after.partitions(t.Context()))
-	if len(after.Partitions) != 2 || after.Partitions[0].Type != espType || after.Partitions[0].Size != 64<<20 || after.Partitions[1].Type != linuxType {
+	made := slices.IndexFunc(after.Partitions, func(made Partition) bool { return made.Path == p.Filesystem })
+	if len(after.Partitions) != 3 || after.Partitions[0].Type != espType || after.Partitions[0].Size != 64<<20 ||
+		made < 0 || after.Partitions[made].Type != linuxType || after.Partitions[made].Size < 3<<30 {
 		t.Errorf("got %+v", after.Partitions)
 	}
 	now := make([]byte, len(boot))
@@ -189,11 +207,12 @@ func TestLUKS(t *testing.T) {
 	btrfstest.Run(t, p.Commands[0].Args[0], args...)
 	btrfstest.Run(t, "cryptsetup", "isLuks", "--type", "luks2", device)
 	btrfstest.Run(t, "cryptsetup", "open", "--test-passphrase", "--key-file", key, device)
-	signature, _, _, err := probe(t.Context(), device)
-	if err != nil || signature != "crypto_LUKS" {
-		t.Errorf("it has %q, %v", signature, err)
+	signature, label, _, err := probe(t.Context(), device)
+	if err != nil || signature != "crypto_LUKS" || label != deviceLabel {
+		t.Errorf("it has %q, %q, %v", signature, label, err)
 	}
-	if _, err := PlanDevice(DeviceFacts{Path: device, Signature: signature}, DeviceOptions{LUKS: true}); !errors.Is(err, ErrNotEmpty) {
-		t.Errorf("a second time: %v", err)
+	p, err = PlanDevice(DeviceFacts{Path: device, Signature: signature, Label: label}, DeviceOptions{LUKS: true, KeyFile: key})
+	if err != nil || p.Commands[0].Args[1] != "open" {
+		t.Errorf("a second time: %v, %v", p.Commands, err)
 	}
 }

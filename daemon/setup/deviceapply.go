@@ -21,6 +21,15 @@ func ApplyDevice(ctx context.Context, p DevicePlan, in io.Reader, out io.Writer,
 		}
 	}
 	for _, c := range p.Commands {
+		if c.IfEmpty != "" {
+			signature, _, _, err := probe(ctx, c.IfEmpty)
+			if err != nil {
+				return err
+			}
+			if signature != "" {
+				continue
+			}
+		}
 		step(c.String())
 		cmd := exec.CommandContext(ctx, c.Args[0], c.Args[1:]...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = in, out, out

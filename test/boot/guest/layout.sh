@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Lays out two empty disks, and installs a Debian into one as the notes of the set-up say.
-# shellcheck disable=SC1091 # it is there in the machine
+# shellcheck disable=SC1091,SC2119,SC2120 # it is there in the machine; options may be left out
 . /run/checks/check.sh
 disks=/dev/disk/by-id/virtio-
 echo -n 'correct horse' >/run/key
@@ -13,6 +13,14 @@ setup() { impermanence setup "$@"; }
 again() {
 	output=$(impermanence setup --device "${disks}plain" 2>&1) || { echo "$output"; return 1; }
 	not says mkfs echo "$output"
+}
+# reopen: the same for the encrypted disk, whose container is closed, and then once more, while it is open.
+reopen() {
+	cryptsetup close impermanence || return 1
+	for _ in closed open; do
+		output=$(encrypt 2>&1) || { echo "$output"; return 1; }
+		not says luksFormat echo "$output" || return 1
+	done
 }
 # installed: a Debian is in /mnt, as an installer leaves it.
 installed() {
@@ -31,6 +39,7 @@ udevadm settle
 check 'with an EFI system partition' says vfat blkid --probe "${disks}plain-part1"
 check 'and all subvolumes' says 'path root' bash -c "mount --mkdir ${disks}plain-part2 /run/plain && btrfs subvolume list /run/plain && umount /run/plain"
 check 'a second time nothing is formatted' again
+check 'nor is the encrypted one, closed and opened' reopen
 
 check 'it is mounted as the notes say' bash -c "set -e; $(noted 'to install into it: \(.*\), and below it'); $(noted '  \(mount .*\)')"
 check 'a Debian is installed' installed
