@@ -150,7 +150,15 @@ func (w *worker) makeTemplate(ctx context.Context) (err error) {
 	if err != nil {
 		return errors.Join(err, staged.Drop())
 	}
-	return staged.Commit(ctx)
+	if err := staged.Commit(ctx); err != nil {
+		return err
+	}
+	volume, err := w.top.SubvolumeAt(w.record.Volume)
+	if err != nil {
+		return err
+	}
+	w.record.FilledIn = volume.ChangedIn
+	return w.record.write(w.Root)
 }
 
 // notConflicts leaves out of an error that entries conflict: the volume's side counts, as at every boot.

@@ -180,6 +180,20 @@ func TestUndoGivesTheFormerStateBack(t *testing.T) {
 	}
 }
 
+// TestUndoKeepsWhatWasWrittenToTheVolume undoes a set-up that was never booted, but whose volume somebody has changed a file on.
+func TestUndoKeepsWhatWasWrittenToTheVolume(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.setUp(t)
+	kept := filepath.Join(w.top, "persist/etc/machine-id")
+	must(t, os.WriteFile(kept, []byte("written since\n"), 0o644))
+	if notes := w.undo(t); len(notes) != 1 || !strings.Contains(notes[0], "it was changed since") {
+		t.Errorf("it says %q", notes)
+	}
+	if text := w.read(t, kept); text != "written since\n" {
+		t.Errorf("it has %q", text)
+	}
+}
+
 // TestSetUpIsResumed interrupts a set-up before and after each step. The rest is done when it is run again, as often as that.
 func TestSetUpIsResumed(t *testing.T) {
 	d := distributions()[0]

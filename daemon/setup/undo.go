@@ -168,8 +168,11 @@ func missingLines(text, in string) []string {
 }
 
 // removeVolume deletes the volume when it surely has nothing but copies of what the root has: the root was not booted since, and
-// no entry's place is anything but what it was copied from.
+// nothing has changed the volume.
 func (w *worker) removeVolume(ctx context.Context) error {
+	if err := w.top.Sync(); err != nil { // what is not written yet is no change yet
+		return err
+	}
 	info, err := w.top.SubvolumeAt(w.record.Volume)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -182,6 +185,8 @@ func (w *worker) removeVolume(ctx context.Context) error {
 	case w.facts.booted():
 	case w.facts.volumeMounted():
 		why = "it is mounted"
+	case info.ChangedIn != w.record.FilledIn:
+		why = "it was changed since"
 	default:
 		if why, err = w.orphans(ctx); err != nil {
 			return err
