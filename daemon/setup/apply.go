@@ -135,18 +135,23 @@ func (w *worker) makeTemplate(ctx context.Context) (err error) {
 		return err
 	}
 	defer staged.Close()
+	var seeded []persist.Entry
 	err = w.inView(ctx, staged.ID(), func(dir string, entries []persist.Entry) error {
+		seeded = entries
 		report, err := persist.SeedVolume(ctx, persist.Options{Sysroot: dir}, entries)
 		for _, result := range report.Results {
 			if result.State == persist.Conflict {
 				w.tell("%s is kept on the volume already, and differs from what is in the root: %v", result.Target, result.Err)
 			}
 		}
-		if err := notConflicts(report, err); err != nil {
-			return err
-		}
-		return template.Clean(dir, entries)
+		return notConflicts(report, err)
 	})
+	if err == nil {
+		// Where the volume is not mounted: nothing on it can be taken for a part of the root.
+		err = machine.Mounted(ctx, w.facts.Mounts[0].Source, fmt.Sprint("subvolid=", staged.ID()), func(dir string) error {
+			return template.Clean(dir, seeded)
+		})
+	}
 	if err != nil {
 		return errors.Join(err, staged.Drop())
 	}
@@ -180,34 +185,19 @@ func notConflicts(report persist.Report, err error) error {
 
 // inView mounts a root subvolume with the volume in it, apart from everything that the running machine has mounted, and reads the
 // configuration in it.
-func (w *worker) inView(ctx context.Context, id btrfsops.SubvolumeID, f func(dir string, entries []persist.Entry) error) (err error) {
-	dir, err := os.MkdirTemp("", "impermanence-setup-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.Remove(dir)) }()
-	for _, m := range []struct{ option, at string }{
-		{fmt.Sprint("subvolid=", id), dir}, {"subvol=/" + w.record.Volume, filepath.Join(dir, w.record.Point)},
-	} {
-		if err := w.command(ctx, "mount", "-t", "btrfs", "-o", "noatime,"+m.option, w.facts.Mounts[0].Source, m.at); err != nil {
-			return err
-		}
-		defer func() { err = errors.Join(err, w.command(context.WithoutCancel(ctx), "umount", m.at)) }()
-	}
-	c, err := config.Load(config.LoadOptions{Root: dir})
-	if err != nil {
-		return err
-	}
-	if err := config.AddRecorded(dir, c); err != nil {
-		return err
-	}
-	onVolume := slices.DeleteFunc(c.Entries(), func(e persist.Entry) bool { return e.Volume != w.record.Point })
-	return f(dir, onVolume)
-}
-
-func (w *worker) command(ctx context.Context, name string, args ...string) error {
-	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out)))
-	}
-	return nil
+func (w *worker) inView(ctx context.Context, id btrfsops.SubvolumeID, f func(dir string, entries []persist.Entry) error) error {
+	device := w.facts.Mounts[0].Source
+	return machine.Mounted(ctx, device, fmt.Sprint("subvolid=", id), func(dir string) error {
+		return machine.MountedAt(ctx, device, "subvol=/"+w.record.Volume, filepath.Join(dir, w.record.Point), func(string) error {
+			c, err := config.Load(config.LoadOptions{Root: dir})
+			if err != nil {
+				return err
+			}
+			if err := config.AddRecorded(dir, c); err != nil {
+				return err
+			}
+			onVolume := slices.DeleteFunc(c.Entries(), func(e persist.Entry) bool { return e.Volume != w.record.Point })
+			return f(dir, onVolume)
+		})
+	})
 }

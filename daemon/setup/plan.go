@@ -117,7 +117,7 @@ func (f *Facts) refuse(o Options) error {
 		return fmt.Errorf("%w: the root is the top level of its file system, and has to be a subvolume: make one of it (btrfs subvolume snapshot / /root), boot it with rootflags=subvol=root, then delete the rest", ErrLayout)
 	case root.Inner != "":
 		return fmt.Errorf("%w: the root is the directory %q of subvolume %q, not a subvolume", ErrLayout, root.Inner, root.Subvolume)
-	case !path.IsAbs(o.Point()) || o.Point() == "/":
+	case !path.IsAbs(o.Point()) || o.Point() == "/" || ofOneBoot(o.Point()):
 		return fmt.Errorf("%w: %q is no place for a volume", ErrLayout, o.Point())
 	case f.TopLevel[o.Template()]:
 		return fmt.Errorf("%w: there is a subvolume %q already: give another with --template", ErrTaken, o.Template())
@@ -140,6 +140,13 @@ func (f *Facts) refuse(o Options) error {
 		}
 	}
 	return nil
+}
+
+// ofOneBoot tells which places are mounted over, or made empty, as the machine starts.
+func ofOneBoot(place string) bool {
+	return slices.ContainsFunc([]string{"/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"}, func(dir string) bool {
+		return place == dir || strings.HasPrefix(place, dir+"/")
+	})
 }
 
 // planner makes a plan.

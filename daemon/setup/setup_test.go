@@ -489,6 +489,7 @@ func TestRefused(t *testing.T) {
 			t.Helper()
 			w.write(t, "etc/fstab", "/dev/sdb1 /persist ext4 defaults 0 0\n", 0o644)
 		}, Options{}, ErrTaken, "--volume"},
+		{"a volume where nothing stays", func(*testing.T, *world) {}, Options{VolumePoint: "/var/tmp/persist"}, ErrLayout, "no place for a volume"},
 		{"a layout that runs into itself", func(*testing.T, *world) {}, Options{TemplateName: "@rootfs/template"}, nil, "invalid name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -186,24 +186,8 @@ func (t *Template) change(ctx context.Context, from btrfsops.TemplateSource, wor
 }
 
 // mounted mounts a subvolume by its id for as long as f runs.
-func (t *Template) mounted(ctx context.Context, id btrfsops.SubvolumeID, f func(dir string) error) (err error) {
-	dir, err := os.MkdirTemp("", "impermanence-template-")
-	if err != nil {
-		return fmt.Errorf("mount the template: %w", err)
-	}
-	defer func() { err = errors.Join(err, os.Remove(dir)) }()
-	if err := command(ctx, "mount", "-t", "btrfs", "-o", fmt.Sprint("noatime,subvolid=", id), t.mounts[0].Source, dir); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, command(context.WithoutCancel(ctx), "umount", dir)) }()
-	return f(dir)
-}
-
-func command(ctx context.Context, name string, args ...string) error {
-	if out, err := exec.CommandContext(ctx, name, args...).CombinedOutput(); err != nil {
-		return fmt.Errorf("%s: %w: %s", name, err, strings.TrimSpace(string(out)))
-	}
-	return nil
+func (t *Template) mounted(ctx context.Context, id btrfsops.SubvolumeID, f func(dir string) error) error {
+	return machine.Mounted(ctx, t.mounts[0].Source, fmt.Sprint("subvolid=", id), f)
 }
 
 // checkDatabase refuses to change a template whose package database is kept elsewhere: the two would not go back, or forward,
