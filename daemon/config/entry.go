@@ -13,6 +13,25 @@ import (
 // errRoot is what is wrong with "/" where something in the root is meant.
 var errRoot = errors.New(`"/" is the root itself`)
 
+// ofKernel tells whether a path is of a file system that the kernel makes: nothing in it is ever on a disk.
+func ofKernel(p string) bool {
+	return slices.ContainsFunc([]string{"/dev", "/proc", "/sys"}, func(dir string) bool { return p == dir || below(p, dir) })
+}
+
+// entryPath checks and cleans the absolute path of an entry.
+func entryPath(s string) (string, error) {
+	p, err := absolute(s)
+	switch {
+	case err != nil:
+		return "", err
+	case p == "/":
+		return "", errRoot
+	case ofKernel(p):
+		return "", fmt.Errorf("%s is of a file system that the kernel makes anew", p)
+	}
+	return p, nil
+}
+
 // entries reads the lists directories and files of a volume or of a user.
 func (d *decoder) entries(s scope, p place) []persist.Entry {
 	var all []persist.Entry
@@ -120,10 +139,7 @@ func (d *decoder) place(key string, v *value, p place, e *persist.Entry) bool {
 			e.HomeDir = p.home
 		}
 	} else {
-		target, err := absolute(v.text)
-		if err == nil && target == "/" {
-			err = errRoot
-		}
+		target, err := entryPath(v.text)
 		if err != nil {
 			d.fail(v.at, key, absoluteHint(v.text), "%v", err)
 			return false
@@ -147,6 +163,8 @@ func absoluteHint(s string) string {
 	switch {
 	case s == "" || path.Clean(s) == "/":
 		return `write the path of what is to be kept, such as "/var/log"`
+	case ofKernel(path.Clean(s)):
+		return "remove it"
 	case strings.HasPrefix(s, "~"):
 		return `write what is in a home into users.<name>, relative to the home`
 	case strings.Contains(s, ".."):

@@ -62,8 +62,12 @@ func defaultMode(kind persist.Kind) uint32 {
 // locate works out where an entry belongs.
 func (c importContext) locate(e *persist.Entry, at string) bool {
 	if c.user == "" {
-		target, err := absolute(at)
-		if err != nil || target == "/" {
+		target, err := entryPath(at)
+		switch {
+		case err != nil && path.IsAbs(at):
+			c.leave("%s: %v", c.volume.Path, err)
+			return false
+		case err != nil:
 			c.leave("%s: %q is not an absolute path (home-manager's lists belong into users.<name>)", c.volume.Path, at)
 			return false
 		}
