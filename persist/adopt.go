@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -82,20 +83,15 @@ func PlanAdopt(opts Options, e Entry) (Adoption, error) {
 		return Adoption{}, err
 	}
 	a := Adoption{Planned: plans[0]}
-	if copies(a.Steps) {
+	if hides(a.Steps) {
 		a.Writers, err = writersBelow(path.Join("/", opts.Sysroot, a.Entry.Target))
 	}
 	return a, err
 }
 
-// copies tells whether a plan copies what is in place.
-func copies(steps []Step) bool {
-	for _, s := range steps {
-		if s.Op == Seed {
-			return true
-		}
-	}
-	return false
+// hides tells whether a plan puts something over what is in place, or in its stead.
+func hides(steps []Step) bool {
+	return slices.ContainsFunc(steps, func(s Step) bool { return s.Op == BindMount || s.Op == MakeLink || s.Op == CopyIn })
 }
 
 // Adopt begins to keep an entry in the running system: what is in its place is copied to the volume, synced and verified, and

@@ -258,6 +258,32 @@ func hold(t *testing.T, script string, args ...string) (pid int) {
 	return cmd.Process.Pid
 }
 
+// TestAdoptAgainRefusesWhatIsUsed: what was kept once is on the volume still, so nothing is copied. What a program writes from
+// then on would be hidden all the same.
+func TestAdoptAgainRefusesWhatIsUsed(t *testing.T) {
+	const script = `import sys
+f = open(sys.argv[1], "a"); print("ready", flush=True); sys.stdin.read()`
+	for _, method := range []Method{Bind, Symlink, Copy} {
+		t.Run(method.String(), func(t *testing.T) {
+			m := newMachine(t)
+			m.write("/persist/srv/app/log", "x")
+			m.write("/srv/app/log", "x")
+			e := dirEntry("/srv/app")
+			if method == Copy { // an empty file is replaced
+				m.write("/srv/app/log", "")
+				e = fileEntry("/srv/app/log")
+			}
+			e.Method = method
+			hold(t, script, m.path("/srv/app/log"))
+			var busy *WritersError
+			if _, err := Adopt(t.Context(), m.options(), e); !errors.As(err, &busy) || len(busy.Writers) != 1 {
+				t.Errorf("got %v", err)
+			}
+			m.wantMounted(e.Target, false)
+		})
+	}
+}
+
 func TestForgetRefusesWhatIsInUse(t *testing.T) {
 	m := newMachine(t)
 	e := dirEntry("/srv/app")
