@@ -148,6 +148,32 @@ func TestCopyBackKeepsBoth(t *testing.T) {
 	m.wantText("/persist/etc/state.impermanence-conflict", "by hand")
 }
 
+// TestBothChangedAndThePowerFails: a cut before any change on the volume leaves a file at the source, for the next root. So
+// it is when a volume is prepared for another installation.
+func TestBothChangedAndThePowerFails(t *testing.T) {
+	for name, run := range map[string]func(context.Context, *kernel, Options, []Entry) (Report, error){"apply": apply, "seed volume": seedVolume} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			e := copyEntry("/etc/state")
+			m.write(e.Source, "first")
+			m.apply(e)
+			m.write(e.Target, "by the program")
+			m.write(e.Source, "by hand")
+			k := &kernel{hook: func(call, object string) error {
+				if m.owner(e.Source) == "absent" {
+					t.Errorf("nothing is at the source before: %s %s", call, object)
+				}
+				return nil
+			}}
+			if _, err := run(t.Context(), k, m.options(), []Entry{e}); !errors.Is(err, ErrConflict) {
+				t.Errorf("got %v", err)
+			}
+			m.wantText(e.Source, "by the program")
+			m.wantText(e.Source+".impermanence-conflict", "by hand")
+		})
+	}
+}
+
 // TestPasswd runs the programs that replace passwd and shadow by rename (impermanence#120).
 func TestPasswd(t *testing.T) {
 	m := newMachine(t)

@@ -73,8 +73,8 @@ func (x *run) copyIn(dir int, name, from string) error {
 }
 
 // copyOut puts a copy of the place where the source is. The note is on the copy before it is renamed.
-func (x *run) copyOut(dir int, name, from string) error {
-	placeDir, place, err := x.paths.parent(from)
+func (x *run) copyOut(dir int, name string, s Step) error {
+	placeDir, place, err := x.paths.parent(s.From)
 	if err != nil {
 		return err
 	}
@@ -92,9 +92,15 @@ func (x *run) copyOut(dir int, name, from string) error {
 		}
 		return x.noteCopy(dir, staged)
 	}
-	rename := func(staged string) error { return x.k.rename(dir, staged, dir, name, 0) }
+	rename := func(staged string) error {
+		if s.Aside {
+			_, err := x.k.swapAside(dir, staged, name)
+			return err
+		}
+		return x.k.rename(dir, staged, dir, name, 0)
+	}
 	if err := x.k.copyInto(placeDir, place, dir, name, mark, rename); err != nil {
-		return fmt.Errorf("copy %s back to %s: %w", from, path.Join(path.Dir(x.entry.Source), name), err)
+		return fmt.Errorf("copy %s back to %s: %w", s.From, path.Join(path.Dir(x.entry.Source), name), err)
 	}
 	return nil
 }

@@ -68,7 +68,7 @@ func (x *run) step(s Step) error {
 	case CopyIn:
 		return x.copyIn(dir, name, s.From)
 	case CopyOut:
-		return x.copyOut(dir, name, s.From)
+		return x.copyOut(dir, name, s)
 	case PutBack:
 		return x.putBack(dir, name, s.From)
 	case NoteSeed:

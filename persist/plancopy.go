@@ -35,7 +35,7 @@ func (p *planner) planCopy() {
 		p.add(Step{Op: CopyOut, Path: e.Source, From: e.Target})
 	default:
 		p.State, p.Err = Conflict, fmt.Errorf("%s and %s both changed: %w", e.Source, e.Target, ErrConflict)
-		p.add(Step{Op: MoveAside, Path: e.Source}, Step{Op: CopyOut, Path: e.Source, From: e.Target})
+		p.add(Step{Op: CopyOut, Path: e.Source, From: e.Target, Aside: true})
 	}
 }
 

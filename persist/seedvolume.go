@@ -9,14 +9,18 @@ import (
 // SeedVolume copies what stands in the places of entries to their volumes, as Apply does, and puts nothing in place: the root
 // stays as it is. What a volume has already stays as well. Entries on volumes that are not mounted are left out, with ErrNoVolume.
 func SeedVolume(ctx context.Context, opts Options, entries []Entry) (Report, error) {
+	return seedVolume(ctx, &kernel{}, opts, entries)
+}
+
+func seedVolume(ctx context.Context, k *kernel, opts Options, entries []Entry) (Report, error) {
 	var report Report
 	err := onThread(func() error {
-		s, err := newSession(&kernel{}, opts, entries)
+		s, err := newSession(k, opts, entries)
 		if err != nil {
 			return err
 		}
 		defer s.close()
-		s.make = newMaker(s.k)
+		s.make = newMaker(k)
 		entries = s.resolveHomes(entries)
 		if err := s.validate(entries); err != nil && !opts.KeepGoing {
 			return err

@@ -33,6 +33,7 @@ type Step struct {
 	Path, From string
 	Owner      Owner
 	Text       string
+	Aside      bool // of CopyOut: what is at Path is kept aside, in the same moment that it is replaced
 }
 
 // String gives the step as one line of a plan.
@@ -66,6 +67,9 @@ func (s Step) String() string {
 	case MakeLink:
 		return fmt.Sprintf("link %s to %s", s.Path, s.From)
 	case CopyIn, CopyOut:
+		if s.Aside {
+			return fmt.Sprintf("copy %s to %s, and keep what is there aside", s.From, s.Path)
+		}
 		return fmt.Sprintf("copy %s to %s", s.From, s.Path)
 	case PutBack:
 		return fmt.Sprintf("put a copy of %s back at %s", s.From, s.Path)
@@ -130,6 +134,9 @@ func (s Step) done() string {
 	case CopyIn:
 		return "copied"
 	case CopyOut:
+		if s.Aside {
+			return "moved aside, copied back"
+		}
 		return "copied back"
 	case PutBack:
 		return "put back"
