@@ -12,13 +12,14 @@ import (
 // Data is shared where the file systems can. What it makes belongs to root and is closed to others until all of it is
 // there, so nobody can interfere.
 type copier struct {
-	k     *kernel
-	top   int                  // directory that the copy is made in
-	links map[InodeID]string   // files with more than one name -> path of the copy below top
-	wrote map[InodeID]struct{} // copies whose data was written instead of shared, to be read back
-	count int
-	bytes uint64       // the sizes of the files among them
-	each  func() error // when set, called for each of them; its error ends the copying
+	k      *kernel
+	top    int                  // directory that the copy is made in
+	links  map[InodeID]string   // files with more than one name -> path of the copy below top
+	wrote  map[InodeID]struct{} // copies whose data was written instead of shared, to be read back
+	count  int
+	others int          // those that are neither files nor directories
+	bytes  uint64       // the sizes of the files among them
+	each   func() error // when set, called for each of them; its error ends the copying
 }
 
 // keptFlags are the inode flags that a copy takes over: FS_SYNC_FL, FS_COMPR_FL, FS_NODUMP_FL, FS_NOATIME_FL, FS_NOCOMP_FL,
@@ -58,7 +59,9 @@ func (c *copier) copy(from int, name string, into int, as, at string) error {
 	case unix.S_IFREG:
 		c.bytes += st.Size
 		return c.file(from, name, into, as)
-	case unix.S_IFLNK:
+	}
+	c.others++
+	if st.Mode&unix.S_IFMT == unix.S_IFLNK {
 		return c.symlink(from, name, into, as, st)
 	}
 	return c.special(from, name, into, as, st)

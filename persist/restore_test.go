@@ -117,6 +117,23 @@ func TestRestoreBringsEverythingBack(t *testing.T) {
 	}
 }
 
+// What is no file and restored by itself can't be synced by itself.
+func TestRestoreOneSpecialFile(t *testing.T) {
+	m, old := newRestorable(t, func(m *machine) {
+		m.mkdir("/srv")
+		btrfstest.Run(m.t, "mkfifo", m.path("/srv/fifo"))
+		btrfstest.Run(m.t, "mknod", m.path("/srv/null"), "c", "1", "3")
+		btrfstest.Run(m.t, "mknod", m.path("/srv/none"), "c", "240", "77")
+		m.symlink("/nowhere", "/srv/link")
+	})
+	m.mkdir("/srv")
+	for _, p := range []string{"/srv/fifo", "/srv/null", "/srv/none", "/srv/link"} {
+		if diff := cmp.Diff([]string{"restored " + p}, m.restore(old, p)); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
 // What is restored twice is there once, and nothing is kept aside for it.
 func TestRestoreTwice(t *testing.T) {
 	m, old := newRestorable(t, everything)

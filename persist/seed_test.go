@@ -141,6 +141,24 @@ func TestSeedingStopsAtMounts(t *testing.T) {
 	m.wantOwner("/persist/srv/app", "absent")
 }
 
+// TestSeedingAFullVolume: what does not fit is told, and the volume is not left full of what was copied before.
+func TestSeedingAFullVolume(t *testing.T) {
+	m := newMachine(t)
+	m.write("/srv/app/small", "x")
+	m.write("/srv/app/large", strings.Repeat("x", 8<<20))
+	if err := unix.Mount("tmpfs", m.path("/persist"), "tmpfs", 0, "size=4M"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Apply(t.Context(), m.options(), []Entry{dirEntry("/srv/app")}); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("got %v", err)
+	}
+	m.wantMounted("/srv/app", false)
+	m.wantText("/srv/app/small", "x")
+	if left := m.staged("/persist"); left != "" {
+		t.Errorf("left behind: %s", left)
+	}
+}
+
 // TestSeedingWhatChanges writes to a file while it is copied: the copy is not taken for good.
 func TestSeedingWhatChanges(t *testing.T) {
 	m := newMachine(t)

@@ -72,12 +72,22 @@ func (k *kernel) removeTree(dir int, name string) error {
 
 // copyInto copies from/name to dir/as and makes it durable. It is staged, verified against what it was made of, and only
 // then renamed; until then nothing is at dir/as. mark is called with the staged copy before it is made durable, and place
-// renames it.
+// renames it. What can't be completed is removed, so that a full volume is not left full of it.
 func (k *kernel) copyInto(from int, name string, dir int, as string, mark, place func(staged string) error) error {
 	staged := stagedName(as)
 	if err := k.removeTree(dir, staged); err != nil {
 		return err
 	}
+	if err := k.stageCopy(from, name, dir, staged, mark); err != nil {
+		return errors.Join(err, k.removeTree(dir, staged))
+	}
+	if err := place(staged); err != nil {
+		return err
+	}
+	return k.syncDir(dir, as)
+}
+
+func (k *kernel) stageCopy(from int, name string, dir int, staged string, mark func(staged string) error) error {
 	c := newCopier(k, dir)
 	if err := c.copy(from, name, dir, staged, staged); err != nil {
 		return err
@@ -88,13 +98,7 @@ func (k *kernel) copyInto(from int, name string, dir int, as string, mark, place
 	if err := c.sync(dir, staged); err != nil {
 		return err
 	}
-	if err := c.verify(from, name, dir, staged); err != nil {
-		return errors.Join(err, k.removeTree(dir, staged))
-	}
-	if err := place(staged); err != nil {
-		return err
-	}
-	return k.syncDir(dir, as)
+	return c.verify(from, name, dir, staged)
 }
 
 // syncDir makes the renames in a directory durable. dir may be opened with O_PATH, which can't be synced.
@@ -107,14 +111,16 @@ func (k *kernel) syncDir(dir int, name string) error {
 	return k.sync(fd, "the directory of "+name)
 }
 
-// sync makes a copy durable: one file by itself, a tree with its whole file system, which is faster than file by file.
+// sync makes a copy durable: one file by itself, a tree with its whole file system, which is faster than file by file. There is
+// no other way for a symlink, fifo or device.
 func (c *copier) sync(dir int, name string) error {
-	if c.count == 1 {
+	if c.count == 1 && c.others == 0 {
 		fd, err := c.k.open(dir, name, openFlags)
-		if err == nil {
-			defer c.k.close(fd)
-			return c.k.sync(fd, name)
+		if err != nil {
+			return err
 		}
+		defer c.k.close(fd)
+		return c.k.sync(fd, name)
 	}
 	fd, err := c.k.open(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {

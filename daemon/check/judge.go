@@ -82,10 +82,11 @@ func (j *judge) commandLine() {
 	if j.Root == nil {
 		return
 	}
+	devices := []string{j.Mounts[0].Source}
 	lines := map[string][]string{}
 	for _, file := range j.Boot {
 		for _, line := range file.Lines {
-			if machine.For(line, j.UUID, j.Names) {
+			if machine.For(line, j.UUID, devices) {
 				lines[file.Path] = append(lines[file.Path], line)
 			}
 		}

@@ -1,7 +1,6 @@
 package setup
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,7 +22,6 @@ type Facts struct {
 	Distribution string
 	Mounts       []machine.Mount // the root first
 	UUID         string          // of the root's file system
-	Names        []string        // what else root= may call it
 	RootID       btrfsops.SubvolumeID
 	DefaultID    btrfsops.SubvolumeID // the default subvolume
 	TopLevel     map[string]bool      // the subvolumes and directories that are taken, of those a set-up would make
@@ -155,9 +153,6 @@ func (f *Facts) texts(root string, _ Options) error {
 // boot looks at what boots the machine.
 func (f *Facts) boot(root string, _ Options) error {
 	var err error
-	if f.Names, err = machine.Names(context.Background(), f.Mounts[0].Source); err != nil {
-		return err
-	}
 	if f.Boot, err = machine.BootFiles(root); err != nil {
 		return err
 	}
