@@ -36,8 +36,9 @@ func right() Facts {
 		Fstab: fstab.Parse("UUID=1-2 / btrfs subvol=@ 0 0\nUUID=1-2 /persist btrfs subvol=persist,x-initrd.mount 0 0\n/swap/file none swap sw 0 0\n"),
 		Boot: []machine.BootFile{
 			machine.NewBootFile("/etc/kernel/cmdline", machine.PlainCmdline, "root=UUID=1-2 rootflags=subvol=@ quiet"),
-			machine.NewBootFile("/boot/loader/entries/other.conf", machine.LoaderEntry, "options root=UUID=9-9 rootflags=subvolid=5\n"),
+			machine.NewBootFile("/boot/loader/entries/other.conf", machine.LoaderEntry, "linux /x\noptions root=UUID=9-9 rootflags=subvolid=5\n"),
 		},
+		Names:      []string{"/dev/sda2"},
 		Running:    "root=UUID=1-2 rootflags=subvol=@ quiet resume=/dev/sda3",
 		Initrds:    []Initrd{{File: "/boot/initrd.img-6.1", Time: time.Unix(200, 0), Known: true, Stub: true}},
 		InitrdTool: &machine.InitrdTool{Name: "dracut", Rebuild: []string{"dracut", "--force"}},

@@ -43,6 +43,7 @@ type Facts struct {
 	Staged      bool  // a change of the template was interrupted
 	HalfSetUp   bool  // a set-up was begun and not finished
 
+	Names      []string // what root= may call the root's file system, besides its UUID
 	Boot       []machine.BootFile
 	Running    string // kernel command line
 	Initrds    []Initrd
@@ -103,6 +104,7 @@ func Gather(ctx context.Context, root string) (Facts, error) {
 
 // boot looks at this boot, and at what the next will load.
 func (f *Facts) boot(ctx context.Context, root string) {
+	f.Names, _ = machine.Names(ctx, f.Mounts[0].Source)
 	if f.Runs {
 		line, _ := os.ReadFile("/proc/cmdline")
 		f.Running = strings.TrimSpace(string(line))

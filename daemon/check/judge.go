@@ -82,11 +82,10 @@ func (j *judge) commandLine() {
 	if j.Root == nil {
 		return
 	}
-	devices := []string{j.Mounts[0].Source}
 	lines := map[string][]string{}
 	for _, file := range j.Boot {
 		for _, line := range file.Lines {
-			if machine.For(line, j.UUID, devices) {
+			if machine.For(line, j.UUID, j.Names) {
 				lines[file.Path] = append(lines[file.Path], line)
 			}
 		}

@@ -1,9 +1,11 @@
 package machine
 
 import (
+	"context"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -76,12 +78,17 @@ func NewBootFile(name string, form BootForm, text string) BootFile {
 		f.Lines = []string{strings.Join(strings.Fields(text), " ")}
 	case LoaderEntry:
 		var options []string
+		kernel := false // else it starts something else: another system's loader, a memory test
 		for line := range strings.Lines(text) {
 			if rest, found := cutKey(line, "options"); found {
 				options = append(options, rest)
 			}
+			_, found := cutKey(line, "linux")
+			kernel = kernel || found
 		}
-		f.Lines = []string{strings.Join(options, " ")}
+		if kernel {
+			f.Lines = []string{strings.Join(options, " ")}
+		}
 	case GrubConfig:
 		for _, m := range grubLinux().FindAllStringSubmatch(text, -1) {
 			f.Lines = append(f.Lines, m[1])
@@ -102,12 +109,32 @@ func cutKey(line, key string) (string, bool) {
 	return strings.TrimSpace(rest), found && rest != strings.TrimSpace(rest)
 }
 
-// For tells whether a command line boots the root on a file system: it names the file system's UUID or one of the devices, or
+// For tells whether a command line boots the root on a file system: it has the file system's UUID or one of its other names, or names
 // no root at all, or leaves it to a variable.
-func For(line, uuid string, devices []string) bool {
+func For(line, uuid string, names []string) bool {
 	root := ParseCmdline(line).Root
-	return root == "" || strings.Contains(line, uuid) || slices.Contains(devices, root) ||
-		strings.HasPrefix(root, "LABEL=") || strings.HasPrefix(root, "PARTUUID=") || strings.HasPrefix(root, "PARTLABEL=")
+	return root == "" || strings.Contains(line, uuid) || slices.Contains(names, root)
+}
+
+// Names are what root= may call the file system on a device, besides its UUID: the device, its label, and what its partition is called.
+func Names(ctx context.Context, device string) ([]string, error) {
+	names := []string{device}
+	out, err := exec.CommandContext(ctx, "blkid", "--probe", "--output", "export", device).Output()
+	if err != nil {
+		return names, fmt.Errorf("blkid %s: %w", device, err)
+	}
+	for line := range strings.Lines(string(out)) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		switch key {
+		case "LABEL":
+			names = append(names, "LABEL="+value, "/dev/disk/by-label/"+value)
+		case "PART_ENTRY_UUID":
+			names = append(names, "PARTUUID="+value, "/dev/disk/by-partuuid/"+value)
+		case "PART_ENTRY_NAME":
+			names = append(names, "PARTLABEL="+value, "/dev/disk/by-partlabel/"+value)
+		}
+	}
+	return names, nil
 }
 
 // Booting is the file's text so that its lines boot a subvolume by its path, where it can be changed by itself.
@@ -126,7 +153,7 @@ func (f BootFile) Booting(subvolume string) string {
 
 // entryBooting changes the last line of options: with more than one they add up.
 func (f BootFile) entryBooting(subvolume string) string {
-	if ParseCmdline(f.Lines[0]).Boots(subvolume) {
+	if len(f.Lines) == 0 || ParseCmdline(f.Lines[0]).Boots(subvolume) {
 		return f.Text
 	}
 	lines := strings.SplitAfter(f.Text, "\n")
@@ -147,15 +174,24 @@ func (f BootFile) entryBooting(subvolume string) string {
 	return strings.Join(lines, "")
 }
 
-// grubVariable matches GRUB_CMDLINE_LINUX in the shell's words.
+// grubVariable matches GRUB_CMDLINE_LINUX in the shell's words, where they are simple ones.
 var grubVariable = sync.OnceValue(func() *regexp.Regexp {
 	return regexp.MustCompile(`(?m)^([ \t]*GRUB_CMDLINE_LINUX=)(["']?)([^"'\n]*)(["']?)[ \t]*$`)
 })
 
+// grubAssigned matches any line that gives the variable something.
+var grubAssigned = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`(?m)^[^#\n]*\bGRUB_CMDLINE_LINUX\+?=`)
+})
+
+// grubBooting changes the one simple assignment; where there are others it adds to what the shell makes of them.
 func grubBooting(text, subvolume string) string {
 	m := grubVariable().FindStringSubmatchIndex(text)
-	if m == nil {
+	switch assigned := grubAssigned().FindAllString(text, -1); {
+	case len(assigned) == 0:
 		return strings.TrimRight(text, "\n") + "\nGRUB_CMDLINE_LINUX=\"rootflags=subvol=" + subvolume + "\"\n"
+	case len(assigned) > 1 || m == nil:
+		return strings.TrimRight(text, "\n") + "\nGRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX rootflags=subvol=" + subvolume + "\"\n"
 	}
 	return text[:m[0]] + text[m[2]:m[3]] + `"` + WithSubvolume(text[m[6]:m[7]], subvolume) + `"` + text[m[1]:]
 }

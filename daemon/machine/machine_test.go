@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -57,8 +58,9 @@ func TestBootFiles(t *testing.T) {
 	root := t.TempDir()
 	put := func(name, text string) { machinetest.Write(t, filepath.Join(root, name), text, 0o644) }
 	put("etc/kernel/cmdline", "root=UUID=1\n quiet\n")
-	put("boot/loader/entries/a.conf", "title x\noptions root=UUID=1 ro\noptions quiet\n")
+	put("boot/loader/entries/a.conf", "title x\nlinux /y\noptions root=UUID=1 ro\noptions quiet\n")
 	put("boot/loader/entries/b.conf", "title x\nlinux /y\n")
+	put("boot/loader/entries/windows.conf", "title Windows\nefi /EFI/Microsoft/Boot/bootmgfw.efi\n")
 	put("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX='net.ifnames=0'\n")
 	put("boot/grub/grub.cfg", "menuentry x {\n\tlinux\t/vmlinuz root=UUID=1 ro  \n}\nlinuxefi /k root=UUID=2\nlinux_foo no\n")
 	found, err := BootFiles(root)
@@ -76,9 +78,10 @@ func TestBootFiles(t *testing.T) {
 	}
 	want := []summary{
 		{"/etc/kernel/cmdline", []string{"root=UUID=1 quiet"}, "root=UUID=1 quiet rootflags=subvol=@\n"},
-		{"/boot/loader/entries/a.conf", []string{"root=UUID=1 ro quiet"}, "title x\noptions root=UUID=1 ro\noptions quiet rootflags=subvol=@\n"},
+		{"/boot/loader/entries/a.conf", []string{"root=UUID=1 ro quiet"}, "title x\nlinux /y\noptions root=UUID=1 ro\noptions quiet rootflags=subvol=@\n"},
 		{"/boot/loader/entries/b.conf", []string{""}, "title x\nlinux /y\noptions rootflags=subvol=@\n"},
-		{"/boot/grub/grub.cfg", []string{"root=UUID=1 ro", "root=UUID=2"}, found[3].Text},
+		{"/boot/loader/entries/windows.conf", nil, found[3].Text},
+		{"/boot/grub/grub.cfg", []string{"root=UUID=1 ro", "root=UUID=2"}, found[4].Text},
 		{"/etc/default/grub", nil, "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"net.ifnames=0 rootflags=subvol=@\"\n"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -93,10 +96,44 @@ func TestBootFiles(t *testing.T) {
 		{"root=/dev/sda2", true},
 		{"root=/dev/sdb2", false},
 		{"quiet", true},
+		{"root=LABEL=mine ro", true},
+		{"root=LABEL=other ro", false},
+		{"root=PARTUUID=3-4 ro", false},
 	} {
-		if got := For(test.line, "1-2", []string{"/dev/sda2"}); got != test.want {
+		if got := For(test.line, "1-2", []string{"/dev/sda2", "LABEL=mine"}); got != test.want {
 			t.Errorf("%q is for it: %t", test.line, got)
 		}
+	}
+}
+
+// The shell sees what is added, and what was there, however that is written.
+func TestGrubDefaults(t *testing.T) {
+	for _, test := range []struct{ text, want string }{
+		{"", "rootflags=subvol=@"},
+		{"#GRUB_CMDLINE_LINUX=x\n", "rootflags=subvol=@"},
+		{"GRUB_CMDLINE_LINUX=\"\"\n", "rootflags=subvol=@"},
+		{"GRUB_CMDLINE_LINUX='a b'\nGRUB_CMDLINE_LINUX_DEFAULT=c\n", "a b rootflags=subvol=@"},
+		{"GRUB_CMDLINE_LINUX=\"rd.luks.name=1=root\" # needed\n", "rd.luks.name=1=root rootflags=subvol=@"},
+		{"GRUB_CMDLINE_LINUX=\"dyndbg='file x +p' a\"", "dyndbg='file x +p' a rootflags=subvol=@"},
+		{"GRUB_CMDLINE_LINUX=a\nexport GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX b\"\n", "a b rootflags=subvol=@"},
+		{"GRUB_CMDLINE_LINUX=a\nGRUB_CMDLINE_LINUX+=' b'\n", "a b rootflags=subvol=@"},
+	} {
+		file := filepath.Join(t.TempDir(), "grub")
+		machinetest.Write(t, file, NewBootFile(grubShell, GrubDefaults, test.text).Booting("@"), 0o644)
+		got := btrfstest.Run(t, "bash", "-c", `. "$1"; echo "$GRUB_CMDLINE_LINUX"`, "bash", file)
+		if strings.TrimSpace(got) != test.want {
+			t.Errorf("%q becomes %q, want %q", test.text, got, test.want)
+		}
+	}
+}
+
+// TestNames asks a real partition.
+func TestNames(t *testing.T) {
+	device := btrfstest.NewDevice(t, 0)
+	btrfstest.Run(t, "btrfs", "filesystem", "label", device, "mine")
+	names, err := Names(t.Context(), device)
+	if want := []string{device, "LABEL=mine", "/dev/disk/by-label/mine"}; err != nil || !slices.Equal(names, want) {
+		t.Errorf("got %q, %v", names, err)
 	}
 }
 

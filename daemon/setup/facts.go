@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -22,6 +23,7 @@ type Facts struct {
 	Distribution string
 	Mounts       []machine.Mount // the root first
 	UUID         string          // of the root's file system
+	Names        []string        // what else root= may call it
 	RootID       btrfsops.SubvolumeID
 	DefaultID    btrfsops.SubvolumeID // the default subvolume
 	TopLevel     map[string]bool      // the subvolumes and directories that are taken, of those a set-up would make
@@ -153,6 +155,9 @@ func (f *Facts) texts(root string, _ Options) error {
 // boot looks at what boots the machine.
 func (f *Facts) boot(root string, _ Options) error {
 	var err error
+	if f.Names, err = machine.Names(context.Background(), f.Mounts[0].Source); err != nil {
+		return err
+	}
 	if f.Boot, err = machine.BootFiles(root); err != nil {
 		return err
 	}

@@ -223,14 +223,14 @@ func perMount(option string) bool {
 // root: it follows the root at every rollover.
 func (p *planner) bootLoader() {
 	subvolume := p.record.Layout.Root
-	devices := []string{p.device(), p.Mounts[0].Source}
+	names := append([]string{p.device()}, p.Names...)
 	byDefault := p.DefaultID == p.RootID
 	generated, right := false, false
 	for _, file := range p.Boot {
 		for _, line := range file.Lines {
 			c := machine.ParseCmdline(line)
 			switch {
-			case !machine.For(line, p.UUID, devices), c.Subvol != "" && c.Subvol != subvolume:
+			case !machine.For(line, p.UUID, names), c.Subvol != "" && c.Subvol != subvolume:
 			case c.Boots(subvolume), byDefault && c.Subvol == "" && c.SubvolID == "":
 				right = true
 			case file.Form == machine.GrubConfig:

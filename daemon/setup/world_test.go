@@ -70,8 +70,11 @@ func distributions() []distribution {
 			files: map[string]string{
 				"etc/os-release":                "PRETTY_NAME=\"Arch Linux\"\n",
 				"etc/fstab":                     "UUID=@UUID@\t/         \tbtrfs     \trw,relatime,subvolid=256,subvol=/@\t0 0\nUUID=@UUID@\t/home     \tbtrfs     \trw,relatime,subvol=/@home\t0 0\n",
-				"boot/loader/entries/arch.conf": "title Arch Linux\nlinux /vmlinuz-linux\ninitrd /initramfs-linux.img\noptions root=PARTUUID=1234 rw rootflags=subvol=@ rootfstype=btrfs\n",
-				"etc/mkinitcpio.conf":           "HOOKS=(base systemd autodetect block filesystems)\n",
+				"boot/loader/entries/arch.conf": "title Arch Linux\nlinux /vmlinuz-linux\ninitrd /initramfs-linux.img\noptions root=UUID=@UUID@ rw rootflags=subvolid=256 rootfstype=btrfs\n",
+				// Of other systems: what boots them stays as it is.
+				"boot/loader/entries/other.conf":   "title Other\nlinux /vmlinuz-other\noptions root=PARTUUID=1234 rw\n",
+				"boot/loader/entries/windows.conf": "title Windows\nefi /EFI/Microsoft/Boot/bootmgfw.efi\n",
+				"etc/mkinitcpio.conf":              "HOOKS=(base systemd autodetect block filesystems)\n",
 			},
 			initrdTool: "usr/bin/mkinitcpio",
 		},
