@@ -122,6 +122,7 @@ $(foreach f,$(wildcard $(units)/system/*.service $(units)/system/*.timer $(units
 $(foreach f,$(wildcard $(units)/user/*.service $(units)/user/*.timer),
 644 $(f) lib/systemd/user)
 644 $(units)/system/systemd-machine-id-commit.service.d/impermanence.conf lib/systemd/system/systemd-machine-id-commit.service.d
+644 $(units)/initrd/initrd-parse-etc.service.d/impermanence.conf lib/systemd/system/initrd-parse-etc.service.d
 644 $(units)/system/90-impermanence.preset            lib/systemd/system-preset
 644 $(units)/system/impermanence.conf                 lib/tmpfiles.d
 644 $(units)/dbus/org.impermanence1.service           share/dbus-1/system-services

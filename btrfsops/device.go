@@ -26,6 +26,12 @@ func ResolveDevice(spec string) (string, error) {
 	return "", fmt.Errorf("%w: device %q: give a path such as /dev/sda2, or UUID=, LABEL=, PARTUUID=, PARTLABEL= or ID=", ErrInvalidName, spec)
 }
 
+// HasDevice tells whether a device is known to be a part of the file system.
+func (fs *Filesystem) HasDevice(device string) bool {
+	uuid, err := filesystemOn(device)
+	return err == nil && uuid == fs.uuid
+}
+
 // filesystemOn returns the UUID of the btrfs that a device is a part of. Errors: ErrNotBtrfs.
 func filesystemOn(device string) (string, error) {
 	f, err := os.Open(device)

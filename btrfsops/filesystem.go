@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/dennwc/btrfs"
 	"golang.org/x/sys/unix"
@@ -29,7 +30,7 @@ type Filesystem struct {
 // gone when it is closed or the process ends. Errors: ErrNotBtrfs, ErrReadOnly, ErrBusy, fs.ErrNotExist.
 func OpenDevice(device string) (*Filesystem, error) {
 	const attributes = unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
-	mount, err := mountDetached(device, TopLevelID, attributes)
+	mount, err := mountDetached(device, attributes, bySubvolumeID(TopLevelID))
 	if err != nil {
 		return nil, err
 	}
@@ -46,9 +47,12 @@ func OpenDevice(device string) (*Filesystem, error) {
 	return fs, nil
 }
 
-// mountDetached makes a detached mount of a subvolume. With fsopen a wrong file system type is told apart from other
+// bySubvolumeID is the mount option that picks a subvolume.
+func bySubvolumeID(id SubvolumeID) string { return "subvolid=" + strconv.FormatUint(uint64(id), 10) }
+
+// mountDetached makes a detached mount with options of btrfs. With fsopen a wrong file system type is told apart from other
 // failures before anything is mounted.
-func mountDetached(device string, id SubvolumeID, attributes int) (int, error) {
+func mountDetached(device string, attributes int, options ...string) (int, error) {
 	if _, err := os.Stat(device); err != nil {
 		return -1, fmt.Errorf("open device: %w", err)
 	}
@@ -57,9 +61,15 @@ func mountDetached(device string, id SubvolumeID, attributes int) (int, error) {
 		return -1, wrap("prepare to mount", device, err)
 	}
 	defer func() { _ = unix.Close(context) }()
-	for _, option := range [][2]string{{"source", device}, {"subvolid", strconv.FormatUint(uint64(id), 10)}} {
-		if err := unix.FsconfigSetString(context, option[0], option[1]); err != nil {
-			return -1, wrap("set mount option "+option[0]+" for", device, err)
+	for _, option := range append([]string{"source=" + device}, options...) {
+		key, value, hasValue := strings.Cut(option, "=")
+		if hasValue {
+			err = unix.FsconfigSetString(context, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(context, key)
+		}
+		if err != nil {
+			return -1, wrap("set mount option "+key+" for", device, err)
 		}
 	}
 	if err := unix.FsconfigCreate(context); err != nil {

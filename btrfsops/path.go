@@ -127,6 +127,16 @@ func (fs *Filesystem) openOldRoots(l Layout, create bool) (*os.File, error) {
 	return openBeneath(fs.top, l.OldRoots)
 }
 
+// HasDirectory tells whether the root has a directory of that name, relative to it, and no symlink on the way.
+func (fs *Filesystem) HasDirectory(l Layout, name string) bool {
+	dir, err := openBeneath(fs.top, path.Join(l.Root, name))
+	if err != nil {
+		return false
+	}
+	_ = dir.Close()
+	return true
+}
+
 // maxReadInRoot bounds what ReadInRoot returns.
 const maxReadInRoot = 1 << 20
 

@@ -27,6 +27,17 @@ var mountOptions = [...]mountOption{
 	{"symfollow", 0, unix.MOUNT_ATTR_NOSYMFOLLOW},
 }
 
+// MountAttributes gives what options of a mount ask for, as fsmount(2) takes it, and the options that are none. Later ones win.
+func MountAttributes(options []string) (attributes uint64, others []string) {
+	attributes, _ = mountAttributes(options)
+	for _, option := range options {
+		if !isMountOption(option) {
+			others = append(others, option)
+		}
+	}
+	return attributes, others
+}
+
 // mountAttributes gives the attributes that options set and clear. Later options win.
 func mountAttributes(options []string) (set, clear uint64) {
 	for _, option := range options {

@@ -10,6 +10,10 @@ func ValidMountOption(option string) bool {
 	if rest, ok := strings.CutPrefix(option, "x-"); ok {
 		return rest != "" && !strings.ContainsAny(rest, ", \t\n\x00")
 	}
+	return isMountOption(option)
+}
+
+func isMountOption(option string) bool {
 	return slices.ContainsFunc(mountOptions[:], func(o mountOption) bool { return o.name == option })
 }
 

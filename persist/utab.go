@@ -79,6 +79,27 @@ func (s *session) beginTable(entries []Entry) error {
 	return nil
 }
 
+// NoteVolume has libmount's table say what the kernel does not keep of a volume's options, as mount(8) does: a system that finds
+// x-initrd.mount there keeps the volume mounted until the end. point is where it is mounted in the root at sysroot.
+func NoteVolume(sysroot, point string, options []string) error {
+	options = tableOptions(Entry{MountOptions: options})
+	if len(options) == 0 {
+		return nil
+	}
+	place := path.Join(sysroot, point)
+	var st unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, place, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &st); err != nil {
+		return wrap("stat", place, err)
+	}
+	t := mountTable{later: laterRoot(sysroot), file: path.Join(defaultTableDir, "utab")}
+	note := tableEntry{id: st.Mnt_id, from: st.Mnt_id, target: place, source: place, options: options}
+	if t.later {
+		note.target = point
+	}
+	t.add = append(t.add, note)
+	return t.write(&kernel{})
+}
+
 func (t *mountTable) readMounts() error {
 	data, err := os.ReadFile("/proc/self/mountinfo")
 	t.mounts = parseMounts(data)

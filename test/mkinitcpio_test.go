@@ -41,6 +41,7 @@ help >/dev/null`
 		"sd-impermanence": {
 			"add_systemd_unit impermanence-rollover.service",
 			"add_systemd_unit impermanence-initrd-persist.service",
+			"add_file /usr/lib/systemd/system/initrd-parse-etc.service.d/impermanence.conf",
 			"add_symlink /usr/lib/systemd/system/sysroot.mount.wants/impermanence-rollover.service ../impermanence-rollover.service",
 			"add_symlink /usr/lib/systemd/system/initrd.target.wants/impermanence-initrd-persist.service ../impermanence-initrd-persist.service",
 		},

@@ -11,6 +11,7 @@ type cmdline struct {
 	rootflags string // rootflags=
 	resume    string // resume=
 	noResume  bool   // noresume
+	fstab     bool   // fstab= or rd.fstab=, whatever it says
 }
 
 // parseCmdline reads a kernel command line. What it doesn't know it leaves alone.
@@ -31,6 +32,8 @@ func parseCmdline(line string) cmdline {
 			c.resume = value
 		case "noresume":
 			c.noResume = true
+		case "fstab", "rd.fstab":
+			c.fstab = true
 		}
 	}
 	return c

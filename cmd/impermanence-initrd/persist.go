@@ -24,15 +24,18 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 		log.error("%v", err)
 		return exitFailed
 	}
-	if err := config.AddRecorded(o.sysroot, c); err != nil {
-		log.error("%v; what is configured goes on", err)
-	}
-	entries := c.Entries()
 	if o.sysroot != "/" { // later it is as fstab says
 		if err := persist.MakeWritable(o.sysroot); err != nil {
 			log.error("%v", err)
 		}
+		if err := mountVolumes(o.runDir, o.sysroot); err != nil {
+			log.error("%v; the system mounts it later", err)
+		}
 	}
+	if err := config.AddRecorded(o.sysroot, c); err != nil {
+		log.error("%v; what is configured goes on", err)
+	}
+	entries := c.Entries()
 	roots := former.New(former.Options{Config: c, Sysroot: o.sysroot, RunDir: o.runDir, Device: o.device, Warn: log.warning})
 	defer roots.Close()
 	report, err := persist.Apply(ctx, persist.Options{

@@ -26,6 +26,9 @@ func rollover(ctx context.Context, o options, c cmdline, log *logger) int {
 	if err := btrfsops.WriteBootRecords(o.runDir, b.withEarlier(records)); err != nil {
 		log.error("%v; status will not know of this boot", err)
 	}
+	if err := writeVolumes(o.runDir, b.volumes); err != nil {
+		log.warning("%v; the initrd mounts them", err)
+	}
 	code := exitDone
 	for _, record := range records {
 		b.tell(record)
@@ -64,6 +67,8 @@ type boot struct {
 	id     string
 	config *config.Config
 	fstab  fstab.Table // of the root of "/", as it was before it is rolled over
+
+	volumes fstab.Table // lines of the fresh root's that persist is to mount
 }
 
 // rollover returns a record for each ephemeral mount point, and whether a failure is to stop the boot.
@@ -174,6 +179,9 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 		record.Outcome, record.Reason = done, why
 	case record.Report.Already:
 		record.Outcome, record.Reason = btrfsops.OutcomeSkipped, "it was rolled over earlier in this boot"
+	}
+	if e.MountPoint == "/" && err == nil && record.Report.Fresh != 0 && options.Mount.From != "" && !b.cmdline.fstab {
+		b.volumes = volumesOf(fs, layout)
 	}
 	return err
 }

@@ -40,6 +40,7 @@ var features = []feature{
 	{"emergency", []distribution{trixieTools}, testEmergency},
 	{"no configuration in the initrd", []distribution{bookwormDracut}, testNoConfiguration},
 	{"a late volume", []distribution{bookwormTools}, testLateVolume},
+	{"a volume that persist does not mount", []distribution{trixieDracut}, testNoPersist},
 	{"no such device", []distribution{bookwormTools}, testNoDevice},
 	{"mounted by id", []distribution{bookwormTools}, testMountedByID},
 	{"a full disk", []distribution{bookwormTools}, testFullDisk},
@@ -110,6 +111,14 @@ func testLateVolume(t *testing.T, name string, _ distribution, installed disk) {
 		})
 	})
 	expect(t, vm{disk: d, name: name, script: "late"})
+}
+
+// testNoPersist has a persist that ends before it mounts what the initrd leaves to it.
+func testNoPersist(t *testing.T, name string, _ distribution, installed disk) {
+	t.Helper()
+	expect(t, vm{disk: former(t, installed), name: name, script: "late", overInitrd: map[string]string{
+		"usr/lib/systemd/system/impermanence-initrd-persist.service.d/none.conf": "[Service]\nExecStart=\nExecStart=/bin/false\n",
+	}})
 }
 
 // testNoDevice has a configuration that names a device that is not there.

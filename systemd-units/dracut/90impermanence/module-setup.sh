@@ -40,7 +40,8 @@ install() {
 
 	inst_multiple \
 		"$systemdsystemunitdir/impermanence-rollover.service" \
-		"$systemdsystemunitdir/impermanence-initrd-persist.service"
+		"$systemdsystemunitdir/impermanence-initrd-persist.service" \
+		"$systemdsystemunitdir/initrd-parse-etc.service.d/impermanence.conf"
 	# By hand: sysroot.mount comes from a generator, and `systemctl add-wants` makes no link to a unit that is not there, silently.
 	link_wants sysroot.mount impermanence-rollover.service
 	link_wants initrd.target impermanence-initrd-persist.service

@@ -6,6 +6,9 @@ quiet() {
 	check 'nothing of ours is an error in the journal' not says impermanence journalctl --boot --priority=err --no-pager --output=short
 }
 
+# read_once: the initrd did not have PID 1 read all units again for the sake of the root's fstab.
+read_once() { not says 'will request daemon-reload' journalctl --boot --no-pager --unit=initrd-parse-etc.service; }
+
 # first_lines: of the journal of this boot, as they are on the persistent volume.
 first_lines() { journalctl --directory=/var/log/journal --boot --dmesg --no-pager --quiet | sed -n 1,3p; }
 

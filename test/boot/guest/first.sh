@@ -9,7 +9,13 @@ check 'nothing is wrong' not says wrong impermanence status
 check 'the former root is listed' says "$(date --utc +%Y)" impermanence roots
 check 'busctl lists it' says '/org/impermanence1/root/' manager ListRoots 'a{sv}t' 0 0
 check 'the persistent volume was mounted by the initrd' says subvol=/persist findmnt --noheadings --output OPTIONS /persist
+check 'once' test "$(findmnt --noheadings --output TARGET --mountpoint /persist | wc -l)" = 1
+check 'and fstab of the root is content' show SubState SubState=mounted persist.mount
+if command -v dracut >/dev/null; then
+	check 'it stays until the end' not show Conflicts umount.target persist.mount
+fi
 check 'the timer of prune waits' show ActiveState ActiveState=active impermanence-prune.timer
+check 'the initrd reads its units once' read_once
 quiet
 timing
 

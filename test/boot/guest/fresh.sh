@@ -10,6 +10,12 @@ check 'a stray file is gone' not test -e /opt/former
 check 'and in the old root' says /opt/former find /run/impermanence/top/old_roots -name former
 check 'there is one old root' test "$(old_roots | wc -l)" = 1
 check 'the persistent volume was mounted by the initrd' says subvol=/persist findmnt --noheadings --output OPTIONS /persist
+check 'once' test "$(findmnt --noheadings --output TARGET --mountpoint /persist | wc -l)" = 1
+check 'and fstab of the root is content' show SubState SubState=mounted persist.mount
+if command -v dracut >/dev/null; then
+	check 'it stays until the end' not show Conflicts umount.target persist.mount
+fi
 check 'entries are in place' findmnt --mountpoint /srv/data
+check 'the initrd reads its units once' read_once
 quiet
 timing

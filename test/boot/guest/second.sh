@@ -20,6 +20,7 @@ check 'the keys of the SSH server stay' cmp /etc/ssh/ssh_host_ed25519_key /srv/d
 check 'with their mode' test "$(stat --format=%a /etc/ssh/ssh_host_ed25519_key)" = 600
 check 'the password that was changed stays' grep -q '^root:\$' /etc/shadow
 check 'with the mode of the file' test "$(stat --format=%a:%G /etc/shadow)" = 640:shadow
+check 'the initrd reads its units once' read_once
 quiet
 
 # Of four old roots the policy of `impermanence setup` keeps three, whatever their age.
