@@ -74,9 +74,9 @@ func TestPackagesTellTheMachine(t *testing.T) {
 		"pkg.tar.zst": readFile(t, filepath.Join(unpacked(t, packages["pkg.tar.zst"]), ".INSTALL")),
 	}
 	says := map[string][]string{
-		"deb":         {"daemon-reload", "deb-systemd-helper enable", "deb-systemd-helper purge", "update-initramfs"},
-		"rpm":         {"daemon-reload", "systemctl --no-reload preset", "systemctl --no-reload disable", "dracut --regenerate-all --force"},
-		"pkg.tar.zst": {"post_install()", "pre_remove()", "systemctl --no-reload preset", "systemctl --no-reload disable"},
+		"deb":         {"daemon-reload", "deb-systemd-helper enable", "deb-systemd-helper purge", "update-initramfs", "this machine is still set up"},
+		"rpm":         {"daemon-reload", "systemctl --no-reload preset", "systemctl --no-reload disable", "dracut --regenerate-all --force", "this machine is still set up"},
+		"pkg.tar.zst": {"post_install()", "pre_remove()", "systemctl --no-reload preset", "systemctl --no-reload disable", "this machine is still set up"},
 	}
 	for format := range says {
 		says[format] = append(says[format], presetUnits(t)...)
