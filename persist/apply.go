@@ -146,6 +146,8 @@ func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Res
 	}
 	if r.Err != nil {
 		r.Error = r.Err.Error()
+		source, _, err := s.look(p.Entry.Source)
+		s.unmade[p.Entry.Source] = err == nil && source.Kind == Absent
 	}
 	return r
 }

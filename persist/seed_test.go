@@ -141,6 +141,35 @@ func TestSeedingStopsAtMounts(t *testing.T) {
 	m.wantOwner("/persist/srv/app", "absent")
 }
 
+// TestSeedingWhatAnotherLiesIn: when it can't be seeded, what lies in it does not make a source of it, which would keep it from
+// being seeded for ever.
+func TestSeedingWhatAnotherLiesIn(t *testing.T) {
+	for name, run := range map[string]func(context.Context, *kernel, Options, []Entry) (Report, error){"apply": apply, "seed volume": seedVolume} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.write("/srv/app/file", "x")
+			m.write("/srv/app/sub/file", "y")
+			m.mkdir("/srv/app/data")
+			if err := unix.Mount("tmpfs", m.path("/srv/app/data"), "tmpfs", 0, ""); err != nil {
+				t.Fatal(err)
+			}
+			entries := []Entry{dirEntry("/srv/app/sub"), dirEntry("/srv/app"), dirEntry("/srv/other")}
+			report, err := run(t.Context(), &kernel{}, m.options(), entries)
+			if !errors.Is(err, ErrMountPoint) || len(report.Results) != len(entries) {
+				t.Errorf("got %+v, %v", report, err)
+			}
+			m.wantOwner("/persist/srv/app", "absent")
+			m.wantText("/srv/app/sub/file", "y")
+			btrfstest.Unmount(t, m.path("/srv/app/data"))
+			if _, err := run(t.Context(), &kernel{}, m.options(), entries); err != nil {
+				t.Error(err)
+			}
+			m.wantText("/persist/srv/app/file", "x")
+			m.wantText("/persist/srv/app/sub/file", "y")
+		})
+	}
+}
+
 // TestSeedingAFullVolume: what does not fit is told, and the volume is not left full of what was copied before.
 func TestSeedingAFullVolume(t *testing.T) {
 	m := newMachine(t)

@@ -22,6 +22,7 @@ type session struct {
 	id      string           // see rootID
 	prefix  string           // what this process puts before paths of the root; empty: nothing
 	parents map[string]bool  // those that were made for entries of this wave
+	unmade  map[string]bool  // sources that could not be made
 	beneath map[string]int   // see withoutMounts
 	table   mountTable
 	former  map[string]*resolver // see Options.Former; by directory
@@ -38,7 +39,7 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 	}
 	s := &session{
 		k: k, opts: opts, paths: paths, prefix: strings.TrimSuffix(path.Join("/", opts.Sysroot), "/"),
-		volumes: map[string]error{}, parents: map[string]bool{}, beneath: map[string]int{}, former: map[string]*resolver{},
+		volumes: map[string]error{}, parents: map[string]bool{}, unmade: map[string]bool{}, beneath: map[string]int{}, former: map[string]*resolver{},
 	}
 	st, err := k.stat(paths.root, "")
 	if err != nil {
@@ -140,6 +141,10 @@ func (s *session) entryFacts(e Entry) EntryFacts {
 	for i := range f.SourceParents {
 		parent := &f.SourceParents[i]
 		parent.Target = parent.Path[len(e.Volume):]
+		if s.unmade[parent.Path] { // made as a parent, it would never be seeded
+			f.Err = fmt.Errorf("%s, which it lies in, is not on the volume: %w", parent.Target, ErrSourceMissing)
+			return f
+		}
 		if s.parents[parent.Target] {
 			continue // it says nothing: it was made for an entry of this wave
 		}
