@@ -6,6 +6,8 @@ import (
 	"os"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestDirectoriesAreBound(t *testing.T) {
@@ -154,6 +156,33 @@ func TestWhatTheSourceWasSeededFromIsNoConflict(t *testing.T) {
 	m.wantStates(Missing, e)
 	m.apply(e)
 	m.wantText("/var/lib/app/data", "changed since, and longer")
+}
+
+// TestWhatChangesIsNotReplaced: what a program writes to what is exchanged for a symlink is put back or, when something took
+// that away, too, kept aside.
+func TestWhatChangesIsNotReplaced(t *testing.T) {
+	m := newMachine(t)
+	file, dir := fileEntry("/etc/app.conf"), dirEntry("/srv/app")
+	file.Method, dir.Method = Symlink, Symlink
+	m.write(file.Source, "same")
+	m.write(file.Target, "same")
+	k := &kernel{hook: m.changesWhileReplaced(file.Target)}
+	if _, err := apply(t.Context(), k, m.options(), []Entry{file}); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v", err)
+	}
+	m.wantText(file.Target+".impermanence-conflict", "by a program")
+	m.mkdir(dir.Source)
+	m.mkdir(dir.Target)
+	k.hook = func(call, object string) error {
+		if call == "rmdir" {
+			m.write("/srv/"+object+"/file", "by a program")
+		}
+		return nil
+	}
+	if _, err := apply(t.Context(), k, m.options(), []Entry{dir}); !errors.Is(err, unix.ENOTEMPTY) {
+		t.Errorf("got %v", err)
+	}
+	m.wantText("/srv/app/file", "by a program")
 }
 
 func TestUnknownUserChangesNothing(t *testing.T) {

@@ -127,11 +127,20 @@ func (x *run) replace(dir int, staged, name string) error {
 	if err == nil && (objectOf(st).ID != x.facts.Target.ID || objectOf(st).Version != x.facts.Target.Version) {
 		err = fmt.Errorf("%s changes: %w", x.entry.Target, ErrBusy)
 	}
-	if err != nil {
-		return errors.Join(err, x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE))
+	switch {
+	case err != nil:
+	case objectOf(st).Kind == IsDirectory:
+		err = x.k.rmdir(dir, staged)
+	default:
+		err = x.k.unlink(dir, staged)
 	}
-	if objectOf(st).Kind == IsDirectory {
-		return x.k.rmdir(dir, staged)
+	if err == nil {
+		return nil
 	}
-	return x.k.unlink(dir, staged)
+	back := x.k.rename(dir, staged, dir, name, unix.RENAME_EXCHANGE)
+	if back != nil { // what is under the staged name a next run would clear away
+		_, aside := x.k.moveAsideAs(dir, staged, name)
+		back = errors.Join(back, aside)
+	}
+	return errors.Join(err, back)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -420,6 +421,39 @@ func (m *machine) wantRestoredOrNot(target, last string) {
 	}
 	if found := m.tokensBelow(target); !strings.Contains(found, "latest") {
 		m.t.Errorf("after a crash at %s what stood in the way is lost: %s", last, found)
+	}
+}
+
+// What changes while it is replaced, and is then removed, can't be put back: it stays aside.
+func TestRestoreOverWhatChanges(t *testing.T) {
+	m, old := newRestorable(t, func(m *machine) { m.write("/srv/file", "old") })
+	m.write("/srv/file", "there")
+	var results []RestoreResult
+	k := &kernel{hook: m.changesWhileReplaced("/srv/file")}
+	err := restore(t.Context(), k, Restoration{Sysroot: m.root, From: old, Items: []RestoreItem{{"/srv/file", "/srv/file"}}},
+		func(r RestoreResult) { results = append(results, r) })
+	if err != nil || len(results) != 1 || !errors.Is(results[0].Err, ErrBusy) {
+		t.Errorf("%+v, %v", results, err)
+	}
+	m.wantText("/srv/file.impermanence-conflict", "by a program")
+}
+
+// changesWhileReplaced is a program that writes a file before it is exchanged for another one, and removes what is there then.
+func (m *machine) changesWhileReplaced(p string) func(call, object string) error {
+	renames := 0
+	return func(call, _ string) error {
+		if call != "rename" {
+			return nil
+		}
+		switch renames++; renames {
+		case 1:
+			m.write(p, "by a program")
+			later := time.Now().Add(time.Second)
+			return os.Chtimes(m.path(p), later, later)
+		case 3:
+			return os.Remove(m.path(p))
+		}
+		return nil
 	}
 }
 

@@ -192,8 +192,10 @@ func (x *restorer) put(b batch, s *stagedCopy) error {
 		err = fmt.Errorf("%s changes while it is restored: %w", s.as, ErrBusy)
 	}
 	if err != nil {
-		return errors.Join(err, x.k.rename(b.into, aside, b.into, s.as, unix.RENAME_EXCHANGE),
-			x.k.rename(b.into, aside, b.into, staged, unix.RENAME_NOREPLACE))
+		if back := x.k.rename(b.into, aside, b.into, s.as, unix.RENAME_EXCHANGE); back != nil {
+			return errors.Join(err, fmt.Errorf("what stood there is kept as %s: %w", path.Join(b.target, aside), back))
+		}
+		return errors.Join(err, x.k.rename(b.into, aside, b.into, staged, unix.RENAME_NOREPLACE))
 	}
 	s.result.Aside = path.Join(b.target, aside)
 	return nil
