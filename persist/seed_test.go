@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -47,7 +46,7 @@ mkfifo -m 600 fifo
 mknod device c 1 3 && mknod block b 7 99
 truncate -s 10M sparse && printf tail >> sparse && printf x | dd of=sparse bs=1 seek=5000000 conv=notrunc status=none
 setfacl -m u:1001:rwx,g:4:r file && setfacl -m d:u:1001:rwx sub
-setfattr -n user.note -v value file && setfattr -n trusted.note -v value sub
+setfattr -n user.note -v value file && setfattr -n user.large -v "$(printf %2000s)" file && setfattr -n trusted.note -v value sub
 setfattr -n security.capability -v 0sAQAAAgAgAAAAAAAAAAAAAAAAAAA= sub/deep
 mkdir nocow && chattr +C nocow && echo db > nocow/db
 touch "$(printf 'name\nwith line')" && touch -d '2001-02-03 04:05:06.789' sub/deep/hardlink sub
@@ -92,6 +91,19 @@ func TestSeedingAcrossFileSystems(t *testing.T) {
 	btrfstest.Run(t, "sh", "-ec", `cd "$1"; truncate -s 10M sparse; printf x | dd of=sparse bs=1 seek=5000000 conv=notrunc status=none
 head -c 3000000 /dev/urandom > random; touch -d @1000000000.25 random; mkdir sub; ln random sub/same; setfacl -m u:1001:r random`, "sh", m.path("/srv/app"))
 	m.wantSeeded(t)
+}
+
+// TestSeedingToAnotherKindOfFileSystem leaves out what means something on btrfs only.
+func TestSeedingToAnotherKindOfFileSystem(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/srv/app/nocow")
+	btrfstest.Run(t, "sh", "-ec", `cd "$1"; chattr +C nocow; echo x > nocow/db; echo y > file; setfattr -n btrfs.compression -v zstd file`, "sh", m.path("/srv/app"))
+	if err := unix.Mount("tmpfs", m.path("/persist"), "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	m.apply(dirEntry("/srv/app"))
+	m.wantText("/persist/srv/app/nocow/db", "x\n")
+	m.wantText("/persist/srv/app/file", "y\n")
 }
 
 // TestInheritedACLsAreNotSeeded copies into a parent whose default ACL would give the copy entries that the original lacks.
@@ -188,27 +200,78 @@ func TestSeedingAFullVolume(t *testing.T) {
 	}
 }
 
-// TestSeedingWhatChanges writes to a file while it is copied: the copy is not taken for good.
+// TestSeedingWhatChanges changes something while it is copied: the copy is not taken for good.
 func TestSeedingWhatChanges(t *testing.T) {
+	const afterCopy = "sync file system of"
+	for name, c := range map[string]struct{ call, change string }{
+		"content":           {afterCopy, "echo two > log && touch -d 'now + 1 second' log"},
+		"attribute":         {afterCopy, "setfattr -n trusted.other -v x log"},
+		"attribute removed": {afterCopy, "setfattr -x trusted.note log"},
+		"mode":              {afterCopy, "chmod 0600 log"},
+		"symlink":           {afterCopy, "ln -sfn log2 link && touch -h -d @1 link"},
+		"new":               {afterCopy, "echo two > second"},
+		"removed":           {afterCopy, "rm log"},
+		"kind":              {afterCopy, "rm log && mkdir log"},
+		"shorter":           {"write", "truncate -s 0 log"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.mkdir("/srv")
+			if err := unix.Mount("tmpfs", m.path("/srv"), "tmpfs", 0, ""); err != nil { // nothing can be shared
+				t.Fatal(err)
+			}
+			m.write("/srv/app/log", strings.Repeat("one", 1<<20))
+			m.symlink("log1", "/srv/app/link")
+			btrfstest.Run(t, "touch", "-h", "-d", "@1", m.path("/srv/app/link"))
+			btrfstest.Run(t, "setfattr", "-n", "trusted.note", "-v", "x", m.path("/srv/app/log"))
+			k := &kernel{}
+			k.hook = func(call, _ string) error {
+				if call == c.call {
+					k.hook = nil
+					btrfstest.Run(t, "sh", "-ec", "cd \"$1\"; "+c.change, "sh", m.path("/srv/app"))
+				}
+				return nil
+			}
+			if _, err := apply(t.Context(), k, m.options(), []Entry{dirEntry("/srv/app")}); !errors.Is(err, ErrBusy) {
+				t.Errorf("got %v", err)
+			}
+			m.wantOwner("/persist/srv/app", "absent")
+			names, err := os.ReadDir(m.path("/persist/srv"))
+			if err != nil || len(names) != 0 {
+				t.Errorf("left %v, %v", names, err)
+			}
+			want := describe(t, m.path("/srv/app"))
+			m.apply(dirEntry("/srv/app"))
+			if got := describe(t, m.path("/persist/srv/app")); got != want {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+		})
+	}
+}
+
+// TestWhatIsStagedMayBeAMount: what an earlier run staged is cleared away, but not through a mount.
+func TestWhatIsStagedMayBeAMount(t *testing.T) {
 	m := newMachine(t)
-	m.write("/srv/app/log", "one")
-	k := &kernel{hook: func(call, _ string) error {
-		if call == "sync file system of" {
-			m.write("/srv/app/log", "two")
-			later := time.Now().Add(time.Second)
-			return os.Chtimes(m.path("/srv/app/log"), later, later)
-		}
-		return nil
-	}}
-	_, err := apply(context.Background(), k, m.options(), []Entry{dirEntry("/srv/app")})
-	if !errors.Is(err, ErrBusy) {
+	m.write("/srv/app/file", "x")
+	m.mkdir("/persist/srv/.app.impermanence-new/sub")
+	if err := unix.Mount("tmpfs", m.path("/persist/srv/.app.impermanence-new/sub"), "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	m.write("/persist/srv/.app.impermanence-new/sub/file", "precious")
+	if _, err := Apply(t.Context(), m.options(), []Entry{dirEntry("/srv/app")}); !errors.Is(err, ErrMountPoint) {
 		t.Errorf("got %v", err)
 	}
-	m.wantOwner("/persist/srv/app", "absent")
-	names, err := os.ReadDir(m.path("/persist/srv"))
-	if err != nil || len(names) != 0 {
-		t.Errorf("left %v, %v", names, err)
+	m.wantText("/persist/srv/.app.impermanence-new/sub/file", "precious")
+}
+
+// TestVolumeThatIsReadOnly: nothing can be noted on it, and what is on it is put in place.
+func TestVolumeThatIsReadOnly(t *testing.T) {
+	m := newMachine(t)
+	m.write("/persist/srv/app/file", "x")
+	m.write("/srv/app/file", "x")
+	if err := unix.Mount("", m.path("/persist"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
 	}
 	m.apply(dirEntry("/srv/app"))
-	m.wantText("/persist/srv/app/log", "two")
+	m.wantMounted("/srv/app", true)
 }
