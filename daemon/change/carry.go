@@ -112,10 +112,10 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	}
 	result, err := persist.Adopt(ctx, o.persist(), e)
 	reply.Done = result.Actions
-	if err != nil {
+	if err != nil && result.State != persist.InPlace {
 		return errors.Join(err, record.write(record.entries)) // as it was before
 	}
-	return nil
+	return err
 }
 
 // rootOf gives where the root is mounted that a path is on, and its name; none where there is none.

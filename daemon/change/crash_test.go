@@ -213,3 +213,22 @@ func (w *world) wantForgotten(k kill, target, data string) {
 		w.t.Errorf("killed at %v: not completed", k)
 	}
 }
+
+// TestRecordedWhatIsInPlace: the table of file managers can't be written, as /run is full. The entry is in its place all the same, and
+// what is written there from now on is to be there at the next boot.
+func TestRecordedWhatIsInPlace(t *testing.T) {
+	w := newWorld(t)
+	text, err := os.ReadFile(w.at)
+	w.must(err)
+	w.must(os.WriteFile(w.at, append(text, "hideMounts = true\n"...), 0o644))
+	btrfstest.Run(t, "mount", "--mkdir", "-t", "tmpfs", "-o", "ro", "tmpfs", "/run/mount")
+	t.Cleanup(func() { btrfstest.Run(t, "umount", "/run/mount") })
+	w.write("/srv/app/file", "before")
+	if err := w.carry(change.Request{Deed: change.Add, Target: "/srv/app"}); err == nil {
+		t.Error("that the table can't be written is not told")
+	}
+	w.write("/srv/app/file", precious)
+	if !w.holds("/persist/srv/app/file") || !w.recorded("/srv/app") {
+		t.Errorf("on the volume: %t, recorded: %t", w.holds("/persist/srv/app/file"), w.recorded("/srv/app"))
+	}
+}
