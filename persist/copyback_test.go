@@ -148,6 +148,21 @@ func TestCopyBackKeepsBoth(t *testing.T) {
 	m.wantText("/persist/etc/state.impermanence-conflict", "by hand")
 }
 
+// TestWhatACopyWasMadeFrom: what fresh roots begin with is what the source was made from, before it was changed and copied back.
+func TestWhatACopyWasMadeFrom(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/state")
+	for _, text := range []string{"as in the template", "changed", "changed again"} {
+		m.write(e.Target, text)
+		m.apply(e)
+	}
+	m.boot()
+	m.write(e.Target, "as in the template")
+	m.apply(e) // no conflict
+	m.wantText(e.Target, "changed again")
+	m.wantNothingAside(e.Target)
+}
+
 // TestBothChangedAndThePowerFails: a cut before any change on the volume leaves a file at the source, for the next root. So
 // it is when a volume is prepared for another installation.
 func TestBothChangedAndThePowerFails(t *testing.T) {
