@@ -54,6 +54,31 @@ func TestFileManagersSeeTheOptions(t *testing.T) {
 	}
 }
 
+// TestWhatTheInitrdPutInPlaceStays: systemd unmounts nothing of it before the end of a shutdown, whoever ran last.
+func TestWhatTheInitrdPutInPlaceStays(t *testing.T) {
+	hidden, given := dirEntry("/var/log"), dirEntry("/srv")
+	hidden.Hide, given.MountOptions = true, []string{"x-initrd.mount"}
+	s := &session{}
+	for _, row := range []struct {
+		name string
+		e    Entry
+		mountTable
+		want string
+	}{
+		{"in the initrd", dirEntry("/var/log"), mountTable{later: true}, "x-initrd.mount"},
+		{"in the initrd, hidden", hidden, mountTable{later: true}, "x-gvfs-hide,x-initrd.mount"},
+		{"as configured", given, mountTable{later: true}, "x-initrd.mount"},
+		{"later, of the initrd", hidden, mountTable{said: linesByTarget([]byte("ID=7 TARGET=/var/log OPTS=x-initrd.mount\n"))}, "x-gvfs-hide,x-initrd.mount"},
+		{"later", hidden, mountTable{said: linesByTarget([]byte("ID=7 TARGET=/var/log OPTS=x-gvfs-hide\n"))}, "x-gvfs-hide"},
+		{"later, another's", dirEntry("/srv"), mountTable{said: linesByTarget([]byte("ID=7 TARGET=/var/log OPTS=x-initrd.mount\n"))}, ""},
+	} {
+		s.table = row.mountTable
+		if got := strings.Join(s.tableOptions(row.e), ","); got != row.want {
+			t.Errorf("%s: %q, want %q", row.name, got, row.want)
+		}
+	}
+}
+
 func TestTableKeepsWhatOthersWrote(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "utab")

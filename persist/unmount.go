@@ -36,7 +36,7 @@ func (s *session) unmount(ctx context.Context, entries []Entry) error {
 		if err != nil {
 			problems = append(problems, fmt.Errorf("unmount %s: %w", e.Target, err))
 		}
-		if gone && len(tableOptions(e)) > 0 {
+		if gone && len(s.tableOptions(e)) > 0 {
 			s.table.remove[s.tableTarget(e)] = true
 		}
 	}

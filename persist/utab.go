@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -37,6 +38,7 @@ type mountTable struct {
 	remove map[string]bool        // by target
 	mounts map[uint64]mountSource // those that were there before
 	later  bool                   // see laterRoot
+	said   map[string]string      // lines of the table as it was, by target
 }
 
 // mountSource is where a mount comes from, as mountinfo tells: device and root.
@@ -61,6 +63,20 @@ func tableOptions(e Entry) []string {
 	return options
 }
 
+// staysMounted has systemd leave a mount alone until the very end of a shutdown.
+const staysMounted = "x-initrd.mount"
+
+// tableOptions gives what the table is to say of the mount of an entry. What the initrd put in place stays until the end, also when a
+// later run finds it there: the journal goes on writing when all that can be unmounted is.
+func (s *session) tableOptions(e Entry) []string {
+	options := tableOptions(e)
+	said := strings.Split(field(s.table.said[s.tableTarget(e)], "OPTS="), ",")
+	if (s.table.later || slices.Contains(said, staysMounted)) && !slices.Contains(options, staysMounted) {
+		options = append(options, staysMounted)
+	}
+	return options
+}
+
 // beginTable reads the kernel's table while it is short: with a thousand mounts more, that takes as long as a third of
 // making them. It is not read at all when libmount's already says what entries want.
 func (s *session) beginTable(entries []Entry) error {
@@ -69,10 +85,10 @@ func (s *session) beginTable(entries []Entry) error {
 	if err != nil && !os.IsNotExist(err) {
 		return wrap("read", s.table.file, err)
 	}
-	said := linesByTarget(now)
+	s.table.said = linesByTarget(now)
 	for _, e := range entries {
-		options := strings.Join(tableOptions(e), ",")
-		if options != "" && field(said[s.tableTarget(e)], "OPTS=") != options {
+		options := strings.Join(s.tableOptions(e), ",")
+		if options != "" && field(s.table.said[s.tableTarget(e)], "OPTS=") != options {
 			return s.table.readMounts()
 		}
 	}
@@ -116,7 +132,7 @@ func (s *session) tableTarget(e Entry) string {
 
 // noteMount has the table say the options of an entry's mount.
 func (s *session) noteMount(e Entry, id, from uint64) {
-	options := tableOptions(e)
+	options := s.tableOptions(e)
 	if len(options) == 0 {
 		return
 	}

@@ -14,6 +14,7 @@ check 'and fstab of the root is content' show SubState SubState=mounted persist.
 if command -v dracut >/dev/null; then
 	check 'it stays until the end' not show Conflicts umount.target persist.mount
 fi
+check 'what was put in place stays until the end' not show Conflicts umount.target var-log.mount
 check 'the timer of prune waits' show ActiveState ActiveState=active impermanence-prune.timer
 check 'the initrd reads its units once' read_once
 quiet

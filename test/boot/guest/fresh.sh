@@ -15,6 +15,7 @@ check 'and fstab of the root is content' show SubState SubState=mounted persist.
 if command -v dracut >/dev/null; then
 	check 'it stays until the end' not show Conflicts umount.target persist.mount
 fi
+check 'what was put in place stays until the end' not show Conflicts umount.target var-log.mount
 check 'entries are in place' findmnt --mountpoint /srv/data
 check 'the initrd reads its units once' read_once
 quiet
