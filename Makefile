@@ -96,18 +96,17 @@ vendor-hash: ## Write the hash of the modules that Nix vendors into its package
 vulncheck: bin/tools/govulncheck-$(GOVULNCHECK_VERSION) ## Known holes in what is linked in; asks the Go vulnerability database
 	$< ./...
 
-# A tool keeps its version in its name, so that a new version is a new file.
+# A tool keeps its version in its name, so that a new version is a new file. Two runs of make may want it at a time, as tests do.
+tool = new=$(CURDIR)/bin/tools/$$$$; GOBIN=$$new go install $(1)@$(2); mv "$$new/$(notdir $(1))" $@; rmdir "$$new"
+
 bin/tools/golangci-lint-%:
-	GOBIN=$(CURDIR)/bin/tools go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$*
-	mv bin/tools/golangci-lint $@
+	$(call tool,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,$*)
 
 bin/tools/govulncheck-%:
-	GOBIN=$(CURDIR)/bin/tools go install golang.org/x/vuln/cmd/govulncheck@$*
-	mv bin/tools/govulncheck $@
+	$(call tool,golang.org/x/vuln/cmd/govulncheck,$*)
 
 bin/tools/nfpm-%:
-	GOBIN=$(CURDIR)/bin/tools go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$*
-	mv bin/tools/nfpm $@
+	$(call tool,github.com/goreleaser/nfpm/v2/cmd/nfpm,$*)
 
 # What goes where: mode, file, folder. A file that another part of the tree brings along is found by its pattern.
 units    := systemd-units
@@ -161,7 +160,7 @@ export payload
 completions := bin/completion/impermanence bin/completion/_impermanence bin/completion/impermanence.fish
 $(completions): bin/impermanence
 	@mkdir -p bin/completion
-	bin/impermanence completion $(or $(if $(filter %.fish,$@),fish),$(if $(filter %/_impermanence,$@),zsh),bash) >$@
+	bin/impermanence completion $(or $(if $(filter %.fish,$@),fish),$(if $(filter %/_impermanence,$@),zsh),bash) >$@.$$$$ && mv $@.$$$$ $@
 
 .PHONY: install
 install: build $(completions) ## Into $(DESTDIR)$(PREFIX); see systemd-units/README.md
@@ -180,11 +179,13 @@ uninstall: ## Take out of $(DESTDIR)$(PREFIX) what install puts there
 		[ -z "$$mode" ] || rm -f '$(DESTDIR)$(PREFIX)'/"$$folder/$${file##*/}"; \
 	done <<<"$$payload"
 
+PACKAGES ?= bin/packages
+
 .PHONY: packages
 packages: build $(completions) bin/tools/nfpm-$(NFPM_VERSION) ## .deb, .rpm and .pkg.tar.zst of what install puts there, in bin/packages/
-	rm -rf bin/packages
-	@$(MAKE) --no-print-directory install DESTDIR=bin/packages/root PREFIX=/usr
-	$(units)/packages/build bin/tools/nfpm-$(NFPM_VERSION) bin/packages/root bin/packages '$(VERSION)'
+	rm -rf '$(PACKAGES)'
+	@$(MAKE) --no-print-directory install DESTDIR='$(PACKAGES)/root' PREFIX=/usr
+	$(units)/packages/build bin/tools/nfpm-$(NFPM_VERSION) '$(PACKAGES)/root' '$(PACKAGES)' '$(VERSION)'
 
 .PHONY: clean
 clean: ## Remove bin/

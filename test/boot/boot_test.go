@@ -61,8 +61,10 @@ func results(t *testing.T, m vm) (lines []string, console string) {
 	return lines, console
 }
 
-// makePackage makes the package that is installed.
+// packages is where the package is that is installed: a directory of its own, since other tests make packages at the same time.
+const packages = "bin/packages-of-machines"
+
 func makePackage(t *testing.T) {
 	t.Helper()
-	btrfstest.Run(t, "make", "-C", "../..", "--no-print-directory", "packages")
+	btrfstest.Run(t, "make", "-C", "../..", "--no-print-directory", "packages", "PACKAGES="+packages)
 }

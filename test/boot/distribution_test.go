@@ -84,7 +84,7 @@ func (d disk) unpack(t *testing.T, on distribution, root string) {
 // stock is what an installer would have configured, and what makes a machine test itself.
 func (d disk) stock(t *testing.T, root string) {
 	t.Helper()
-	copyFile(t, only(t, "../../bin/packages/*.deb"), filepath.Join(root, "var/cache/impermanence.deb"))
+	copyFile(t, only(t, "../../"+packages+"/*.deb"), filepath.Join(root, "var/cache/impermanence.deb"))
 	probe := filepath.Join(t.TempDir(), "probe")
 	write(t, probe+"/DEBIAN/control", "Package: probe\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@example.org>\nDescription: to be installed\n")
 	write(t, probe+"/usr/share/probe/installed", "")
