@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
@@ -119,22 +118,15 @@ func For(line, uuid string, names []string) bool {
 // Names are what root= may call the file system on a device, besides its UUID: the device, its label, and what its partition is called.
 func Names(ctx context.Context, device string) ([]string, error) {
 	names := []string{device}
-	out, err := exec.CommandContext(ctx, "blkid", "--probe", "--output", "export", device).Output()
-	if err != nil {
-		return names, fmt.Errorf("blkid %s: %w", device, err)
-	}
-	for line := range strings.Lines(string(out)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch key {
-		case "LABEL":
-			names = append(names, "LABEL="+value, "/dev/disk/by-label/"+value)
-		case "PART_ENTRY_UUID":
-			names = append(names, "PARTUUID="+value, "/dev/disk/by-partuuid/"+value)
-		case "PART_ENTRY_NAME":
-			names = append(names, "PARTLABEL="+value, "/dev/disk/by-partlabel/"+value)
+	found, err := Probe(ctx, device)
+	for _, name := range []struct{ tag, root, link string }{
+		{"LABEL", "LABEL=", "by-label"}, {"PART_ENTRY_UUID", "PARTUUID=", "by-partuuid"}, {"PART_ENTRY_NAME", "PARTLABEL=", "by-partlabel"},
+	} {
+		if value := found[name.tag]; value != "" {
+			names = append(names, name.root+value, "/dev/disk/"+name.link+"/"+value)
 		}
 	}
-	return names, nil
+	return names, err
 }
 
 // Booting is the file's text so that its lines boot a subvolume by its path, where it can be changed by itself.

@@ -79,14 +79,14 @@ func newMount(root string, info *mountinfo.Info) Mount {
 func On(mounts []Mount, path string) Mount {
 	var best Mount
 	for _, m := range mounts {
-		if within(path, m.Point) && len(m.Point) >= len(best.Point) {
+		if Within(path, m.Point) && len(m.Point) >= len(best.Point) {
 			best = m
 		}
 	}
 	return best
 }
 
-// within tells whether a clean path is dir or lies below it.
-func within(path, dir string) bool {
+// Within tells whether a clean path is dir or lies below it.
+func Within(path, dir string) bool {
 	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
 }

@@ -41,7 +41,7 @@ type Bind struct {
 func Binds(root string, mounts []Mount) []Bind {
 	var binds []Bind
 	for _, m := range mounts {
-		own := slices.ContainsFunc([]string{"/proc", "/sys", "/dev", "/run", "/tmp"}, func(dir string) bool { return within(m.Point, dir) })
+		own := slices.ContainsFunc([]string{"/proc", "/sys", "/dev", "/run", "/tmp"}, func(dir string) bool { return Within(m.Point, dir) })
 		if m.Point != "/" && !own && m.Type != "autofs" {
 			binds = append(binds, Bind{filepath.Join(root, m.Point), m.Point})
 		}
@@ -144,7 +144,7 @@ func (t *Tree) resolver(ctx context.Context) error {
 	if !path.IsAbs(link) {
 		link = path.Join(path.Dir(file), link)
 	}
-	if !within(link, "/run") {
+	if !Within(link, "/run") {
 		return nil
 	}
 	place := filepath.Join(t.dir, link)

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/impermanence/impermanence/daemon/machine"
 )
 
 // DeviceOptions are what is asked of the layout of an empty disk.
@@ -78,9 +80,11 @@ func GatherDevice(ctx context.Context, device string) (DeviceFacts, error) {
 		return f, fmt.Errorf("%s is no block device", device)
 	}
 	f.look(listed.BlockDevices[0])
-	if f.Signature, f.Label, f.Table, err = probe(ctx, path); err != nil {
+	found, err := machine.Probe(ctx, path)
+	if err != nil {
 		return f, err
 	}
+	f.Signature, f.Label, f.Table = found["TYPE"], found["LABEL"], found["PTTYPE"]
 	if f.Table == "" {
 		return f, nil
 	}
@@ -121,31 +125,6 @@ func (d blockDevice) idle() bool {
 	return len(d.Children) == 0 && !slices.ContainsFunc(d.Mountpoints, func(point *string) bool { return point != nil })
 }
 
-// probe tells what is on a device, read from it now.
-func probe(ctx context.Context, device string) (signature, label, table string, err error) {
-	out, err := exec.CommandContext(ctx, "blkid", "--probe", "--output", "export", device).Output()
-	var exit *exec.ExitError
-	const nothing = 2 // blkid(8): no information
-	if errors.As(err, &exit) && exit.ExitCode() == nothing {
-		return "", "", "", nil
-	}
-	if err != nil {
-		return "", "", "", fmt.Errorf("blkid %s: %w", device, err)
-	}
-	for line := range strings.Lines(string(out)) {
-		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
-		switch key {
-		case "TYPE":
-			signature = value
-		case "LABEL":
-			label = value
-		case "PTTYPE":
-			table = value
-		}
-	}
-	return signature, label, table, nil
-}
-
 // partitions reads the partition table.
 func (f *DeviceFacts) partitions(ctx context.Context) error {
 	var dumped struct {
@@ -161,11 +140,13 @@ func (f *DeviceFacts) partitions(ctx context.Context) error {
 		return err
 	}
 	for _, p := range dumped.Table.Partitions {
-		signature, label, _, err := probe(ctx, p.Node)
+		found, err := machine.Probe(ctx, p.Node)
 		if err != nil {
 			return err
 		}
-		f.Partitions = append(f.Partitions, Partition{Path: p.Node, Type: p.Type, Signature: signature, Label: label, Size: p.Size * dumped.Table.SectorSize})
+		f.Partitions = append(f.Partitions, Partition{
+			Path: p.Node, Type: p.Type, Signature: found["TYPE"], Label: found["LABEL"], Size: p.Size * dumped.Table.SectorSize,
+		})
 	}
 	out, err := exec.CommandContext(ctx, "sfdisk", "--list-free", "--bytes", "--quiet", "--output", "Start,Size", f.Path).Output()
 	if err != nil {
@@ -338,10 +319,11 @@ func (p *DevicePlan) container(target Partition, o DeviceOptions, opened bool) {
 		p.run("", slices.Concat([]string{"cryptsetup", "open"}, key, []string{target.Path, deviceLabel})...)
 	}
 	p.Filesystem = mapped
-	p.run("", mkfs(mapped)...)
+	command := Command{Args: mkfs(mapped)}
 	if target.Signature != "" {
-		p.Commands[len(p.Commands)-1].IfEmpty = mapped
+		command.IfEmpty = mapped
 	}
+	p.Commands = append(p.Commands, command)
 	p.Notes = append(p.Notes, fmt.Sprintf("for crypttab(5): %s UUID=$(blkid -s UUID -o value %s) none luks,discard", deviceLabel, target.Path))
 }
 

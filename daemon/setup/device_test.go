@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
@@ -207,7 +208,8 @@ func TestLUKS(t *testing.T) {
 	btrfstest.Run(t, p.Commands[0].Args[0], args...)
 	btrfstest.Run(t, "cryptsetup", "isLuks", "--type", "luks2", device)
 	btrfstest.Run(t, "cryptsetup", "open", "--test-passphrase", "--key-file", key, device)
-	signature, label, _, err := probe(t.Context(), device)
+	found, err := machine.Probe(t.Context(), device)
+	signature, label := found["TYPE"], found["LABEL"]
 	if err != nil || signature != "crypto_LUKS" || label != deviceLabel {
 		t.Errorf("it has %q, %q, %v", signature, label, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/machine"
 )
 
 // ApplyDevice does what a plan says; step is told of each thing before it is done. A passphrase is asked for on in. Interrupted, it may
@@ -22,11 +23,11 @@ func ApplyDevice(ctx context.Context, p DevicePlan, in io.Reader, out io.Writer,
 	}
 	for _, c := range p.Commands {
 		if c.IfEmpty != "" {
-			signature, _, _, err := probe(ctx, c.IfEmpty)
+			found, err := machine.Probe(ctx, c.IfEmpty)
 			if err != nil {
 				return err
 			}
-			if signature != "" {
+			if found["TYPE"] != "" {
 				continue
 			}
 		}

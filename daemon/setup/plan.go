@@ -144,9 +144,7 @@ func (f *Facts) refuse(o Options) error {
 
 // ofOneBoot tells which places are mounted over, or made empty, as the machine starts.
 func ofOneBoot(place string) bool {
-	return slices.ContainsFunc([]string{"/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"}, func(dir string) bool {
-		return place == dir || strings.HasPrefix(place, dir+"/")
-	})
+	return slices.ContainsFunc([]string{"/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"}, func(dir string) bool { return machine.Within(place, dir) })
 }
 
 // planner makes a plan.

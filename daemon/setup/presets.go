@@ -89,9 +89,7 @@ func presetEntries(root, name string) ([]persist.Entry, error) {
 
 // configured tells whether a place, or a directory around it, is an entry of the configuration so far.
 func (f *Facts) configured(place string) bool {
-	return slices.ContainsFunc(f.Config.Entries(), func(e persist.Entry) bool {
-		return place == e.Target || strings.HasPrefix(place, e.Target+"/")
-	})
+	return slices.ContainsFunc(f.Config.Entries(), func(e persist.Entry) bool { return machine.Within(place, e.Target) })
 }
 
 // findData lists directories with data on the root itself: the usual ones, and the homes of people that lie elsewhere. What is a
@@ -103,8 +101,7 @@ func (f *Facts) findData(root string) []string {
 		if err != nil || place == "/" || !f.onRoot(place) || f.configured(place) || !hasEntries(filepath.Join(root, place)) {
 			continue
 		}
-		within := func(outer string) bool { return place == outer || strings.HasPrefix(place, outer+"/") }
-		if !slices.ContainsFunc(found, within) {
+		if !slices.ContainsFunc(found, func(outer string) bool { return machine.Within(place, outer) }) {
 			found = append(found, place)
 		}
 	}
