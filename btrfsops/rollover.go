@@ -194,13 +194,35 @@ func (r *rollover) refuse() error {
 		return fmt.Errorf("%w: subvolume %d; rollover has to run before the root is mounted", ErrRootMounted, r.former.ID)
 	}
 	for _, p := range r.Persistent {
-		inside := path.Join(r.Layout.Root, p)
-		if id, found := r.lookup(inside); found {
+		if id, at := r.nestedAround(p); id != 0 {
 			return fmt.Errorf("%w: subvolume %d at %q would become part of an old root; move it out of the root (mv on the mounted top level) and mount it from there",
-				ErrPersistentRoot, id, inside)
+				ErrPersistentRoot, id, at)
 		}
 	}
 	return nil
+}
+
+// nestedAround finds the subvolume in the root that a persistent path is, or one that it is a directory of. One that has nothing in
+// that directory has only a mount point there, and does not count.
+func (r *rollover) nestedAround(p string) (SubvolumeID, string) {
+	for around := path.Clean(p); around != "."; around = path.Dir(around) {
+		at := path.Join(r.Layout.Root, around)
+		if id, found := r.lookup(at); found && (around == path.Clean(p) || r.holdsSomething(path.Join(r.Layout.Root, p))) {
+			return id, at
+		}
+	}
+	return 0, ""
+}
+
+// holdsSomething tells whether a directory, relative to the top level, is there and not empty.
+func (fs *Filesystem) holdsSomething(p string) bool {
+	dir, err := openBeneath(fs.top, p)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = dir.Close() }()
+	_, err = dir.Readdirnames(1)
+	return err == nil
 }
 
 // swap puts the staged root in the root's place: exchanged with the former root, or moved where there is none. When the

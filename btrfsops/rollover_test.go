@@ -181,6 +181,15 @@ func TestRolloverRefuses(t *testing.T) {
 			options: RolloverOptions{Persistent: []string{"persist"}},
 			want:    ErrPersistentRoot,
 		},
+		"a persistent volume that is a directory of a subvolume in the root": {
+			prepare: func(t *testing.T, f *fixture) {
+				t.Helper()
+				must(t, os.Rename(f.path("persist"), f.path("root/persist")))
+				f.write(t, "root/persist/a/system/precious", "precious")
+			},
+			options: RolloverOptions{Persistent: []string{"persist/a/system"}},
+			want:    ErrPersistentRoot,
+		},
 		"a missing template": {
 			prepare: func(*testing.T, *fixture) {},
 			options: RolloverOptions{Layout: Layout{Root: "root", OldRoots: "old_roots", Template: "template"}},
@@ -244,7 +253,8 @@ func TestNestedSubvolumesGoWithTheOldRoot(t *testing.T) {
 	must(t, os.MkdirAll(f.path("root/var/lib"), 0o755))
 	btrfstest.Subvolume(t, f.path("root/var/lib/machines"))
 	f.write(t, "root/var/lib/machines/image", "image")
-	report := f.boot(t, 1, RolloverOptions{})
+	must(t, os.Mkdir(f.path("root/var/lib/machines/volume"), 0o755)) // only a mount point
+	report := f.boot(t, 1, RolloverOptions{Persistent: []string{"var/lib/machines/volume", "var/lib/machines/none", "var/lib", "none/below"}})
 	f.has(t, report.OldRoot+"/var/lib/machines/image", "image")
 	if roots := f.list(t); roots[0].Nested != 1 {
 		t.Errorf("old root: %+v", roots[0])
