@@ -96,22 +96,25 @@ func hides(steps []Step) bool {
 
 // Adopt begins to keep an entry in the running system: what is in its place is copied to the volume, synced and verified, and
 // then put in place. It refuses with a WritersError when something there is open for writing or worked in, and leaves a conflict as it
-// is. Recording the entry, so that it is there at the next boot, is up to the caller, and comes first: a crash in between
-// leaves an entry that the next boot completes.
+// is: then its result is Failed. Recording the entry, so that it is there at the next boot, is up to the caller, and comes
+// first: a crash in between leaves an entry that the next boot completes.
 func Adopt(ctx context.Context, opts Options, e Entry) (Result, error) {
+	refused := func(err error) (Result, error) {
+		return Result{Target: e.Target, Source: e.Source, Kind: e.Kind, Method: e.Method, State: Failed, Error: err.Error(), Err: err}, err
+	}
 	a, err := PlanAdopt(opts, e)
 	if err != nil {
-		return Result{}, err
+		return refused(err)
 	}
 	if len(a.Writers) > 0 {
-		return Result{}, &WritersError{Target: a.Entry.Target, Writers: a.Writers}
+		return refused(&WritersError{Target: a.Entry.Target, Writers: a.Writers})
 	}
 	if a.State == Conflict || a.State == Failed {
-		return Result{}, fmt.Errorf("adopt %s: %w", a.Entry.Target, a.Err)
+		return refused(fmt.Errorf("adopt %s: %w", a.Entry.Target, a.Err))
 	}
 	report, err := Apply(ctx, opts, []Entry{e})
 	if len(report.Results) == 0 {
-		return Result{}, errors.Join(err, ctx.Err())
+		return refused(errors.Join(err, ctx.Err()))
 	}
 	return report.Results[0], err
 }

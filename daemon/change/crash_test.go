@@ -1,12 +1,14 @@
 package change_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/impermanence/impermanence/daemon/change"
@@ -230,5 +232,34 @@ func TestRecordedWhatIsInPlace(t *testing.T) {
 	w.write("/srv/app/file", precious)
 	if !w.holds("/persist/srv/app/file") || !w.recorded("/srv/app") {
 		t.Errorf("on the volume: %t, recorded: %t", w.holds("/persist/srv/app/file"), w.recorded("/srv/app"))
+	}
+}
+
+// usedMeanwhile has a program begin to write between the plan of a change and the change.
+type usedMeanwhile struct {
+	context.Context
+	use func()
+}
+
+func (u usedMeanwhile) Err() error {
+	u.use()
+	return u.Context.Err()
+}
+
+// TestRefusedIsNotRecorded: what a program opened after the plan was made is refused, and so is not to be kept at the next boot either.
+func TestRefusedIsNotRecorded(t *testing.T) {
+	w := newWorld(t)
+	w.write("/srv/app/file", precious)
+	use := sync.OnceFunc(func() {
+		f, err := os.OpenFile(filepath.Join(w.root, "/srv/app/file"), os.O_WRONLY|os.O_APPEND, 0)
+		w.must(err)
+		t.Cleanup(func() { _ = f.Close() })
+	})
+	reply := change.Carry(usedMeanwhile{t.Context(), use}, w.options(), change.Request{Deed: change.Add, Target: "/srv/app"})
+	if err := reply.Err(); !errors.Is(err, persist.ErrBusy) {
+		t.Errorf("error %v", err)
+	}
+	if w.recorded("/srv/app") {
+		t.Error("it is recorded all the same")
 	}
 }
