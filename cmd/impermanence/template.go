@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -105,16 +106,28 @@ func (a *app) template(ctx context.Context, o templateFlags, args []string) erro
 		err = t.RollBack(ctx)
 	}
 	if err != nil {
-		return err
+		return partly(err)
 	}
 	return a.templateShow(ctx, t)
+}
+
+// partly tells of what failed after the template was changed that the rest is done.
+func partly(err error) error {
+	if errors.Is(err, template.ErrCommitted) {
+		return fmt.Errorf("%w: %w", errPartly, err)
+	}
+	return err
 }
 
 // templateRun runs a command in the template, and if asked in the running root.
 func (a *app) templateRun(ctx context.Context, t *template.Template, command []string, also bool) error {
 	streams := template.Streams{In: os.Stdin, Out: a.stdout.beneath(), Err: a.stderr.beneath()}
-	if err := t.Run(ctx, command, streams); err != nil {
+	err := t.Run(ctx, command, streams)
+	if err != nil && !errors.Is(err, template.ErrCommitted) {
 		return fmt.Errorf("template run: the template is as it was: %w", err)
+	}
+	if err != nil {
+		return partly(err)
 	}
 	if !also {
 		return nil

@@ -137,10 +137,15 @@ func (w *worker) makeTemplate(ctx context.Context) (err error) {
 	defer staged.Close()
 	var seeded []persist.Entry
 	err = w.inView(ctx, staged.ID(), func(dir string, entries []persist.Entry) error {
-		seeded = entries
 		report, err := persist.SeedVolume(ctx, persist.Options{Sysroot: dir}, entries)
+		seeded = template.Kept(dir, entries)
 		for _, result := range report.Results {
-			if result.State == persist.Conflict {
+			if result.State != persist.Conflict {
+				continue
+			}
+			if _, err := os.Lstat(filepath.Join(dir, result.Source)); err != nil {
+				w.tell("%s is not kept: %v", result.Target, result.Err)
+			} else {
 				w.tell("%s is kept on the volume already, and differs from what is in the root: %v", result.Target, result.Err)
 			}
 		}

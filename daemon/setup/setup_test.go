@@ -393,6 +393,25 @@ func TestWhatIsConfiguredStays(t *testing.T) {
 	}
 }
 
+// TestWhatIsNotKeptStays: what can't be put on the volume stays in the template, where each boot finds it.
+func TestWhatIsNotKeptStays(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.write(t, "etc/impermanence/conf.d/mine.toml", "[persistence.\"/persist\"]\nfiles = [\"/etc/localtime\"]\n", 0o644)
+	w.write(t, "usr/share/zoneinfo/UTC", "UTC", 0o644)
+	must(t, os.Symlink("../usr/share/zoneinfo/UTC", filepath.Join(w.root, "etc/localtime")))
+	f, p := w.plan(t, Options{})
+	var notes []string
+	m := w.machine(t)
+	m.Note = func(text string) { notes = append(notes, text) }
+	must(t, m.Apply(context.Background(), f, p))
+	if link, err := os.Readlink(filepath.Join(w.top, "root-template/etc/localtime")); err != nil || link != "../usr/share/zoneinfo/UTC" {
+		t.Errorf("the template has %q, %v", link, err)
+	}
+	if want := []string{"/etc/localtime is not kept: /etc/localtime is a symlink: not of the configured kind"}; !slices.Equal(notes, want) {
+		t.Errorf("told %q, not %q", notes, want)
+	}
+}
+
 // TestNoHomeIsLost finds the homes of people wherever they are.
 func TestNoHomeIsLost(t *testing.T) {
 	d := distributions()[0]

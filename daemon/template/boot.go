@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/renameio/v2"
 )
@@ -31,14 +33,14 @@ func files(dir string) (map[string]bool, error) {
 	return found, err
 }
 
-// mirror copies what a boot directory has to another, file by file, each whole or not at all, and then takes away what was in the
-// former one and no longer is: a boot in between finds all that it may be about to load.
+// mirror copies what a boot directory has to another, file by file, each whole or not at all: first what is loaded, then what names it, and
+// then takes away what was in the former one and no longer is. So a boot in between finds all that it may be about to load.
 func mirror(from, to string, former map[string]bool) error {
 	wanted, err := files(from)
 	if err != nil {
 		return fmt.Errorf("read /boot of the template: %w", err)
 	}
-	for name := range wanted {
+	for _, name := range loadedFirst(from, wanted) {
 		if filepath.Base(name) == grubEnvironment {
 			continue
 		}
@@ -55,6 +57,21 @@ func mirror(from, to string, former map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// loadedFirst sorts files: what is loaded comes before the configuration and the symlinks that name it.
+func loadedFirst(dir string, names map[string]bool) []string {
+	var loaded, naming []string
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		info, err := os.Lstat(filepath.Join(dir, name))
+		switch kind := filepath.Ext(name); {
+		case kind == ".cfg", kind == ".conf", err == nil && info.Mode()&fs.ModeSymlink != 0:
+			naming = append(naming, name)
+		default:
+			loaded = append(loaded, name)
+		}
+	}
+	return append(loaded, naming...)
 }
 
 func mirrorFile(from, to string) error {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/impermanence/impermanence/persist"
@@ -40,6 +42,15 @@ func Clean(dir string, entries []persist.Entry) error {
 		}
 	}
 	return nil
+}
+
+// Kept picks the entries that there is something of on their volumes, as they are mounted below root. What others are still to be made
+// from has to stay in a template.
+func Kept(root string, entries []persist.Entry) []persist.Entry {
+	return slices.DeleteFunc(slices.Clone(entries), func(e persist.Entry) bool {
+		_, err := os.Lstat(filepath.Join(root, e.Source))
+		return err != nil
+	})
 }
 
 func cleanEntry(root *os.Root, e persist.Entry) error {

@@ -20,6 +20,7 @@ import (
 var (
 	ErrNotConfigured = errors.New("no template is configured for the root")
 	ErrDiverged      = errors.New("package database, kernel and template would not belong together")
+	ErrCommitted     = errors.New("the template is changed")
 )
 
 // CommandError is a command that failed in the template, or in the running root after it.
@@ -156,7 +157,10 @@ func (t *Template) RollBack(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return t.mirrorBoot(ctx, found)
+	if err := t.mirrorBoot(ctx, found); err != nil {
+		return fmt.Errorf("%w, but: %w", ErrCommitted, err)
+	}
+	return nil
 }
 
 // change stages a new template, has it worked on where it is mounted, and commits it; on an error it is dropped.
@@ -170,19 +174,28 @@ func (t *Template) change(ctx context.Context, from btrfsops.TemplateSource, wor
 		if err := work(dir); err != nil {
 			return err
 		}
-		return Clean(dir, t.config.Entries())
+		return Clean(dir, Kept(t.root, t.config.Entries()))
 	})
 	if err != nil {
 		return errors.Join(err, staged.Drop())
 	}
-	if err := staged.Commit(ctx); err != nil {
+	return t.commit(ctx, staged)
+}
+
+// commit makes the staged template the template. What fails after that is ErrCommitted, and /boot belongs to the new one then, too.
+func (t *Template) commit(ctx context.Context, staged *btrfsops.NewTemplate) error {
+	err := staged.Commit(ctx)
+	found, errFound := t.fs.Templates(t.layout)
+	if err != nil && (found.Current == nil || found.Current.ID != staged.ID()) {
 		return err
 	}
-	found, err := t.fs.Templates(t.layout)
+	if err = errors.Join(err, errFound); errFound == nil {
+		err = errors.Join(err, t.mirrorBoot(ctx, found))
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("%w, but: %w", ErrCommitted, err)
 	}
-	return t.mirrorBoot(ctx, found)
+	return nil
 }
 
 // mounted mounts a subvolume by its id for as long as f runs.
@@ -266,7 +279,7 @@ func (t *Template) mirrorBoot(ctx context.Context, found btrfsops.Templates) err
 		return mirror(filepath.Join(dir, "boot"), filepath.Join(t.root, "boot"), former)
 	})
 	if err != nil {
-		return fmt.Errorf("the template is changed, but /boot of the root is not as in it yet: %w", err)
+		return fmt.Errorf("/boot of the root is not as in it yet: %w", err)
 	}
 	return nil
 }

@@ -104,3 +104,31 @@ func TestMirror(t *testing.T) {
 		t.Errorf("a template without /boot: %v", err)
 	}
 }
+
+// TestMirrorIsCutShort: as long as not all is there that is loaded, what names it is as before.
+func TestMirrorIsCutShort(t *testing.T) {
+	from, to := t.TempDir(), t.TempDir()
+	names := []string{"a/grub.cfg", "loader/entries/a.conf", "vmlinuz"}
+	for _, name := range names[:2] {
+		machinetest.Write(t, filepath.Join(from, name), "new", 0o600)
+		machinetest.Write(t, filepath.Join(to, name), "old", 0o600)
+	}
+	machinetest.Write(t, filepath.Join(from, "vmlinuz-2"), "new", 0o600)
+	machinetest.Write(t, filepath.Join(to, "vmlinuz-1"), "old", 0o600)
+	for dir, kernel := range map[string]string{from: "vmlinuz-2", to: "vmlinuz-1"} {
+		if err := os.Symlink(kernel, filepath.Join(dir, "vmlinuz")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	machinetest.Write(t, filepath.Join(to, "vmlinuz-2/in-the-way"), "", 0o600)
+	for range 10 {
+		if err := mirror(from, to, map[string]bool{"vmlinuz-1": true}); err == nil {
+			t.Fatal("a directory was replaced")
+		}
+		for _, name := range names {
+			if text, err := os.ReadFile(filepath.Join(to, name)); string(text) != "old" {
+				t.Fatalf("%s is %q, %v", name, text, err)
+			}
+		}
+	}
+}
