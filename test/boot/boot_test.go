@@ -64,7 +64,7 @@ func results(t *testing.T, m vm) (lines []string, console string) {
 // packages is where the package is that is installed: a directory of its own, since other tests make packages at the same time.
 const packages = "bin/packages-of-machines"
 
-func makePackage(t *testing.T) {
+func makePackage(t testing.TB) {
 	t.Helper()
 	btrfstest.Run(t, "make", "-C", "../..", "--no-print-directory", "packages", "PACKAGES="+packages)
 }

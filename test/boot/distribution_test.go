@@ -54,7 +54,7 @@ type disk struct {
 }
 
 // install makes a machine as a person would: Debian, our package, `impermanence setup`.
-func install(t *testing.T, d distribution) disk {
+func install(t testing.TB, d distribution) disk {
 	t.Helper()
 	dir := t.TempDir()
 	made := disk{image: filepath.Join(dir, "disk"), kernel: filepath.Join(dir, "kernel"), initrd: filepath.Join(dir, "initrd")}
@@ -73,7 +73,7 @@ func install(t *testing.T, d distribution) disk {
 }
 
 // unpack makes a subvolume with a stock Debian that has our package.
-func (d disk) unpack(t *testing.T, on distribution, root string) {
+func (d disk) unpack(t testing.TB, on distribution, root string) {
 	t.Helper()
 	btrfstest.Subvolume(t, root)
 	debian.Unpack(t, on.spec(), root)
@@ -82,7 +82,7 @@ func (d disk) unpack(t *testing.T, on distribution, root string) {
 }
 
 // stock is what an installer would have configured, and what makes a machine test itself.
-func (d disk) stock(t *testing.T, root string) {
+func (d disk) stock(t testing.TB, root string) {
 	t.Helper()
 	copyFile(t, only(t, "../../"+packages+"/*.deb"), filepath.Join(root, "var/cache/impermanence.deb"))
 	probe := filepath.Join(t.TempDir(), "probe")
@@ -105,7 +105,7 @@ func (d disk) stock(t *testing.T, root string) {
 }
 
 // change mounts the disk's top level for a function.
-func (d disk) change(t *testing.T, f func(top string)) {
+func (d disk) change(t testing.TB, f func(top string)) {
 	t.Helper()
 	top := filepath.Join(t.TempDir(), "top")
 	btrfstest.Run(t, "mkdir", "--parents", top)
@@ -115,14 +115,14 @@ func (d disk) change(t *testing.T, f func(top string)) {
 }
 
 // useInitrd takes the initrd that a root has now.
-func (d *disk) useInitrd(t *testing.T, root string) {
+func (d *disk) useInitrd(t testing.TB, root string) {
 	t.Helper()
 	d.initrd = filepath.Join(t.TempDir(), "initrd")
 	copyFile(t, only(t, root+"/boot/initrd.img-*"), d.initrd)
 }
 
 // copy is a disk of its own with the same contents.
-func (d disk) copy(t *testing.T) disk {
+func (d disk) copy(t testing.TB) disk {
 	t.Helper()
 	image := filepath.Join(t.TempDir(), "disk")
 	btrfstest.Run(t, "cp", "--sparse=always", d.image, image)
@@ -131,7 +131,7 @@ func (d disk) copy(t *testing.T) disk {
 }
 
 // chroot runs a command in a root, the subvolume by whose name it is at the top level, as in a running machine.
-func chroot(t *testing.T, root string, command ...string) {
+func chroot(t testing.TB, root string, command ...string) {
 	t.Helper()
 	const script = `set -e
 mount -o "subvol=/$(basename "$1")" "$(findmnt --noheadings --nofsroot --output=SOURCE --target "$1")" "$1"
@@ -146,7 +146,7 @@ exec chroot "$root" env -i HOME=/root DEBIAN_FRONTEND=noninteractive PATH=/usr/s
 	btrfstest.Run(t, "unshare", append([]string{"--mount", "--propagation=private", "sh", "-c", script, "sh", root}, command...)...)
 }
 
-func makeImage(t *testing.T, path string) {
+func makeImage(t testing.TB, path string) {
 	t.Helper()
 	write(t, path, "")
 	if err := os.Truncate(path, diskSize); err != nil {
@@ -156,7 +156,7 @@ func makeImage(t *testing.T, path string) {
 }
 
 // only is the one file that a pattern matches.
-func only(t *testing.T, pattern string) string {
+func only(t testing.TB, pattern string) string {
 	t.Helper()
 	found, err := filepath.Glob(pattern)
 	if err != nil || len(found) != 1 {
@@ -165,7 +165,7 @@ func only(t *testing.T, pattern string) string {
 	return found[0]
 }
 
-func read(t *testing.T, path string) string {
+func read(t testing.TB, path string) string {
 	t.Helper()
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -175,7 +175,7 @@ func read(t *testing.T, path string) string {
 }
 
 // write writes a file, and makes its directory when that is missing.
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func write(t *testing.T, path, text string) {
 	}
 }
 
-func copyFile(t *testing.T, from, to string) {
+func copyFile(t testing.TB, from, to string) {
 	t.Helper()
 	write(t, to, read(t, from))
 }

@@ -53,7 +53,7 @@ var features = []feature{
 }
 
 // former leaves a file on the root, by which a boot knows whether it has the former one.
-func former(t *testing.T, installed disk) disk {
+func former(t testing.TB, installed disk) disk {
 	t.Helper()
 	d := installed.copy(t)
 	d.change(t, func(top string) { write(t, filepath.Join(top, rootSubvolume, "opt/former"), "") })

@@ -14,21 +14,7 @@ import (
 // leaves a table beside the transcripts. Each boots once before, so that none is a first boot.
 func testTime(t *testing.T, name string, on distribution, installed disk) {
 	t.Helper()
-	without := installed.copy(t)
-	without.change(t, func(top string) {
-		root := filepath.Join(top, rootSubvolume)
-		chroot(t, root, "dpkg", "--remove", "impermanence")
-		chroot(t, root, "sed", "--in-place", "/persist/d", "/etc/fstab")
-		without.useInitrd(t, root)
-	})
-	with := former(t, installed)
-	thousand := former(t, installed)
-	thousand.change(t, func(top string) {
-		for n := range 1000 {
-			path := fmt.Sprintf("%s/old_roots/2024-11-04_10:%02d:%02d", top, n/60, n%60)
-			btrfstest.Run(t, "btrfs", "subvolume", "snapshot", filepath.Join(top, "root-template"), path)
-		}
-	})
+	without, with, thousand := withoutUs(t, installed), former(t, installed), withOldRoots(t, installed, 1000)
 	bare := measureBoot(t, name+"/without", "bare", without)
 	table := &strings.Builder{}
 	fmt.Fprintf(table, "%s: time from the kernel's start, of a machine of 1e9 instructions a second, in ms\n%-24s %16s %18s\n",
@@ -45,6 +31,32 @@ func testTime(t *testing.T, name string, on distribution, installed disk) {
 	if _, err := f.WriteString(table.String()); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// withoutUs is the machine as it was before the package came.
+func withoutUs(t testing.TB, installed disk) disk {
+	t.Helper()
+	d := installed.copy(t)
+	d.change(t, func(top string) {
+		root := filepath.Join(top, rootSubvolume)
+		chroot(t, root, "dpkg", "--remove", "impermanence")
+		chroot(t, root, "sed", "--in-place", "/persist/d", "/etc/fstab")
+		d.useInitrd(t, root)
+	})
+	return d
+}
+
+// withOldRoots is the machine with so many old roots.
+func withOldRoots(t testing.TB, installed disk, count int) disk {
+	t.Helper()
+	d := former(t, installed)
+	d.change(t, func(top string) {
+		for n := range count {
+			path := fmt.Sprintf("%s/old_roots/2024-11-04_10:%02d:%02d", top, n/60, n%60)
+			btrfstest.Run(t, "btrfs", "subvolume", "snapshot", filepath.Join(top, "root-template"), path)
+		}
+	})
+	return d
 }
 
 // bootTimes are times since the kernel's start.

@@ -229,7 +229,7 @@ func (m vm) initrd(t *testing.T) string {
 }
 
 // writeChecks makes the disk with the script of this boot: an archive.
-func (m vm) writeChecks(t *testing.T, path string) {
+func (m vm) writeChecks(t testing.TB, path string) {
 	t.Helper()
 	script := ""
 	if m.script != "" {
@@ -256,7 +256,7 @@ func (m vm) writeChecks(t *testing.T, path string) {
 }
 
 // transcript is the file that keeps what the machine prints.
-func (m vm) transcript(t *testing.T) *os.File {
+func (m vm) transcript(t testing.TB) *os.File {
 	t.Helper()
 	dir := os.Getenv(artifactsEnv)
 	if dir == "" {

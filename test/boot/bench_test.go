@@ -1,0 +1,131 @@
+package boot
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// bootRounds is how often BenchmarkBoot starts each machine.
+const bootRounds = 15
+
+// BenchmarkBoot is what we add to a boot on this machine's processor: without us, with us, and with a thousand old roots, in turn. What boots is
+// what the tests boot in an emulator: a stock Debian's initrd, its switch of the root and that root's systemd. It does so in a container,
+// which has no kernel to start and no device to wait for; that costs the same with us and without.
+func BenchmarkBoot(b *testing.B) {
+	makePackage(b)
+	installed := install(b, trixieDracut)
+	machines := []*container{
+		newContainer(b, "without", "bare", withoutUs(b, installed)),
+		newContainer(b, "with", "timed", former(b, installed)),
+		newContainer(b, "thousand", "timed", withOldRoots(b, installed, 1000)),
+	}
+	for _, c := range machines {
+		c.boot(b) // none is measured at its first boot
+	}
+	for b.Loop() {
+		for range bootRounds {
+			for _, c := range machines {
+				c.times = append(c.times, c.boot(b))
+			}
+		}
+	}
+	bare := machines[0]
+	for _, c := range machines {
+		for what, time := range map[string]func(bootTimes) time.Duration{
+			"root": func(t bootTimes) time.Duration { return t.root },
+			"up":   func(t bootTimes) time.Duration { return t.up },
+		} {
+			b.ReportMetric(ms(median(c.times, time)), c.name+"-"+what+"-ms")
+			if c != bare {
+				b.ReportMetric(ms(median(c.times, time)-median(bare.times, time)), c.name+"-"+what+"-added-ms")
+			}
+		}
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func median(times []bootTimes, what func(bootTimes) time.Duration) time.Duration {
+	all := make([]time.Duration, len(times))
+	for n, t := range times {
+		all[n] = what(t)
+	}
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+// container is a machine without a kernel of its own.
+type container struct {
+	name, script string
+	disk         disk
+	device       string // where the disk is on this machine
+	initrd       string // the directory with the unpacked initrd
+	times        []bootTimes
+}
+
+func newContainer(b *testing.B, name, script string, d disk) *container {
+	b.Helper()
+	c := &container{name: name, script: script, disk: d, device: btrfstest.Attach(b, d.image), initrd: b.TempDir()}
+	btrfstest.Run(b, "bsdtar", "-x", "-f", d.initrd, "-C", c.initrd)
+	// A container has no units of devices, for which the unit that systemd makes of root= would wait.
+	write(b, c.initrd+"/usr/lib/systemd/system/sysroot.mount", fmt.Sprintf(
+		"[Unit]\nDefaultDependencies=no\nBefore=initrd-root-fs.target\n[Mount]\nWhat=%s\nWhere=/sysroot\nType=btrfs\nOptions=subvol=%s\n", c.rootDevice(), rootSubvolume))
+	requires := c.initrd + "/usr/lib/systemd/system/initrd-root-fs.target.requires"
+	if err := os.MkdirAll(requires, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.Symlink("../sysroot.mount", requires+"/sysroot.mount"); err != nil {
+		b.Fatal(err)
+	}
+	return c
+}
+
+// rootDevice is how the machine names its disk.
+func (c *container) rootDevice() string { return "/dev/disk/by-uuid/" + c.disk.uuid }
+
+// boot starts the machine, waits until it is off, and returns the times since its start.
+func (c *container) boot(b *testing.B) bootTimes {
+	b.Helper()
+	dir := b.TempDir()
+	checks, result := filepath.Join(dir, "checks"), filepath.Join(dir, "result")
+	vm{script: c.script}.writeChecks(b, checks)
+	write(b, result, "")
+	// Its own process namespace ends with it, whatever it started.
+	cmd := exec.CommandContext(b.Context(), "timeout", "--kill-after=5", "120",
+		"unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
+		"bash", "container.sh", c.initrd, c.device, c.rootDevice(), checks, result)
+	started := monotonic(b)
+	out, err := cmd.CombinedOutput()
+	text := read(b, result)
+	if err != nil || !strings.HasSuffix(text, "\nend\n") || strings.Contains(text, "FAIL ") {
+		b.Fatalf("%s: %v\n%s\n%s", c.name, err, out, text)
+	}
+	var root, up int64
+	for line := range strings.Lines(text) {
+		_, _ = fmt.Sscanf(line, "times %d %d", &root, &up)
+	}
+	times := bootTimes{time.Duration(root)*time.Microsecond - started, time.Duration(up)*time.Microsecond - started}
+	if times.root <= 0 || times.up <= times.root {
+		b.Fatalf("%s: no times of its boot: %s", c.name, text)
+	}
+	return times
+}
+
+// monotonic is the time on the clock that systemd tells of, which a container shares.
+func monotonic(b *testing.B) time.Duration {
+	b.Helper()
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(now.Nano())
+}
