@@ -73,9 +73,11 @@ func adviceTable() []advice {
 		{setup.ErrNotEmpty, "lsblk --fs"},
 		{setup.ErrNoProgram, "install it, and run setup again"},
 		{setup.ErrAside, "ls /etc/impermanence/conf.d"},
+		{setup.ErrChanged, "sudo impermanence setup --undo"},
 		{setup.ErrNested, "btrfs subvolume list -o /"},
 		{setup.ErrNotBtrfs, "findmnt -t btrfs"},
 		{template.ErrNotConfigured, "impermanence setup --dry-run"},
+		{template.ErrCommitted, "impermanence template show"},
 		{template.ErrDiverged, "impermanence template show"},
 		{machine.ErrNotMounted, "findmnt"},
 		// The daemon that runs is not of this version.

@@ -70,11 +70,14 @@ func (r Record) mountedBefore() bool {
 
 // setAside has nothing read a file of the configuration any more.
 func (w *worker) setAside(name string) error {
-	err := os.Rename(filepath.Join(w.Root, name), filepath.Join(w.Root, name+asideSuffix))
-	if errors.Is(err, fs.ErrNotExist) {
+	from, to := filepath.Join(w.Root, name), filepath.Join(w.Root, name+asideSuffix)
+	if _, err := os.Lstat(from); errors.Is(err, fs.ErrNotExist) {
 		return nil // it was before the undoing was interrupted
 	}
-	return err
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("%w: move %s away", ErrTaken, name+asideSuffix)
+	}
+	return os.Rename(from, to)
 }
 
 // refuseAside says what is to become of the lists that an undoing set aside: without them a person would miss what they keep.

@@ -45,6 +45,7 @@ type Facts struct {
 	Dependent []string        // files of the configuration, beside the one that a set-up writes, that mean nothing without the set-up
 	Aside     []string        // those that an undoing set aside
 
+	Hidden        bool // the root itself has something in the volume's place
 	ChangedConfig bool // an undoing kept what a person had made of the configuration that a set-up wrote
 }
 
@@ -89,6 +90,7 @@ func Gather(root string, o Options) (Facts, error) {
 	f.Presets = f.findPresets(root)
 	f.Data = f.findData(root)
 	f.Swap = f.findSwap()
+	f.Hidden = f.onRoot(o.Point()) && hasEntries(filepath.Join(root, o.Point()))
 	return f, nil
 }
 

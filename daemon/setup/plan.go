@@ -54,6 +54,7 @@ var (
 	ErrNoPreset     = errors.New("no such preset")
 	ErrAside        = errors.New("what an undoing set aside is still there")
 	ErrNested       = errors.New("a subvolume lies in what is to be kept")
+	ErrChanged      = errors.New("a file was changed since the set-up was interrupted")
 )
 
 // MakePlan decides what turns the machine into an impermanent one. It is pure.
@@ -96,11 +97,19 @@ func MakePlan(f Facts, o Options) (Plan, error) {
 	return Plan{Record: p.record, Steps: p.record.steps(), Notes: p.notes}, nil
 }
 
-// resume gives the rest of a set-up that was begun; what was asked for then counts.
+// resume gives the rest of a set-up that was begun; what was asked for then counts. What somebody has made of a file since would be
+// written over.
 func resume(f Facts) (Plan, error) {
 	r := *f.Record
 	if f.RootID != r.RootID || f.TopLevel[r.Layout.Template] {
 		return Plan{}, ErrAlready
+	}
+	for _, c := range r.Files {
+		now, there := f.Files[c.Path]
+		asBefore := there == (c.Former != nil) && (!there || now == *c.Former)
+		if !asBefore && now != c.Written {
+			return Plan{}, fmt.Errorf("%w: %s: undo what was begun, then set up anew", ErrChanged, c.Path)
+		}
 	}
 	return Plan{Record: r, Steps: r.steps(), Resumed: true}, nil
 }
@@ -138,6 +147,9 @@ func (f *Facts) refuse(o Options) error {
 		if subvolume, _ := line.Option("subvol"); strings.TrimPrefix(subvolume, "/") != o.Volume() {
 			return fmt.Errorf("%w: fstab mounts something else at %s: give another place with --volume", ErrTaken, o.Point())
 		}
+	}
+	if f.Hidden {
+		return fmt.Errorf("%w: there is something in %s of the root, which the volume would hide: move it away, or give another place with --volume", ErrTaken, o.Point())
 	}
 	return nil
 }

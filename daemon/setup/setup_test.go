@@ -217,6 +217,86 @@ func TestSetUpIsResumed(t *testing.T) {
 	}
 }
 
+// TestResumedOverAChange: what a person made of a file after the set-up was interrupted is not written over. Undone and set up anew it stays.
+func TestResumedOverAChange(t *testing.T) {
+	d := distributions()[0]
+	for name, change := range map[string]func(t *testing.T, w *world){
+		"changed": func(t *testing.T, w *world) {
+			t.Helper()
+			w.write(t, "etc/fstab", w.read(t, filepath.Join(w.root, "etc/fstab"))+"tmpfs /scratch tmpfs defaults 0 0\n", 0o644)
+		},
+		"removed": func(t *testing.T, w *world) { t.Helper(); must(t, os.Remove(filepath.Join(w.root, "etc/fstab"))) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, d)
+			f, p := w.plan(t, Options{})
+			must(t, w.machine(t).work(context.Background(), f, p.Record, p.Steps[:len(p.Steps)-1]))
+			change(t, w)
+			f, err := Gather(w.root, Options{})
+			must(t, err)
+			if _, err = MakePlan(f, Options{}); !errors.Is(err, ErrChanged) || !strings.Contains(err.Error(), "/etc/fstab") {
+				t.Fatalf("got %v", err)
+			}
+			w.undo(t)
+			if _, err := os.Stat(filepath.Join(w.root, "etc/fstab")); (err == nil) != (name == "changed") {
+				t.Errorf("undone, fstab: %v", err)
+			}
+			w.setUp(t)
+			if fstab := w.read(t, filepath.Join(w.root, "etc/fstab")); name == "changed" && !strings.Contains(fstab, "/scratch") {
+				t.Errorf("fstab lacks what was added:\n%s", fstab)
+			}
+		})
+	}
+}
+
+// TestTakeOut undoes changes in texts that were changed since.
+func TestTakeOut(t *testing.T) {
+	const root, booted, volume = "/dev/x / btrfs subvolid=256", "/dev/x / btrfs subvol=/@", "/dev/x /persist btrfs subvol=/persist"
+	change := func(former string) FileChange {
+		return FileChange{Former: &former, Written: "# fstab\n" + booted + "\n" + volume + "\n"}
+	}
+	for name, c := range map[string]struct {
+		change    FileChange
+		now, want string
+	}{
+		"a line added":                      {change("# fstab\n" + root + "\n"), "# fstab\n" + booted + "\n" + volume + "\nmine\n", "# fstab\n" + root + "\nmine\n"},
+		"a line added where none ended":     {change("# fstab\n" + root), "# fstab\n" + booted + "\n" + volume + "\nmine\n", "# fstab\n" + root + "\nmine\n"},
+		"the end of the last line is gone":  {change("# fstab\n" + root + "\n"), "# mine\n" + booted + "\n" + volume, "# mine\n" + root + "\n"},
+		"what replaced a line is changed":   {change("# fstab\n" + root + "\n"), "# fstab\n" + booted + ",mine\n" + volume + "\n", "# fstab\n" + booted + ",mine\n"},
+		"what replaced a line is not there": {change("# fstab\n" + root + "\n"), "# fstab\n" + volume + "\n", "# fstab\n"},
+		"a line that was only removed":      {FileChange{Former: ptr("a\nb\nc\n"), Written: "a\nc\n"}, "a\nc\nmine", "a\nc\nmine\nb\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(c.want, c.change.takeOut(c.now)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func ptr(s string) *string { return &s }
+
+// TestUndoKeepsEachChangedConfiguration: what a person made of the configuration of one set-up is not lost by undoing the next.
+func TestUndoKeepsEachChangedConfiguration(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	const file = "etc/impermanence/impermanence.toml"
+	for _, mine := range []string{"# first\n", "# second\n", "# second\n"} {
+		w.setUp(t)
+		w.write(t, file, w.read(t, filepath.Join(w.root, file))+mine, 0o644)
+		w.undo(t)
+	}
+	kept, err := filepath.Glob(filepath.Join(w.root, file+".before-undo*"))
+	must(t, err)
+	if len(kept) != 2 {
+		t.Errorf("kept %q", kept)
+	}
+	for i, want := range []string{"# first\n", "# second\n"} {
+		if text := w.read(t, kept[i]); !strings.Contains(text, want) {
+			t.Errorf("%s lacks %q", kept[i], want)
+		}
+	}
+}
+
 // TestUndoIsResumed interrupts an undo after each step.
 func TestUndoIsResumed(t *testing.T) {
 	d := distributions()[0]
@@ -507,6 +587,10 @@ func TestRefused(t *testing.T) {
 		{"something else at the volume's place", func(t *testing.T, w *world) {
 			t.Helper()
 			w.write(t, "etc/fstab", "/dev/sdb1 /persist ext4 defaults 0 0\n", 0o644)
+		}, Options{}, ErrTaken, "--volume"},
+		{"something in the volume's place", func(t *testing.T, w *world) {
+			t.Helper()
+			w.write(t, "persist/mine", "", 0o644)
 		}, Options{}, ErrTaken, "--volume"},
 		{"a volume where nothing stays", func(*testing.T, *world) {}, Options{VolumePoint: "/var/tmp/persist"}, ErrLayout, "no place for a volume"},
 		{"a layout that runs into itself", func(*testing.T, *world) {}, Options{TemplateName: "@rootfs/template"}, nil, "invalid name"},

@@ -95,8 +95,8 @@ func forgetWritten(ctx context.Context, dir string, e persist.Entry) error {
 	}
 }
 
-// restore gives a file its former text. What was changed in it since stays, line by line; a configuration that was changed is kept
-// beside it, since the lines of a set-up alone mean nothing there.
+// restore gives a file its former text. What was changed in it since stays, line by line, and one that was removed stays away, as the
+// loader entry of a kernel that is gone. A configuration that was changed is kept beside it, since the lines of a set-up alone mean nothing there.
 func (w *worker) restore(name string) error {
 	change, found := w.record.change(name)
 	if !found {
@@ -108,12 +108,13 @@ func (w *worker) restore(name string) error {
 	}
 	now := string(text)
 	switch {
-	case err != nil && change.Former == nil, change.Former != nil && now == *change.Former:
+	case err != nil, change.Former != nil && now == *change.Former:
 		return nil
-	case now == change.Written || err != nil:
+	case now == change.Written:
 	case name == configFile:
-		w.tell("%s was changed since the set-up: it is kept as %s", name, name+asideSuffix)
-		if err := writeFile(w.Root, name+asideSuffix, now, 0o644); err != nil {
+		aside := w.asideFor(name, now)
+		w.tell("%s was changed since the set-up: it is kept as %s", name, aside)
+		if err := writeFile(w.Root, aside, now, 0o644); err != nil {
 			return err
 		}
 	default:
@@ -125,24 +126,48 @@ func (w *worker) restore(name string) error {
 	return writeFile(w.Root, name, *change.Former, 0o644)
 }
 
-// takeOut undoes a change in a text that was changed since: lines that it added go, those that it replaced come back.
+// asideFor gives the first name beside a file that is free, or has this text already.
+func (w *worker) asideFor(name, text string) string {
+	aside := name + asideSuffix
+	for i := 2; ; i++ {
+		there, err := os.ReadFile(filepath.Join(w.Root, aside))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && string(there) == text {
+			return aside
+		}
+		aside = fmt.Sprintf("%s%s-%d", name, asideSuffix, i)
+	}
+}
+
+// takeOut undoes a change in a text that was changed since: lines that it added go, those that they replaced come back. Where the line that
+// replaced one is no more, somebody has replaced or removed that.
 func (c FileChange) takeOut(now string) string {
 	removed, added := c.Lines()
+	taken := make([]bool, len(added))
 	var out []string
 	for line := range strings.Lines(now) {
-		i := slices.Index(added, line)
-		if i < 0 {
-			out = append(out, line)
-			continue
+		i := 0
+		for i < len(added) && (taken[i] || !sameLine(added[i], line)) {
+			i++
 		}
-		added = slices.Delete(added, i, i+1)
-		if len(removed) > 0 {
-			out = append(out, removed[0])
-			removed = removed[1:]
+		switch {
+		case i == len(added):
+			out = append(out, line)
+		case i < len(removed):
+			out = append(out, removed[i])
+			fallthrough
+		default:
+			taken[i] = true
 		}
 	}
-	return strings.Join(append(out, removed...), "")
+	out = append(out, removed[min(len(added), len(removed)):]...)
+	for i := range out[:max(0, len(out)-1)] {
+		out[i] = strings.TrimSuffix(out[i], "\n") + "\n"
+	}
+	return strings.Join(out, "")
 }
+
+// sameLine compares lines, whether or not they end.
+func sameLine(a, b string) bool { return strings.TrimSuffix(a, "\n") == strings.TrimSuffix(b, "\n") }
 
 // Lines lists the lines that a change removes and adds.
 func (c FileChange) Lines() (removed, added []string) {
