@@ -77,7 +77,10 @@ func (o Options) kindOf(e persist.Entry) (persist.Kind, error) {
 func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r Request, reply *Reply) error {
 	on, in := o.rootOf(c, e.Target)
 	e.AddedIn = in
-	record := newRecord(o.Sysroot, c, e.Volume)
+	record, err := newRecord(o.Sysroot, c, e.Volume)
+	if err != nil {
+		return err
+	}
 	if err := record.check(append(record.entries, e)); err != nil {
 		return err
 	}
@@ -139,7 +142,10 @@ func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, 
 		steps = nil
 	}
 	reply.Plan = lines(steps)
-	record := newRecord(o.Sysroot, c, e.Volume)
+	record, err := newRecord(o.Sysroot, c, e.Volume)
+	if err != nil {
+		return err
+	}
 	isRecorded := recorded(record.entries, e)
 	if isRecorded {
 		reply.Plan = append(reply.Plan, Line{fmt.Sprintf("remove %s from %s", e.Target, config.RecordPath(e.Volume)), "what is at " + e.Source + " stays there"})
@@ -180,20 +186,16 @@ type record struct {
 	entries []persist.Entry
 }
 
-func newRecord(root string, c *config.Config, volume string) record {
+func newRecord(root string, c *config.Config, volume string) (record, error) {
 	r := record{root: root, volume: persist.Volume{Path: volume}}
 	for _, v := range c.Volumes {
 		if v.Path == volume {
 			r.volume = v
 		}
 	}
-	for _, e := range config.Recorded(root, c) {
-		if e.Volume == volume {
-			r.entries = append(r.entries, e)
-		}
-	}
-	r.entries = slices.Clip(r.entries)
-	return r
+	entries, err := config.ReadRecorded(root, r.volume)
+	r.entries = slices.Clip(entries)
+	return r, err
 }
 
 func (r record) check(entries []persist.Entry) error {

@@ -263,3 +263,26 @@ func TestRefusedIsNotRecorded(t *testing.T) {
 		t.Error("it is recorded all the same")
 	}
 }
+
+// TestConfiguredMeanwhileStaysRecorded: what is recorded and then configured, too, is still to be taken from the root that it was added
+// in, also when something else is recorded or forgotten after it.
+func TestConfiguredMeanwhileStaysRecorded(t *testing.T) {
+	w := newWorld(t)
+	w.write("/srv/app/file", precious)
+	w.write("/srv/other/file", "")
+	w.must(w.carry(change.Request{Deed: change.Add, Target: "/srv/app", NextBoot: true}))
+	text, err := os.ReadFile(w.at)
+	w.must(err)
+	w.must(os.WriteFile(w.at, append(text, "directories = [\"/srv/app\"]\n"...), 0o644))
+	w.must(w.carry(change.Request{Deed: change.Add, Target: "/srv/other"}))
+	w.must(w.carry(change.Request{Deed: change.Remove, Target: "/srv/other"}))
+	c, err := config.Load(w.options().Config)
+	w.must(err)
+	w.must(config.AddRecorded(w.root, c))
+	if e := c.Entries(); len(e) != 1 || e[0].Target != "/srv/app" || e[0].AddedIn == (persist.RootName{}) {
+		t.Errorf("got %+v", e)
+	}
+	if !w.recorded("/srv/app") || w.recorded("/srv/other") {
+		t.Errorf("recorded: %t, %t", w.recorded("/srv/app"), w.recorded("/srv/other"))
+	}
+}

@@ -110,6 +110,20 @@ func WriteRecorded(root string, volume persist.Volume, entries []persist.Entry) 
 	return nil
 }
 
+// ReadRecorded reads the record of a volume, by target: also what gives way to the configuration, or is not right beside it.
+func ReadRecorded(root string, v persist.Volume) ([]persist.Entry, error) {
+	d := &decoder{}
+	entries, err := d.recorded(root, v)
+	if err == nil && len(d.problems) > 0 {
+		err = d.problems
+	}
+	if err != nil {
+		return nil, err
+	}
+	sort.SliceStable(entries, func(a, b int) bool { return entries[a].Target < entries[b].Target })
+	return entries, nil
+}
+
 // ForgetRoots takes out of the records which root an entry was added in, for those entries, by their targets, that nothing is to
 // be taken from there for any more. All entries stay.
 func ForgetRoots(root string, c *Config, taken map[string]bool) error {
@@ -118,11 +132,7 @@ func ForgetRoots(root string, c *Config, taken map[string]bool) error {
 	}
 	var problems []error
 	for _, v := range c.Volumes {
-		d := &decoder{}
-		entries, err := d.recorded(root, v)
-		if err == nil && len(d.problems) > 0 {
-			err = d.problems
-		}
+		entries, err := ReadRecorded(root, v)
 		changed := false
 		for i := range entries {
 			if e := &entries[i]; taken[e.Target] && e.AddedIn != (persist.RootName{}) {
