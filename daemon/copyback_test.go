@@ -14,10 +14,11 @@ import (
 	"github.com/impermanence/impermanence/dbus"
 )
 
-// startCopyBack starts the service and waits until it is ready.
-func (s *service) startCopyBack(t *testing.T) *exec.Cmd {
+// startCopyBack starts the service, below a command if one is given, and waits until it is ready.
+func (s *service) startCopyBack(t *testing.T, below ...string) *exec.Cmd {
 	t.Helper()
-	process := exec.Command(s.binary, "copy-back", "--config="+s.machine.config, "--sysroot="+s.machine.sysroot)
+	command := append(below, s.binary, "copy-back", "--config="+s.machine.config, "--sysroot="+s.machine.sysroot)
+	process := exec.Command(command[0], command[1:]...)
 	process.Stderr = os.Stderr
 	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	must(t, process.Start())
@@ -68,6 +69,15 @@ func TestCopyBackService(t *testing.T) {
 	must(t, process.Process.Signal(syscall.SIGTERM))
 	must(t, process.Wait())
 	m.wantText(t, "persist/etc/shadow", "at the end")
+
+	// Where nothing can be watched, as others have used up what there is for it, what changed is copied back all the same.
+	m.replaced(t, "etc/shadow", "before it is unwatched")
+	process = s.startCopyBack(t, "strace", "--daemonize", "--quiet=all", "--follow-forks", "--output=/dev/null", "--trace=inotify_init1", "--inject=inotify_init1:error=EMFILE")
+	m.wantText(t, "persist/etc/shadow", "before it is unwatched")
+	m.replaced(t, "etc/shadow", "unwatched")
+	must(t, process.Process.Signal(syscall.SIGTERM))
+	_ = process.Wait() // it says that it could not watch
+	m.wantText(t, "persist/etc/shadow", "unwatched")
 
 	m.configure(t, "[persistence.\"/persist\"]\nfiles = [\"/etc/hostname\"]\n")
 	must(t, s.startCopyBack(t).Wait())

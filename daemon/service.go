@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"sync"
+	"time"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
@@ -28,8 +30,12 @@ func Carry(ctx context.Context, opts Options) error {
 	return change.WriteReply(opts.RunDir, reply)
 }
 
+// unwatched is how often is looked at files that are copied back and can't be watched: what there is for watching is shared by all
+// programs of root.
+const unwatched = 30 * time.Second
+
 // CopyBack copies files back to their volumes as they change, until ctx ends: it is what CopyBackUnit runs. It is ready when
-// all are watched. Without such a file it returns at once.
+// all are watched, or looked at now and then. Without such a file it returns at once.
 func CopyBack(ctx context.Context, opts Options) error {
 	cfg, err := config.Load(opts.Config)
 	if err != nil {
@@ -38,16 +44,33 @@ func CopyBack(ctx context.Context, opts Options) error {
 	if err := config.AddRecorded(opts.Sysroot, cfg); err != nil {
 		opts.Log.Error("what was recorded on a volume is not watched", zap.Error(err))
 	}
+	ready := sync.OnceFunc(func() { opts.Notify(sdnotify.SdNotifyReady) })
+	for {
+		err := copyBack(ctx, opts, cfg, ready)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		opts.Log.Error("what is copied back is not watched, and only looked at now and then", zap.Error(err), zap.Duration("every", unwatched))
+		ready()
+		select {
+		case <-ctx.Done():
+		case <-time.After(unwatched):
+		}
+	}
+}
+
+// copyBack does so until it can't watch any more.
+func copyBack(ctx context.Context, opts Options, cfg *config.Config, ready func()) error {
 	c := persist.NewCopyBack(persist.Options{Sysroot: opts.Sysroot, Done: func(r persist.Result) { logCopy(opts.Log, r) }}, cfg.Entries(), 0)
 	if !c.Watches() {
-		opts.Notify(sdnotify.SdNotifyReady)
+		ready()
 		return nil
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(ctx) }()
 	select {
 	case <-c.Ready():
-		opts.Notify(sdnotify.SdNotifyReady)
+		ready()
 		return <-ended
 	case err := <-ended:
 		return err

@@ -48,7 +48,8 @@ func (c *CopyBack) Ready() <-chan struct{} { return c.ready }
 func (c *CopyBack) String() string { return "copy back" }
 
 // Run watches until ctx ends; then it copies back what has changed and returns. A file that can't be copied back is
-// reported to Options.Done and tried again at its next change and at the end.
+// reported to Options.Done and tried again at its next change and at the end. When nothing can be watched, what has changed until
+// then is copied back, and the error tells why.
 func (c *CopyBack) Run(ctx context.Context) error {
 	if len(c.entries) == 0 {
 		close(c.ready)
@@ -57,7 +58,7 @@ func (c *CopyBack) Run(ctx context.Context) error {
 	}
 	w, err := newWatcher()
 	if err != nil {
-		return err
+		return errors.Join(err, c.copyLast(context.WithoutCancel(ctx)))
 	}
 	events, failed := make(chan []watchEvent), make(chan error, 1)
 	over := make(chan struct{})
@@ -132,11 +133,9 @@ func (c *CopyBack) copyLast(ctx context.Context) error {
 // watchAndCopy watches first and copies then, so that no change falls between.
 func (c *CopyBack) watchAndCopy(ctx context.Context, w *watcher) (watches, error) {
 	watched, err := c.watch(w)
-	if err != nil {
-		return watched, err
-	}
-	watched.again, err = c.copyAll(ctx)
-	return watched, err
+	again, errCopy := c.copyAll(ctx)
+	watched.again = again
+	return watched, errors.Join(err, errCopy)
 }
 
 // watches say which names in which watched directories concern us. again: a file changed while it was copied.
