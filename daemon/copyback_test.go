@@ -27,9 +27,10 @@ func (s *service) startCopyBack(t *testing.T, below ...string) *exec.Cmd {
 	return process
 }
 
-// replaced writes a file anew, beside itself, and renames it into place, as passwd(1) does.
-func (m *machine) replaced(t testing.TB, path, text string) {
+// replaced writes a file of passwords anew, beside itself, and renames it into place, as passwd(1) does.
+func (m *machine) replaced(t testing.TB, text string) {
 	t.Helper()
+	const path = "etc/shadow"
 	m.write(t, path+".new", text)
 	must(t, os.Rename(filepath.Join(m.sysroot, path+".new"), filepath.Join(m.sysroot, path)))
 }
@@ -51,7 +52,7 @@ func TestCopyBackService(t *testing.T) {
 	must(t, err)
 	defer changes.Close()
 	must(t, changes.Add(filepath.Dir(kept)))
-	m.replaced(t, "etc/shadow", "while it runs")
+	m.replaced(t, "while it runs")
 	for text := ""; text != "while it runs"; {
 		<-changes.Events
 		data, err := os.ReadFile(kept)
@@ -61,20 +62,20 @@ func TestCopyBackService(t *testing.T) {
 	must(t, process.Process.Kill())
 	_ = process.Wait()
 
-	m.replaced(t, "etc/shadow", "while it was dead")
+	m.replaced(t, "while it was dead")
 	process = s.startCopyBack(t)
 	m.wantText(t, "persist/etc/shadow", "while it was dead")
 
-	m.replaced(t, "etc/shadow", "at the end")
+	m.replaced(t, "at the end")
 	must(t, process.Process.Signal(syscall.SIGTERM))
 	must(t, process.Wait())
 	m.wantText(t, "persist/etc/shadow", "at the end")
 
 	// Where nothing can be watched, as others have used up what there is for it, what changed is copied back all the same.
-	m.replaced(t, "etc/shadow", "before it is unwatched")
+	m.replaced(t, "before it is unwatched")
 	process = s.startCopyBack(t, "strace", "--daemonize", "--quiet=all", "--follow-forks", "--output=/dev/null", "--trace=inotify_init1", "--inject=inotify_init1:error=EMFILE")
 	m.wantText(t, "persist/etc/shadow", "before it is unwatched")
-	m.replaced(t, "etc/shadow", "unwatched")
+	m.replaced(t, "unwatched")
 	must(t, process.Process.Signal(syscall.SIGTERM))
 	_ = process.Wait() // it says that it could not watch
 	m.wantText(t, "persist/etc/shadow", "unwatched")

@@ -134,11 +134,12 @@ func (c *CopyBack) copyLast(ctx context.Context) error {
 func (c *CopyBack) watchAndCopy(ctx context.Context, w *watcher) (watches, error) {
 	watched, err := c.watch(w)
 	again, errCopy := c.copyAll(ctx)
-	watched.again = again
+	watched.again = watched.again || again
 	return watched, errors.Join(err, errCopy)
 }
 
-// watches say which names in which watched directories concern us. again: a file changed while it was copied.
+// watches say which names in which watched directories concern us. again: a file changed while it was copied, or a directory while it was
+// to be watched.
 type watches struct {
 	names map[int]map[string]bool
 	again bool
@@ -164,25 +165,54 @@ func (c *CopyBack) watch(w *watcher) (watches, error) {
 	}
 	defer s.close()
 	for _, e := range s.resolveHomes(c.entries) {
-		p := e.Target
-		fd, err := s.paths.dir(path.Dir(p))
-		for errors.Is(err, unix.ENOENT) && path.Dir(p) != "/" {
-			p = path.Dir(p)
-			fd, err = s.paths.dir(path.Dir(p))
+		if err := s.watch(w, &watched, e.Target); err != nil {
+			return watched, err
 		}
+	}
+	return watched, nil
+}
+
+// watch watches for one place, until what is watched is what leads there: of another directory that came to stand there before, nothing
+// would tell.
+func (s *session) watch(w *watcher, watched *watches, target string) error {
+	const tries = 10
+	var before InodeID
+	for range tries {
+		fd, p, err := s.nearest(target)
 		if err != nil {
-			continue // what is wrong with the path shows when it is copied
+			return nil //nolint:nilerr // what is wrong with the path shows when it is copied
 		}
+		st, err := s.k.stat(fd, "")
+		if err != nil {
+			return err
+		}
+		if objectOf(st).ID == before {
+			return nil
+		}
+		before = objectOf(st).ID
 		number, err := w.add(fd, path.Dir(p))
 		if err != nil {
-			return watched, err
+			return err
 		}
 		if watched.names[number] == nil {
 			watched.names[number] = map[string]bool{}
 		}
 		watched.names[number][path.Base(p)] = true
+		s.paths.forget()
 	}
-	return watched, nil
+	watched.again = true
+	return nil
+}
+
+// nearest opens the directory that a place is in, or the next one above that exists; p is what leads to the place in that.
+func (s *session) nearest(target string) (dir int, p string, err error) {
+	p = target
+	dir, err = s.paths.dir(path.Dir(p))
+	for errors.Is(err, unix.ENOENT) && path.Dir(p) != "/" {
+		p = path.Dir(p)
+		dir, err = s.paths.dir(path.Dir(p))
+	}
+	return dir, p, err
 }
 
 // copyAll copies back what has changed, and tells whether a file changed meanwhile.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -93,6 +94,39 @@ func TestCopyBack(t *testing.T) {
 	m.boot()
 	m.apply(e)
 	m.wantText("/etc/app/state", "fifth")
+}
+
+// TestWatchedWhileItIsMade: a directory that comes to stand on the way to a place just before the one that was found is watched, is seen: nothing
+// would tell of what is in it.
+func TestWatchedWhileItIsMade(t *testing.T) {
+	for name, meanwhile := range map[string]string{"made": "mkdir -p lib/app", "replaced": "mv lib old && mkdir -p lib/app"} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.mkdir("/var/lib")
+			w, err := newWatcher()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer w.close()
+			add, once := w.call, sync.OnceFunc(func() { btrfstest.Run(t, "sh", "-ec", "cd \"$1\"; "+meanwhile, "sh", m.path("/var")) })
+			w.call = func(fd int, path string, mask uint32) (int, error) {
+				once()
+				return add(fd, path, mask)
+			}
+			watched, err := NewCopyBack(m.options(), []Entry{copyEntry("/var/lib/app/state")}, 0).watch(w)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir, err := os.Open(m.path("/var/lib/app"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer dir.Close()
+			if number, err := w.add(int(dir.Fd()), "app"); err != nil || !watched.names[number]["state"] {
+				t.Errorf("it is not watched: %v, %v", watched.names, err)
+			}
+		})
+	}
 }
 
 func TestCopyBackAtTheEnd(t *testing.T) {

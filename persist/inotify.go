@@ -19,6 +19,7 @@ const inotifyHeader = 16
 // watcher tells of changes in directories.
 type watcher struct {
 	file *os.File
+	call func(fd int, path string, mask uint32) (int, error) // inotify_add_watch(2)
 }
 
 // watchEvent is a change: of a name in a watched directory, or, without a name, of the directory itself. Lost events are told
@@ -33,7 +34,7 @@ func newWatcher() (*watcher, error) {
 	if err != nil {
 		return nil, wrap("watch", "files", err)
 	}
-	return &watcher{file: os.NewFile(uintptr(fd), "inotify")}, nil
+	return &watcher{os.NewFile(uintptr(fd), "inotify"), unix.InotifyAddWatch}, nil
 }
 
 // add watches a directory that is held by a descriptor. A directory that is watched already gives the same number.
@@ -43,7 +44,7 @@ func (w *watcher) add(dir int, object string) (int, error) {
 	if err != nil {
 		return -1, wrap("watch", object, err)
 	}
-	control := connection.Control(func(fd uintptr) { number, err = unix.InotifyAddWatch(int(fd), procPath(dir), watchMask) })
+	control := connection.Control(func(fd uintptr) { number, err = w.call(int(fd), procPath(dir), watchMask) })
 	return number, wrap("watch", object, errors.Join(control, err))
 }
 
