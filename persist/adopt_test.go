@@ -391,3 +391,28 @@ func TestOrphans(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestForgetWithoutAWayThere: the directories that lead to the place, in the home that the passwd file says, are made again.
+func TestForgetWithoutAWayThere(t *testing.T) {
+	m := newMachine(t)
+	e := Entry{Target: "/home/other/deep/app", Source: "/persist/home/other/deep/app", Volume: "/persist", Home: "other", BelowHome: "deep/app"}
+	m.write("/persist/srv/other/deep/app/file", "data")
+	m.chown("/persist/srv/other/deep/app", 1001, 1001, 0o750)
+	m.mkdir("/srv/other")
+	m.chown("/srv/other", 1001, 1001, 0o755)
+	steps, err := PlanForget(m.options(), e)
+	want := "make parent /srv/other/deep 1001:1001 0755\nput a copy of /persist/srv/other/deep/app back at /srv/other/deep/app\n"
+	var got strings.Builder
+	for _, s := range steps {
+		got.WriteString(s.String() + "\n")
+	}
+	if diff := cmp.Diff(want, got.String()); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	if _, err := Forget(context.Background(), m.options(), e); err != nil {
+		t.Fatal(err)
+	}
+	m.wantText("/srv/other/deep/app/file", "data")
+	m.wantOwner("/srv/other/deep", "1001:1001 0755")
+	m.wantOwner("/srv/other/deep/app", "1001:1001 0750")
+}

@@ -86,6 +86,7 @@ func (s *session) forget(ctx context.Context, e Entry) (done string, err error) 
 		if err := x.step(step); err != nil {
 			return "", err
 		}
+		s.paths.made(step.Path)
 	}
 	if x.aside != "" {
 		done += ", what differed kept as " + x.aside

@@ -286,3 +286,28 @@ func TestConfiguredMeanwhileStaysRecorded(t *testing.T) {
 		t.Errorf("recorded: %t, %t", w.recorded("/srv/app"), w.recorded("/srv/other"))
 	}
 }
+
+// TestWrongRecordStays: a record that can't be read is not written anew, and what is wrong is told; nor is an entry recorded twice.
+func TestWrongRecordStays(t *testing.T) {
+	w := newWorld(t)
+	w.write("/srv/app/file", precious)
+	add := change.Request{Deed: change.Add, Target: "/srv/app", NextBoot: true}
+	w.must(w.carry(add))
+	if err := w.carry(add); !errors.Is(err, change.ErrInvalid) || !strings.Contains(err.Error(), "an entry already") {
+		t.Errorf("recorded twice: %v", err)
+	}
+	record := config.RecordPath("/persist")
+	text, err := os.ReadFile(filepath.Join(w.root, record))
+	w.must(err)
+	broken := string(text) + "directories = [\n"
+	w.write(record, broken)
+	w.write("/srv/other/file", precious)
+	for _, r := range []change.Request{{Deed: change.Add, Target: "/srv/other"}, {Deed: change.Remove, Target: "/srv/app"}} {
+		if err := w.carry(r); !errors.Is(err, change.ErrConfiguration) {
+			t.Errorf("%s: %v", r.Deed, err)
+		}
+	}
+	if text, err := os.ReadFile(filepath.Join(w.root, record)); string(text) != broken {
+		t.Errorf("the record is %q, %v", text, err)
+	}
+}

@@ -67,6 +67,8 @@ func TestMirror(t *testing.T) {
 	put := func(dir, name, text string) { machinetest.Write(t, filepath.Join(dir, name), text, 0o600) }
 	put(from, "vmlinuz-2", "new")
 	put(from, "grub/grub.cfg", "new")
+	put(from, "loader/entries/2.conf", "new")
+	put(to, "efi/grubenv", "running, too")
 	put(from, "grub/grubenv", "template's")
 	put(to, "vmlinuz-1", "old")
 	put(to, "mine", "mine")
@@ -78,7 +80,7 @@ func TestMirror(t *testing.T) {
 	if err := os.Symlink("vmlinuz-1", filepath.Join(to, "vmlinuz")); err != nil {
 		t.Fatal(err)
 	}
-	former := map[string]bool{"vmlinuz-1": true, "vmlinuz": true, "grub/grub.cfg": true, "grub/grubenv": true, "gone-already": true}
+	former := map[string]bool{"vmlinuz-1": true, "vmlinuz": true, "grub/grub.cfg": true, "grub/grubenv": true, "efi/grubenv": true, "gone-already": true}
 	for range 2 {
 		if err := mirror(from, to, former); err != nil {
 			t.Fatal(err)
@@ -95,13 +97,23 @@ func TestMirror(t *testing.T) {
 			}
 			got[name] = string(text)
 		}
-		want := map[string]string{"vmlinuz-2": "new", "vmlinuz": "new", "grub/grub.cfg": "new", "grub/grubenv": "running", "mine": "mine"}
+		want := map[string]string{
+			"vmlinuz-2": "new", "vmlinuz": "new", "grub/grub.cfg": "new", "loader/entries/2.conf": "new", "grub/grubenv": "running",
+			"efi/grubenv": "running, too", "mine": "mine",
+		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	}
 	if err := mirror(filepath.Join(from, "none"), to, nil); err != nil {
 		t.Errorf("a template without /boot: %v", err)
+	}
+	// What can't be read is not taken for what is gone.
+	if err := mirror(filepath.Join(from, "vmlinuz-2", "none"), to, map[string]bool{"mine": true}); err == nil {
+		t.Error("a /boot that can't be read was mirrored")
+	}
+	if _, err := os.Stat(filepath.Join(to, "mine")); err != nil {
+		t.Error(err)
 	}
 }
 
