@@ -13,7 +13,8 @@ import (
 // written: one of them is measured with a sync too.
 func restoreRows(s *stage) []row {
 	contenders := []contender{
-		{"impermanence restore", s.ourRestore},
+		{"impermanence restore", s.ourRestore(daemonRuns)},
+		{"impermanence restore, starts the daemon", s.ourRestore(daemonRests)},
 		{"cp -a --reflink", copyBy("cp", "-a", "--reflink=always")},
 		{"cp -a --reflink; sync", copyBy("sh", "-c", `cp -a --reflink=always "$1" "$2" && sync --file-system "$2"`, "sh")},
 		{"cp -a", copyBy("cp", "-a", "--reflink=never")},
@@ -88,18 +89,20 @@ func oldFile(top string) error {
 	return f.Close()
 }
 
-func (s *stage) ourRestore(ctx context.Context, d *disk) (*exec.Cmd, error) {
-	top, err := d.mount("subvolid=5")
-	if err != nil {
-		return nil, err
+func (s *stage) ourRestore(running bool) func(context.Context, *disk) (*exec.Cmd, error) {
+	return func(ctx context.Context, d *disk) (*exec.Cmd, error) {
+		top, err := d.mount("subvolid=5")
+		if err != nil {
+			return nil, err
+		}
+		environment, err := d.daemon(ctx, top)
+		if err == nil && running {
+			err = s.listRoots(ctx, environment)
+		}
+		cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "impermanence"), "restore", "newest", "/srv/lost")
+		cmd.Env = environment
+		return cmd, err
 	}
-	environment, err := d.daemon(ctx, top)
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "impermanence"), "restore", "newest", "/srv/lost")
-	cmd.Env = environment
-	return cmd, nil
 }
 
 // copyBy copies with a program, which is given from where and to where.
