@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
 	"syscall"
 )
 
@@ -33,6 +34,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	rounds := flags.Int("rounds", 7, "how often each contender does each row")
 	only := flags.String("rows", "", "only the rows that match this `pattern`")
+	against := flags.String("contenders", "", "ours against only those of the others that match this `pattern`")
 	full := flags.Bool("full", false, "with the rows that take many minutes")
 	bin := flags.String("bin", "bin", "`directory` of the binaries")
 	if err := flags.Parse(args); err != nil {
@@ -41,6 +43,10 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	pattern, err := regexp.Compile(*only)
 	if err != nil {
 		return fmt.Errorf("read -rows: %w", err)
+	}
+	rivals, err := regexp.Compile(*against)
+	if err != nil {
+		return fmt.Errorf("read -contenders: %w", err)
 	}
 	s, err := newStage(*bin)
 	if err != nil {
@@ -55,6 +61,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 		if !pattern.MatchString(r.name) || (r.long && !*full) {
 			continue
 		}
+		r.contenders = append(r.contenders[:1:1], slices.DeleteFunc(r.contenders[1:], func(c contender) bool { return !rivals.MatchString(c.name) })...)
 		if err := r.race(ctx, out, s, *rounds); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)
 		}
