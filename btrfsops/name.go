@@ -20,6 +20,10 @@ var foreignNames = []string{"2006-01-02_15:04:05", "2006-01-2_15:04:05"}
 // unfinishedPrefix begins the name of a snapshot until it has all its attributes.
 const unfinishedPrefix = ".unfinished-"
 
+// IsUnfinished says whether a name in old_roots is that of a snapshot that has another name later, or that a comparison
+// searches and deletes again. ListRoots lists one only when it was left behind.
+func IsUnfinished(name string) bool { return strings.HasPrefix(name, unfinishedPrefix) }
+
 // rootName is the name of an old root or snapshot: time and subvolume id, which makes it unique whatever the clock says.
 func rootName(t time.Time, id SubvolumeID) string {
 	return fmt.Sprintf("%s-%d", clampYear(t.UTC()).Format(nameTime), id)

@@ -3,11 +3,14 @@ package daemon
 import (
 	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
+
+	"github.com/impermanence/impermanence/btrfsops"
 )
 
 // cacheTime bounds how long a list is shown that nothing has spoken against: what changes unnoticed (mounts in other
@@ -43,6 +46,7 @@ func (c *rootCache) list(places []place, read func() (*listing, error)) (*listin
 	}
 	watched := c.watch(places)
 	before := c.changes
+	c.kept = nil // as long as another is read, every event counts
 	c.mu.Unlock()
 
 	roots, err := read()
@@ -119,8 +123,18 @@ func (c *rootCache) noticed(event fsnotify.Event) {
 	if c.watched[event.Name] && event.Has(fsnotify.Remove|fsnotify.Rename) {
 		delete(c.watched, event.Name)
 	}
+	passing := c.passing(filepath.Base(event.Name))
 	c.mu.Unlock()
-	c.changed()
+	if !passing {
+		c.changed()
+	}
+}
+
+// passing says whether a change of a name makes no difference to the list that is kept: a comparison makes a snapshot, and
+// deletes it again, without anybody's reading all roots anew. It needs mu.
+func (c *rootCache) passing(name string) bool {
+	return c.kept != nil && btrfsops.IsUnfinished(name) &&
+		!slices.ContainsFunc(c.kept.roots, func(r guardedRoot) bool { return r.Name == name })
 }
 
 // close ends the watch.
