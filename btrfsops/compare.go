@@ -12,7 +12,7 @@ type Comparison struct {
 	Layout  Layout
 	Base    string // a subvolume; "": the empty one, which fresh roots without a template are
 	Root    string // a subvolume; "": the root
-	Workers int    // 0: two
+	Workers int    // 0: four
 }
 
 // Compare calls each for every difference between a root and its base, one at a time, in no order that means anything.
@@ -54,7 +54,7 @@ func (fs *Filesystem) compare(ctx context.Context, c Comparison, base, root *sub
 	}
 	workers := c.Workers
 	if workers == 0 {
-		workers = 2
+		workers = 4 // of more than there are processors, some wait for the disk
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	emit := serialize(ctx, each)

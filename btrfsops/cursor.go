@@ -22,7 +22,6 @@ type cursor struct {
 	args        *searchArgsV2
 	rest        []byte // of the answer, not decoded yet
 	left        uint32 // items in rest
-	last        item
 	ended       bool
 }
 
@@ -67,26 +66,37 @@ func (c *cursor) next() (item, bool, error) {
 		if err != nil {
 			return item{}, false, err
 		}
-		c.last, c.rest, c.left = i, rest, c.left-1
-		if c.left == 0 {
-			// The kernel stops where the range ends or the next item has no room: with room for any item left, it was the end.
-			c.ended = c.key.NrItems == 0 && len(rest) > maxItemSize
-			c.ended = !advance(&c.key, i) || c.ended
-		}
+		c.pass(i, rest)
 		if c.bounds.contains(i) {
 			return i, true, nil
 		}
 	}
 }
 
-// skip passes over the items of an inode that are in the answer already.
-func (c *cursor) skip(number uint64) error {
-	for c.left > 1 {
+// pass goes on behind an item of the answer.
+func (c *cursor) pass(i item, rest []byte) {
+	c.rest, c.left = rest, c.left-1
+	if c.left > 0 {
+		return
+	}
+	// The kernel stops where the range ends or the next item has no room: with room for any item left, it was the end.
+	c.ended = c.key.NrItems == 0 && len(rest) > maxItemSize
+	c.ended = !advance(&c.key, i) || c.ended
+}
+
+// skip passes over all items before those of an inode with a type or a higher one. What is not in the answer yet is not
+// asked for.
+func (c *cursor) skip(number uint64, typ uint32) error {
+	for c.left > 0 {
 		i, rest, err := decodeItem(c.rest)
-		if err != nil || i.objectid != number {
+		if err != nil || i.objectid > number || i.objectid == number && i.typ >= typ {
 			return err
 		}
-		c.rest, c.left = rest, c.left-1
+		c.pass(i, rest)
+	}
+	if key := &c.key; key.MinObjectid < number || key.MinObjectid == number && key.MinType < typ {
+		key.MinObjectid, key.MinType, key.MinOffset = number, typ, 0
+		c.ended = c.ended || number > key.MaxObjectid
 	}
 	return nil
 }

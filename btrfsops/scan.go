@@ -67,6 +67,7 @@ func (v *view) inodes(from, to, since uint64) (*inodeCursor, error) {
 		TreeID: uint64(v.id), MinObjectid: from, MaxObjectid: to, MinType: keyInodeItem, MaxType: keyExtentData, MinTransid: since,
 	}
 	c := &inodeCursor{cursor: newCursor(v.top, key), since: since, all: since == 0}
+	c.size = scanBufferSize
 	return c, c.step()
 }
 
@@ -83,10 +84,8 @@ func (c *inodeCursor) next() (t touched, more bool, err error) {
 			if err := c.add(&t, c.ahead); err != nil {
 				return t, false, err
 			}
-			if t.transid < c.since && !c.all {
-				if err := c.skip(number); err != nil {
-					return t, false, err
-				}
+			if err := c.pastUseless(&t, number); err != nil {
+				return t, false, err
 			}
 			if err := c.step(); err != nil {
 				return t, false, err
@@ -99,6 +98,18 @@ func (c *inodeCursor) next() (t touched, more bool, err error) {
 		}
 	}
 	return t, false, nil
+}
+
+// pastUseless passes over what is of no use: all that is of an inode that has not changed, and what a directory has twice.
+func (c *inodeCursor) pastUseless(t *touched, number uint64) error {
+	switch {
+	case t.transid < c.since && !c.all:
+		return c.skip(number+1, 0)
+	case c.ahead.typ == keyDirItem:
+		return c.skip(number, keyDirIndex)
+	default:
+		return nil
+	}
 }
 
 // add takes one item in: nothing is copied of an inode that has not changed.

@@ -85,10 +85,12 @@ type searchKey struct {
 
 // searchBufferSize is the size in bytes of one answer of a tree search; larger ones were not faster. The kernel touches all
 // of what it is given before it searches, so a look-up of a few items is given less, and so is a first answer: 16 KiB, and
-// room for any item, so that it is known to be the only one when they were enough.
+// room for any item, so that it is known to be the only one when they were enough. A scan for changes gets a leaf at a time:
+// what it can pass over then is often not copied at all.
 const (
 	searchBufferSize = 256 << 10
 	firstBufferSize  = 16<<10 + maxItemSize
+	scanBufferSize   = 16 << 10
 	lookupBufferSize = 4 << 10
 )
 
