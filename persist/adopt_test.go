@@ -416,3 +416,21 @@ func TestForgetWithoutAWayThere(t *testing.T) {
 	m.wantOwner("/srv/other/deep", "1001:1001 0755")
 	m.wantOwner("/srv/other/deep/app", "1001:1001 0750")
 }
+
+// TestForgetKeepsASymlinkOfSomebody: what led elsewhere is kept aside, also where an earlier run seems to have been interrupted.
+func TestForgetKeepsASymlinkOfSomebody(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/srv/app")
+	m.write("/persist/srv/app/file", "data")
+	m.write("/srv/app.impermanence-conflict/file", "data")
+	m.write("/srv/mine/file", "mine")
+	m.symlink("mine", "/srv/app")
+	result, err := Forget(context.Background(), m.options(), e)
+	if err != nil || result.Actions != "put back, what differed kept as /srv/app.impermanence-conflict-2" {
+		t.Errorf("got %+v, %v", result, err)
+	}
+	m.wantText("/srv/app/file", "data")
+	if link, err := os.Readlink(m.path("/srv/app.impermanence-conflict-2")); link != "mine" {
+		t.Errorf("the symlink is %q, %v", link, err)
+	}
+}

@@ -54,7 +54,7 @@ func (x *run) step(s Step) error {
 	case MoveAside:
 		return x.k.moveAside(dir, name)
 	case RemoveLink:
-		return x.k.unlink(dir, name)
+		return x.removeLink(dir, name)
 	case MakePlace:
 		return x.makePlace(dir, name, s.From)
 	case Mirror:
@@ -139,6 +139,19 @@ func (x *run) setOwner(dir int, name string, want Owner) error {
 		return fmt.Errorf("%s: %w", name, ErrUnsafePath)
 	}
 	return x.k.setOwner(fd, name, o.Owner, want)
+}
+
+// removeLink removes the symlink that leads to the source. It is looked at again where it is kept aside: what a program has put in its place by
+// now is put back.
+func (x *run) removeLink(dir int, name string) error {
+	aside, err := x.k.moveAsideAs(dir, name, name)
+	if err != nil {
+		return err
+	}
+	if link, err := x.k.readLink(dir, aside); err == nil && link == x.entry.Source {
+		return x.k.unlink(dir, aside)
+	}
+	return errors.Join(fmt.Errorf("%s changes: %w", x.entry.Target, ErrBusy), x.k.rename(dir, aside, dir, name, unix.RENAME_NOREPLACE))
 }
 
 // makePlace makes what a mount is put on: empty, but with owner, mode, ACLs and attributes of the source, so that it shows

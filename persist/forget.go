@@ -193,7 +193,13 @@ func (x *run) exchange(dir int, staged, name string) error {
 	}
 	switch o := objectOf(st); {
 	case o.Kind == IsSymlink:
-		return errors.Join(x.k.unlink(dir, aside), x.dropAsides(dir, name))
+		link, err := x.k.readLink(dir, aside)
+		if err != nil {
+			return err
+		}
+		if link == x.entry.Source {
+			return errors.Join(x.k.unlink(dir, aside), x.dropAsides(dir, name))
+		}
 	case o.Kind == IsFile && o.Empty:
 		return x.k.unlink(dir, aside)
 	case o.Kind == IsDirectory:

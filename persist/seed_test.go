@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -274,4 +275,30 @@ func TestVolumeThatIsReadOnly(t *testing.T) {
 	}
 	m.apply(dirEntry("/srv/app"))
 	m.wantMounted("/srv/app", true)
+}
+
+// TestRemovedLinkWasReplaced: a program that puts a file in place of the symlink, between the look and its removal, loses nothing.
+func TestRemovedLinkWasReplaced(t *testing.T) {
+	for _, method := range []Method{Bind, Copy} {
+		t.Run(method.String(), func(t *testing.T) {
+			m := newMachine(t)
+			e := fileEntry("/etc/app.conf")
+			e.Method = method
+			m.write(e.Source, "kept")
+			m.symlink(e.Source, e.Target)
+			replace := sync.OnceFunc(func() {
+				m.write("/etc/new", "mine")
+				if err := os.Rename(m.path("/etc/new"), m.path(e.Target)); err != nil {
+					t.Error(err)
+				}
+			})
+			k := &kernel{hook: func(string, string) error { replace(); return nil }}
+			report, err := apply(context.Background(), k, m.options(), []Entry{e})
+			if err == nil || !errors.Is(report.Results[0].Err, ErrBusy) {
+				t.Errorf("got %+v, %v", report, err)
+			}
+			m.wantText(e.Target, "mine")
+			m.wantNothingAside(e.Target)
+		})
+	}
 }
