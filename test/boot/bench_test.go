@@ -103,29 +103,33 @@ func (c *container) boot(b *testing.B) bootTimes {
 	cmd := exec.CommandContext(b.Context(), "timeout", "--kill-after=5", "120",
 		"unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
 		"bash", "container.sh", c.initrd, c.device, c.rootDevice(), checks, result)
-	started := monotonic(b)
 	out, err := cmd.CombinedOutput()
 	text := read(b, result)
 	if err != nil || !strings.HasSuffix(text, "\nend\n") || strings.Contains(text, "FAIL ") {
 		b.Fatalf("%s: %v\n%s\n%s", c.name, err, out, text)
 	}
+	var started float64
+	if _, err := fmt.Sscanf(string(out), "started %f", &started); err != nil {
+		b.Fatalf("%s: %v\n%s", c.name, err, out)
+	}
+	start := monotonic(b, time.UnixMicro(int64(started*1e6)))
 	var root, up int64
 	for line := range strings.Lines(text) {
 		_, _ = fmt.Sscanf(line, "times %d %d", &root, &up)
 	}
-	times := bootTimes{time.Duration(root)*time.Microsecond - started, time.Duration(up)*time.Microsecond - started}
+	times := bootTimes{time.Duration(root)*time.Microsecond - start, time.Duration(up)*time.Microsecond - start}
 	if times.root <= 0 || times.up <= times.root {
 		b.Fatalf("%s: no times of its boot: %s", c.name, text)
 	}
 	return times
 }
 
-// monotonic is the time on the clock that systemd tells of, which a container shares.
-func monotonic(b *testing.B) time.Duration {
+// monotonic is a time on the clock that systemd tells of, which a container shares.
+func monotonic(b *testing.B, t time.Time) time.Duration {
 	b.Helper()
 	var now unix.Timespec
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
 		b.Fatal(err)
 	}
-	return time.Duration(now.Nano())
+	return time.Duration(now.Nano()) - time.Since(t)
 }
