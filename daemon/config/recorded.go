@@ -110,7 +110,7 @@ func WriteRecorded(root string, volume persist.Volume, entries []persist.Entry) 
 	return nil
 }
 
-// ReadRecorded reads the record of a volume, by target: also what gives way to the configuration, or is not right beside it.
+// ReadRecorded reads the record of a volume: also what gives way to the configuration, or is not right beside it.
 func ReadRecorded(root string, v persist.Volume) ([]persist.Entry, error) {
 	d := &decoder{}
 	entries, err := d.recorded(root, v)
@@ -120,7 +120,6 @@ func ReadRecorded(root string, v persist.Volume) ([]persist.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	sort.SliceStable(entries, func(a, b int) bool { return entries[a].Target < entries[b].Target })
 	return entries, nil
 }
 
