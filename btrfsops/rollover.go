@@ -205,9 +205,9 @@ func (r *rollover) refuse() error {
 // nestedAround finds the subvolume in the root that a persistent path is, or one that it is a directory of. One that has nothing in
 // that directory has only a mount point there, and does not count.
 func (r *rollover) nestedAround(p string) (SubvolumeID, string) {
-	for around := path.Clean(p); around != "."; around = path.Dir(around) {
-		at := path.Join(r.Layout.Root, around)
-		if id, found := r.lookup(at); found && (around == path.Clean(p) || r.holdsSomething(path.Join(r.Layout.Root, p))) {
+	inside := path.Join(r.Layout.Root, p)
+	for at := inside; within(at, r.Layout.Root) && at != r.Layout.Root; at = path.Dir(at) {
+		if id, found := r.lookup(at); found && (at == inside || r.holdsSomething(inside)) {
 			return id, at
 		}
 	}

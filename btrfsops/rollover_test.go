@@ -254,7 +254,7 @@ func TestNestedSubvolumesGoWithTheOldRoot(t *testing.T) {
 	btrfstest.Subvolume(t, f.path("root/var/lib/machines"))
 	f.write(t, "root/var/lib/machines/image", "image")
 	must(t, os.Mkdir(f.path("root/var/lib/machines/volume"), 0o755)) // only a mount point
-	report := f.boot(t, 1, RolloverOptions{Persistent: []string{"var/lib/machines/volume", "var/lib/machines/none", "var/lib", "none/below"}})
+	report := f.boot(t, 1, RolloverOptions{Persistent: []string{"var/lib/machines/volume", "var/lib/machines/none", "var/lib", "none/below", "/", ".", "/var", "../persist"}})
 	f.has(t, report.OldRoot+"/var/lib/machines/image", "image")
 	if roots := f.list(t); roots[0].Nested != 1 {
 		t.Errorf("old root: %+v", roots[0])
