@@ -434,3 +434,33 @@ func TestForgetKeepsASymlinkOfSomebody(t *testing.T) {
 		t.Errorf("the symlink is %q, %v", link, err)
 	}
 }
+
+// TestLeftBehind finds what entries have left that nobody declares any more, and nothing that was never one.
+func TestLeftBehind(t *testing.T) {
+	m := newMachine(t)
+	linked := fileEntry("/etc/linked")
+	linked.Method = Symlink
+	entries := []Entry{dirEntry("/srv/app"), fileEntry("/etc/bound"), linked}
+	for _, e := range entries[1:] {
+		m.write(e.Source, "data")
+	}
+	m.apply(entries...)
+	m.write("/srv/mine/file", "")
+	m.write("/persist/srv/mine/file", "")
+	m.mkdir("/srv/elsewhere")
+	m.mkdir("/persist/srv/elsewhere")
+	btrfstest.Run(t, "mount", "--bind", m.path("/srv/mine"), m.path("/srv/elsewhere"))
+	for target, kind := range map[string]Kind{"/srv/app": Directory, "/etc/bound": File, "/etc/linked": File} {
+		if e, is := LeftBehind(m.options(), "/persist", target); !is || e.Kind != kind || e.Source != "/persist"+target || e.Volume != "/persist" {
+			t.Errorf("%s: %t, %+v", target, is, e)
+		}
+	}
+	for _, target := range []string{"/srv/mine", "/srv/elsewhere", "/srv/none", "/etc/passwd"} {
+		if e, is := LeftBehind(m.options(), "/persist", target); is {
+			t.Errorf("%s: %+v", target, e)
+		}
+	}
+	if e, is := LeftBehind(m.options(), "/none", "/srv/app"); is {
+		t.Errorf("on no volume: %+v", e)
+	}
+}
