@@ -100,6 +100,7 @@ func (c *copier) directory(from int, name string, into int, as, at string) error
 	if err != nil {
 		return err
 	}
+	defer c.k.lookAhead(old, names)()
 	for _, child := range names {
 		if err := c.copy(old, child, made, child, path.Join(at, child)); err != nil {
 			return fmt.Errorf("%s/%w", name, err)

@@ -3,6 +3,8 @@ package persist
 import (
 	"errors"
 	"slices"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -31,6 +33,25 @@ func (k *kernel) names(dir int) ([]string, error) {
 			return names, nil
 		}
 		_, _, names = unix.ParseDirent(buf[:n], -1, names)
+	}
+}
+
+// lookAhead has the kernel find what is in a directory before it is asked for, one name after the other: where nothing is in memory
+// yet, a copy waits for that a quarter of its time. end ends it; dir stays open until then.
+func (k *kernel) lookAhead(dir int, names []string) (end func()) {
+	var looking sync.WaitGroup
+	var ended atomic.Bool
+	looking.Go(func() {
+		for _, name := range names {
+			if ended.Load() {
+				return
+			}
+			_, _ = k.stat(dir, name) // who asks for it next is told what is wrong
+		}
+	})
+	return func() {
+		ended.Store(true)
+		looking.Wait()
 	}
 }
 
