@@ -379,11 +379,18 @@ func TestOrphans(t *testing.T) {
 		m.write("/persist"+p, "x")
 	}
 	m.symlink("log", "/persist/var/link")
+	for _, p := range []string{"/persist/mounted", "/persist/deep/mounted", "/persist/deep/gone"} { // of another volume, and of nobody
+		m.mkdir(p)
+	}
+	for _, p := range []string{"/persist/mounted", "/persist/deep/mounted"} {
+		btrfstest.Run(t, "mount", "-t", "tmpfs", "tmpfs", m.path(p))
+		m.write(p+"/precious", "")
+	}
 	got, err := Orphans(m.options(), "/persist", []Entry{dirEntry("/var/log"), dirEntry("/var/lib/app"), fileEntry("/etc/machine-id"), homeEntry(Directory, "x")})
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Orphan{{"/persist/etc/gone", IsFile}, {"/persist/home/demo/z", IsFile}, {"/persist/old", IsDirectory}, {"/persist/var/lib/gone", IsDirectory}, {"/persist/var/link", IsSymlink}}
+	want := []Orphan{{"/persist/deep/gone", IsDirectory}, {"/persist/etc/gone", IsFile}, {"/persist/home/demo/z", IsFile}, {"/persist/old", IsDirectory}, {"/persist/var/lib/gone", IsDirectory}, {"/persist/var/link", IsSymlink}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"path"
+	"strings"
 )
 
 // recordDir is where the entries that were added at run time are recorded on their volume.
@@ -13,7 +14,8 @@ type Orphan struct {
 	Kind ObjectKind
 }
 
-// Orphans lists what lies on a volume and no entry declares any more: of each tree only its top. Nothing is deleted.
+// Orphans lists what lies on a volume and no entry declares any more: of each tree only its top. What is mounted there, such as another
+// volume, is none, nor is what holds such a place. Nothing is deleted.
 func Orphans(opts Options, volume string, entries []Entry) ([]Orphan, error) {
 	s, err := newSession(&kernel{}, opts, entries)
 	if err != nil {
@@ -23,11 +25,22 @@ func Orphans(opts Options, volume string, entries []Entry) ([]Orphan, error) {
 	if err := s.volume(volume); err != nil {
 		return nil, err
 	}
+	if err := s.table.readMounts(); err != nil {
+		return nil, err
+	}
 	declared, above := map[string]bool{}, map[string]bool{}
-	for _, e := range s.resolveHomes(entries) {
-		declared[e.Source] = true
-		for p := path.Dir(e.Source); p != "/" && !above[p]; p = path.Dir(p) {
+	declare := func(p string) {
+		declared[p] = true
+		for p = path.Dir(p); p != "/" && !above[p]; p = path.Dir(p) {
 			above[p] = true
+		}
+	}
+	for _, e := range s.resolveHomes(entries) {
+		declare(e.Source)
+	}
+	for _, m := range s.table.mounts {
+		if p, inside := strings.CutPrefix(m.point, s.prefix); inside && below(p, volume) {
+			declare(p)
 		}
 	}
 	declared[path.Join(volume, recordDir)] = true
