@@ -27,6 +27,14 @@ func (s *service) startCopyBack(t *testing.T, below ...string) *exec.Cmd {
 	return process
 }
 
+// copyLast does what is done after the service when that did not end well.
+func (s *service) copyLast(t *testing.T) {
+	t.Helper()
+	if out, err := exec.Command(s.binary, "copy-last", "--config="+s.machine.config, "--sysroot="+s.machine.sysroot).CombinedOutput(); err != nil {
+		t.Fatalf("copy-last: %v: %s", err, out)
+	}
+}
+
 // replaced writes a file of passwords anew, beside itself, and renames it into place, as passwd(1) does.
 func (m *machine) replaced(t testing.TB, text string) {
 	t.Helper()
@@ -71,6 +79,10 @@ func TestCopyBackService(t *testing.T) {
 	must(t, process.Wait())
 	m.wantText(t, "persist/etc/shadow", "at the end")
 
+	m.replaced(t, "after it")
+	s.copyLast(t)
+	m.wantText(t, "persist/etc/shadow", "after it")
+
 	// Where nothing can be watched, as others have used up what there is for it, what changed is copied back all the same.
 	m.replaced(t, "before it is unwatched")
 	process = s.startCopyBack(t, "strace", "--daemonize", "--quiet=all", "--follow-forks", "--output=/dev/null", "--trace=inotify_init1", "--inject=inotify_init1:error=EMFILE")
@@ -82,6 +94,7 @@ func TestCopyBackService(t *testing.T) {
 
 	m.configure(t, "[persistence.\"/persist\"]\nfiles = [\"/etc/hostname\"]\n")
 	must(t, s.startCopyBack(t).Wait())
+	s.copyLast(t)
 }
 
 // watching is a placer that counts how often files are to be watched anew.

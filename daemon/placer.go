@@ -37,6 +37,10 @@ const (
 	CopyBackUnit = "impermanence-copy-back.service" // watches what is copied back
 )
 
+// copiesName is the name of a mark in the runtime directory, a condition of CopyBackUnit: what is copied back is no longer what it was when
+// early boot may have left another mark, that there is nothing.
+const copiesName = "copies"
+
 // NewPlacer returns the placer that fits. A service of the running system is sandboxed, so its mounts are invisible to the
 // host: there PID 1 does it. Elsewhere, in a rescue shell or for another sysroot, this process does.
 func NewPlacer(opts Options) Placer {
@@ -111,6 +115,9 @@ func (p unitPlacer) Change(ctx context.Context, r change.Request) (change.Reply,
 }
 
 func (p unitPlacer) Watch(ctx context.Context) error {
+	if err := os.WriteFile(filepath.Join(p.runDir, copiesName), nil, 0o644); err != nil {
+		return fmt.Errorf("start %s: %w", CopyBackUnit, err)
+	}
 	_, err := asked(ctx, CopyBackUnit, (*systemd.Conn).RestartUnitContext)
 	return err
 }

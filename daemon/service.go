@@ -37,16 +37,13 @@ const unwatched = 30 * time.Second
 // CopyBack copies files back to their volumes as they change, until ctx ends: it is what CopyBackUnit runs. It is ready when
 // all are watched, or looked at now and then. Without such a file it returns at once.
 func CopyBack(ctx context.Context, opts Options) error {
-	cfg, err := config.Load(opts.Config)
+	cfg, err := opts.loadCopied()
 	if err != nil {
 		return err
 	}
-	if err := config.AddRecorded(opts.Sysroot, cfg); err != nil {
-		opts.Log.Error("what was recorded on a volume is not watched", zap.Error(err))
-	}
 	ready := sync.OnceFunc(func() { opts.Notify(sdnotify.SdNotifyReady) })
 	for {
-		err := copyBack(ctx, opts, cfg, ready)
+		err := copyBack(ctx, opts.newCopyBack(cfg), ready)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -60,8 +57,7 @@ func CopyBack(ctx context.Context, opts Options) error {
 }
 
 // copyBack does so until it can't watch any more.
-func copyBack(ctx context.Context, opts Options, cfg *config.Config, ready func()) error {
-	c := persist.NewCopyBack(persist.Options{Sysroot: opts.Sysroot, Done: func(r persist.Result) { logCopy(opts.Log, r) }}, cfg.Entries(), 0)
+func copyBack(ctx context.Context, c *persist.CopyBack, ready func()) error {
 	if !c.Watches() {
 		ready()
 		return nil
@@ -75,6 +71,31 @@ func copyBack(ctx context.Context, opts Options, cfg *config.Config, ready func(
 	case err := <-ended:
 		return err
 	}
+}
+
+// CopyLast copies back what has changed, once: it is what CopyBackUnit does last when CopyBack did not end well, or never began.
+func CopyLast(ctx context.Context, opts Options) error {
+	cfg, err := opts.loadCopied()
+	if err != nil {
+		return err
+	}
+	return opts.newCopyBack(cfg).Once(ctx)
+}
+
+// loadCopied reads what files are copied back.
+func (o Options) loadCopied() (*config.Config, error) {
+	cfg, err := config.Load(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	if err := config.AddRecorded(o.Sysroot, cfg); err != nil {
+		o.Log.Error("what was recorded on a volume is not copied back", zap.Error(err))
+	}
+	return cfg, nil
+}
+
+func (o Options) newCopyBack(cfg *config.Config) *persist.CopyBack {
+	return persist.NewCopyBack(persist.Options{Sysroot: o.Sysroot, Done: func(r persist.Result) { logCopy(o.Log, r) }}, cfg.Entries(), 0)
 }
 
 func logCopy(log *zap.Logger, r persist.Result) {

@@ -119,6 +119,14 @@ func (c *CopyBack) loop(ctx context.Context, w *watcher, events <-chan []watchEv
 	}
 }
 
+// Once copies back what has changed, and returns. Nobody else may be doing so.
+func (c *CopyBack) Once(ctx context.Context) error {
+	if len(c.entries) == 0 {
+		return nil
+	}
+	return c.copyLast(ctx)
+}
+
 // copyLast copies back what has changed, again while something changes meanwhile.
 func (c *CopyBack) copyLast(ctx context.Context) error {
 	const most = 5

@@ -19,6 +19,9 @@ const persistRecordName = "persist.json"
 
 // persistEntries puts all configured entries in place, records what happened, and returns the exit code.
 func persistEntries(ctx context.Context, o options, log *logger) int {
+	if err := forgetNoCopies(o.runDir); err != nil {
+		log.error("%v", err)
+	}
 	c, err := config.Load(config.LoadOptions{Path: o.config})
 	if err != nil {
 		log.error("%v", err)
@@ -32,8 +35,9 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 			log.error("%v; the system mounts it later", err)
 		}
 	}
-	if err := config.AddRecorded(o.sysroot, c); err != nil {
-		log.error("%v; what is configured goes on", err)
+	errRecorded := config.AddRecorded(o.sysroot, c)
+	if errRecorded != nil {
+		log.error("%v; what is configured goes on", errRecorded)
 	}
 	entries := c.Entries()
 	roots := former.New(former.Options{Config: c, Sysroot: o.sysroot, RunDir: o.runDir, Device: o.device, Warn: log.warning})
@@ -50,6 +54,11 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	if err != nil {
 		log.error("%v", err)
 		return exitFailed
+	}
+	if o.sysroot == "/" && errRecorded == nil { // this configuration is the one that is in force
+		if err := noteNoCopies(o.runDir, o.sysroot, c); err != nil {
+			log.warning("%v", err)
+		}
 	}
 	log.info("%d entries are in place", len(report.Results))
 	return exitDone

@@ -27,6 +27,7 @@ var commands = map[string]func(options, *daemon.Log) error{
 	"":          serve,
 	"change":    func(o options, _ *daemon.Log) error { return untilStopped(daemon.Carry, o) },
 	"copy-back": func(o options, _ *daemon.Log) error { return untilStopped(daemon.CopyBack, o) },
+	"copy-last": func(o options, _ *daemon.Log) error { return untilStopped(daemon.CopyLast, o) },
 }
 
 // untilStopped runs a service until it ends or is told to.

@@ -64,6 +64,18 @@ printf 'added live\n' >/etc/added.new
 mv /etc/added.new /etc/added
 check 'and watched from then on' holds /persist/etc/added 'added live'
 
+# Where nothing is copied nobody watches, until something is.
+check 'a machine without copies' touch /run/impermanence/no-copies
+rm -f /run/impermanence/copies
+check 'is told to watch them' systemctl restart impermanence-copy-back.service
+check 'and does not' show ActiveState ActiveState=inactive impermanence-copy-back.service
+printf 'again\n' >/etc/again
+check 'until there is one' says 'in-place	/etc/again' impermanence persist --method copy /etc/again
+check 'and then does' show ActiveState ActiveState=active impermanence-copy-back.service
+printf 'again live\n' >/etc/again.new
+mv /etc/again.new /etc/again
+check 'and copies it' holds /persist/etc/again 'again live'
+
 # What others mount and unmount reaches the sandbox, and is told.
 check 'an entry is unmounted by hand' umount /srv/data
 check 'status tells' within 20 says '/srv/data is not in place' impermanence status --problems
@@ -78,3 +90,10 @@ touch /opt/stray
 echo first >/srv/data/boot
 printf 'replaced\n' >/etc/replaced.new
 check 'a copied file can be replaced by rename' mv /etc/replaced.new /etc/replaced
+# Whatever ends the watch, what has changed is copied.
+mkdir -p /run/systemd/system/impermanence-copy-back.service.d
+printf '[Service]\nRestart=no\n' >/run/systemd/system/impermanence-copy-back.service.d/test.conf
+systemctl daemon-reload
+check 'the watch is killed as a file was replaced' bash -c 'echo unwatched >/etc/added.new && systemctl kill --signal=STOP impermanence-copy-back.service &&
+	mv /etc/added.new /etc/added && systemctl kill --signal=KILL impermanence-copy-back.service'
+check 'which is copied all the same' holds /persist/etc/added unwatched

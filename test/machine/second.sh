@@ -17,7 +17,8 @@ check 'what was forgotten is gone' not test -e /srv/gone/file
 check 'and still on its volume' test -e /persist/srv/gone/file
 check 'what was changed of the template stays changed' grep -q changed /etc/issue
 check 'and is no conflict with it' well
-check 'a copy that was added is there' grep -q 'added live' /etc/added
+check 'a copy that nobody watched is there' grep -q unwatched /etc/added
+check 'and one that was the first' grep -q 'again live' /etc/again
 
 echo lost >/opt/lost
 check 'what the next boot will lose is found, from the sandbox' says 'added	/opt/lost' impermanence diff /opt
