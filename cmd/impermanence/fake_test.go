@@ -127,7 +127,7 @@ func (s *scripted) DeleteRoots(_ context.Context, _ dbus.Caller, ids []uint64) (
 }
 
 func (s *scripted) PlanPrune(context.Context, dbus.PruneOptions) ([]dbus.PlanItem, error) {
-	return s.plan, nil
+	return s.plan, s.err
 }
 
 func (s *scripted) Prune(context.Context, dbus.Caller, dbus.PruneOptions) (uint64, error) {

@@ -225,6 +225,19 @@ func TestTheDaemonsErrorsKeepTheirMeaning(t *testing.T) {
 	}
 }
 
+// TestProblemsNeedNoPlan: what is wrong is told at login also when the daemon can't tell what it would prune.
+func TestProblemsNeedNoPlan(t *testing.T) {
+	s := &scripted{
+		manager: dbus.Manager{LastRollover: map[string]any{"outcome": "fresh"}},
+		roots:   []dbus.Root{{ID: 256, Name: "a", Deleting: true}}, err: dbus.ErrNoSpace,
+	}
+	want(t, result{Stdout: `
+
+wrong       the deletion of a has not finished
+  try       sudo impermanence prune
+`}, execute(t, serve(t, s), "status", "--problems"))
+}
+
 func TestNamesThatDrawAreEscaped(t *testing.T) {
 	s := &scripted{roots: []dbus.Root{{ID: 256, Name: "a\x1b[2Jb", Kind: "old", RolledOver: time.Unix(1e9, 0), Label: "x\ty"}}}
 	address := serve(t, s)

@@ -28,16 +28,19 @@ next prune deletes; what is wrong, each with what to type.`,
   impermanence status --json | jq .problems`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			s, err := a.state(cmd.Context())
-			if err != nil {
+			look := a.state
+			if problems && !a.json {
+				look = a.troubles
+			}
+			s, err := look(cmd.Context())
+			switch {
+			case err != nil:
 				return err
-			}
-			if a.json {
+			case a.json:
 				return a.stdout.document(s.document())
-			}
-			if problems {
+			case problems:
 				a.stdout.problems(s)
-			} else {
+			default:
 				a.stdout.status(s, time.Now())
 			}
 			return nil
@@ -63,6 +66,31 @@ type state struct {
 
 // state asks the daemon for all that it knows.
 func (a *app) state(ctx context.Context) (*state, error) {
+	s, err := a.troubles(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(s.roots) > 0 {
+		plan, err := a.client.PlanPrune(ctx, dbus.PruneOptions{})
+		if err != nil {
+			return nil, err
+		}
+		s.doomed = len(slices.DeleteFunc(plan, func(item dbus.PlanItem) bool { return !item.Remove }))
+	}
+	if s.jobs, err = a.client.Jobs(ctx); err != nil {
+		return nil, err
+	}
+	s.jobs = slices.DeleteFunc(s.jobs, func(j dbus.Job) bool { return j.State == dbus.JobDone })
+	names := map[uint64]string{}
+	for _, r := range s.roots {
+		names[r.ID] = r.Name
+	}
+	s.next = newNextBoot(s.manager.NextBoot, names)
+	return s, nil
+}
+
+// troubles asks the daemon for what the problems are found in, and no more: a boot does.
+func (a *app) troubles(ctx context.Context) (*state, error) {
 	client, err := a.connect(ctx)
 	if err != nil {
 		return nil, err
@@ -74,29 +102,13 @@ func (a *app) state(ctx context.Context) (*state, error) {
 	if s.roots, err = client.Roots(ctx); err != nil {
 		return nil, err
 	}
-	if len(s.roots) > 0 {
-		plan, err := client.PlanPrune(ctx, dbus.PruneOptions{})
-		if err != nil {
-			return nil, err
-		}
-		s.doomed = len(slices.DeleteFunc(plan, func(item dbus.PlanItem) bool { return !item.Remove }))
-	}
 	if len(s.roots) == 0 {
 		_, s.unlisted = client.ListRoots(ctx, dbus.RootFilter{})
 	}
 	if s.entries, err = client.Entries(ctx); err != nil {
 		return nil, err
 	}
-	if s.jobs, err = client.Jobs(ctx); err != nil {
-		return nil, err
-	}
-	s.jobs = slices.DeleteFunc(s.jobs, func(j dbus.Job) bool { return j.State == dbus.JobDone })
-	names := map[uint64]string{}
-	for _, r := range s.roots {
-		names[r.ID] = r.Name
-	}
 	s.boot = newBoot(s.manager.LastRollover)
-	s.next = newNextBoot(s.manager.NextBoot, names)
 	return s, nil
 }
 
