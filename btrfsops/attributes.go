@@ -75,7 +75,7 @@ func (a attributes) of(id SubvolumeID) attributes {
 
 // whole says whether the subvolume of old_roots with this name is one that was a root or a copy of one, all of it.
 func (a attributes) whole(name string) bool {
-	return a[attrDeleting] == "" && Kind(a[attrKind]) != KindDiscarded && !strings.HasPrefix(name, unfinishedPrefix)
+	return a[attrDeleting] == "" && Kind(a[attrKind]) != KindDiscarded && !IsUnfinished(name)
 }
 
 func formatID(id SubvolumeID) string { return strconv.FormatUint(uint64(id), 10) }

@@ -5,7 +5,6 @@ import (
 	iofs "io/fs"
 	"os"
 	"path"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,7 +39,7 @@ func (fs *Filesystem) isHeld(p string) (bool, error) {
 // searched says whether a subvolume of old_roots is the snapshot of a comparison that is under way. One that is
 // gone, or replaced, is not.
 func (fs *Filesystem) searched(l Layout, name string) (bool, error) {
-	if !strings.HasPrefix(name, unfinishedPrefix) {
+	if !IsUnfinished(name) {
 		return false, nil
 	}
 	held, err := fs.isHeld(path.Join(l.OldRoots, name))

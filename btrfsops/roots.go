@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -133,7 +132,7 @@ func (fs *Filesystem) oldRoot(l Layout, t *tree, s Subvolume) (OldRoot, error) {
 	default:
 		root.Kind, root.Adopted = KindOld, !ours
 	}
-	if strings.HasPrefix(s.Name, unfinishedPrefix) {
+	if IsUnfinished(s.Name) {
 		root.Kind, root.Adopted = KindDiscarded, false
 	}
 	for _, child := range t.in(directory{s.ID, firstFreeID}) {

@@ -122,12 +122,11 @@ func partly(err error) error {
 // templateRun runs a command in the template, and if asked in the running root.
 func (a *app) templateRun(ctx context.Context, t *template.Template, command []string, also bool) error {
 	streams := template.Streams{In: os.Stdin, Out: a.stdout.beneath(), Err: a.stderr.beneath()}
-	err := t.Run(ctx, command, streams)
-	if err != nil && !errors.Is(err, template.ErrCommitted) {
-		return fmt.Errorf("template run: the template is as it was: %w", err)
-	}
-	if err != nil {
+	switch err := t.Run(ctx, command, streams); {
+	case errors.Is(err, template.ErrCommitted):
 		return partly(err)
+	case err != nil:
+		return fmt.Errorf("template run: the template is as it was: %w", err)
 	}
 	if !also {
 		return nil

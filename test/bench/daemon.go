@@ -65,12 +65,23 @@ func (d *disk) daemonWith(ctx context.Context, top, configuration string) (envir
 	return environment, nil
 }
 
-// listRoots has the daemon started, and the roots listed once.
-func (s *stage) listRoots(ctx context.Context, environment []string) error {
-	roots := exec.CommandContext(ctx, filepath.Join(s.bin, "impermanence"), "roots")
-	roots.Env = environment
-	if text, err := roots.CombinedOutput(); err != nil {
-		return fmt.Errorf("impermanence roots: %w\n%s", err, text)
+// Whether the daemon runs before the work begins, and has listed the roots once, or the work's first call starts it.
+const (
+	daemonRuns  = true
+	daemonRests = false
+)
+
+// asking is the command that asks the daemon on a bus.
+func (s *stage) asking(ctx context.Context, environment []string, running bool, args ...string) (*exec.Cmd, error) {
+	command := func(args ...string) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "impermanence"), args...)
+		cmd.Env = environment
+		return cmd
 	}
-	return nil
+	if running {
+		if text, err := command("roots").CombinedOutput(); err != nil {
+			return nil, fmt.Errorf("impermanence roots: %w\n%s", err, text)
+		}
+	}
+	return command(args...), nil
 }

@@ -163,12 +163,10 @@ func (s *stage) ourDiff(template string) func(context.Context, *disk) (*exec.Cmd
 			return nil, err
 		}
 		environment, err := d.daemonWith(ctx, top, "[ephemeral.\"/\"]\n"+template)
-		if err == nil {
-			err = s.listRoots(ctx, environment)
+		if err != nil {
+			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "impermanence"), "diff")
-		cmd.Env = environment
-		return cmd, err
+		return s.asking(ctx, environment, daemonRuns, "diff")
 	}
 }
 

@@ -84,12 +84,6 @@ func (d *disk) withExpired(count int, name func(n int) string) (top string, name
 
 func expiredName(n int) string { return oldName(expired, n) }
 
-// Whether the daemon runs before the work begins, and has listed the roots once, or the work's first call starts it.
-const (
-	daemonRuns  = true
-	daemonRests = false
-)
-
 // ourPrune has a bus of its own; the work is the command that asks the daemon on it.
 func (s *stage) ourPrune(count int, running bool, args ...string) func(context.Context, *disk) (*exec.Cmd, error) {
 	return func(ctx context.Context, d *disk) (*exec.Cmd, error) {
@@ -102,12 +96,10 @@ func (s *stage) ourPrune(count int, running bool, args ...string) func(context.C
 			return nil, err
 		}
 		environment, err := d.daemon(ctx, top)
-		if err == nil && running {
-			err = s.listRoots(ctx, environment)
+		if err != nil {
+			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "impermanence"), append([]string{"prune"}, args...)...)
-		cmd.Env = environment
-		return cmd, err
+		return s.asking(ctx, environment, running, append([]string{"prune"}, args...)...)
 	}
 }
 

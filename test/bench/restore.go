@@ -96,12 +96,10 @@ func (s *stage) ourRestore(running bool) func(context.Context, *disk) (*exec.Cmd
 			return nil, err
 		}
 		environment, err := d.daemon(ctx, top)
-		if err == nil && running {
-			err = s.listRoots(ctx, environment)
+		if err != nil {
+			return nil, err
 		}
-		cmd := exec.CommandContext(ctx, filepath.Join(s.bin, "impermanence"), "restore", "newest", "/srv/lost")
-		cmd.Env = environment
-		return cmd, err
+		return s.asking(ctx, environment, running, "restore", "newest", "/srv/lost")
 	}
 }
 

@@ -112,16 +112,7 @@ func (c *container) boot(b *testing.B) bootTimes {
 	if _, err := fmt.Sscanf(string(out), "started %f", &started); err != nil {
 		b.Fatalf("%s: %v\n%s", c.name, err, out)
 	}
-	start := monotonic(b, time.UnixMicro(int64(started*1e6)))
-	var root, up int64
-	for line := range strings.Lines(text) {
-		_, _ = fmt.Sscanf(line, "times %d %d", &root, &up)
-	}
-	times := bootTimes{time.Duration(root)*time.Microsecond - start, time.Duration(up)*time.Microsecond - start}
-	if times.root <= 0 || times.up <= times.root {
-		b.Fatalf("%s: no times of its boot: %s", c.name, text)
-	}
-	return times
+	return timesIn(b, c.name, strings.Split(text, "\n"), monotonic(b, time.UnixMicro(int64(started*1e6))))
 }
 
 // monotonic is a time on the clock that systemd tells of, which a container shares.

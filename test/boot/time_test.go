@@ -59,7 +59,7 @@ func withOldRoots(t testing.TB, installed disk, count int) disk {
 	return d
 }
 
-// bootTimes are times since the kernel's start.
+// bootTimes are times since a machine's start.
 type bootTimes struct {
 	root time.Duration // PID 1 of the root begins: what the initrd does is done
 	up   time.Duration // multi-user.target is reached
@@ -70,11 +70,17 @@ func measureBoot(t *testing.T, name, script string, d disk) bootTimes {
 	t.Helper()
 	expect(t, vm{disk: d, name: name + "/before", script: script})
 	lines, _ := results(t, vm{disk: d, name: name, script: script, counted: true})
+	return timesIn(t, name, lines, 0)
+}
+
+// timesIn finds the times in what a machine's checks have printed; start is that of its boot on the same clock.
+func timesIn(t testing.TB, name string, lines []string, start time.Duration) bootTimes {
+	t.Helper()
 	var b bootTimes
 	for _, line := range lines {
 		var root, up int64
 		if n, _ := fmt.Sscanf(line, "times %d %d", &root, &up); n == 2 {
-			b = bootTimes{time.Duration(root) * time.Microsecond, time.Duration(up) * time.Microsecond}
+			b = bootTimes{time.Duration(root)*time.Microsecond - start, time.Duration(up)*time.Microsecond - start}
 		}
 	}
 	if b.root <= 0 || b.up <= b.root {
