@@ -64,6 +64,7 @@ func (m vm) run(t *testing.T) (lines []string, console string) {
 	dir := t.TempDir()
 	result, checks, monitor := filepath.Join(dir, "result"), filepath.Join(dir, "checks"), filepath.Join(dir, "monitor")
 	m.writeChecks(t, checks)
+	write(t, result, "") // the power may be cut before the emulator makes it
 	cmdline := m.disk.root + " " + kernelCommandLine + " " + m.cmdline
 	args := []string{
 		"-cpu", "max", "-m", "1024", "-machine", "pc",
@@ -88,7 +89,7 @@ func (m vm) run(t *testing.T) (lines []string, console string) {
 	transcript := m.transcript(t)
 	defer func() { _ = transcript.Close() }()
 	screen := &screen{news: make(chan struct{}, 1), transcript: transcript}
-	_, _ = screen.Write([]byte("kernel command line: " + cmdline + "\n\n"))
+	_, _ = transcript.WriteString("kernel command line: " + cmdline + "\n\n")
 	err := m.power(t, args, screen, monitor)
 	text := read(t, result)
 	_, _ = transcript.WriteString("\n\n" + text)
