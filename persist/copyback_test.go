@@ -223,6 +223,29 @@ func TestBothChangedAndThePowerFails(t *testing.T) {
 	}
 }
 
+// TestFreshHomeInARootThatStays: what a home begins with, which is made anew while the root is not, is no change of what was there before.
+func TestFreshHomeInARootThatStays(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/home/demo/.state")
+	top := t.TempDir()
+	btrfstest.Mount(t, m.device, top, "subvolid=5")
+	for i, want := range []string{"as in the template", "changed"} {
+		home := fmt.Sprintf("home%d", i)
+		btrfstest.Subvolume(t, filepath.Join(top, home))
+		m.mkdir("/home")
+		btrfstest.Mount(t, m.device, m.path("/home"), "subvol="+home)
+		m.write(e.Target, "as in the template")
+		m.apply(e)
+		m.wantText(e.Target, want)
+		m.write(e.Target, "changed")
+		if err := NewCopyBack(m.options(), []Entry{e}, 0).Once(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		m.wantText(e.Source, "changed")
+		btrfstest.Unmount(t, m.path("/home"))
+	}
+}
+
 // TestPasswd runs the programs that replace passwd and shadow by rename (impermanence#120).
 func TestPasswd(t *testing.T) {
 	m := newMachine(t)

@@ -20,10 +20,11 @@ func (s *session) copyFacts(sourceDir int, source string, dir int, name string) 
 	if f.Target, err = s.k.fileSum(dir, name); err != nil {
 		return f, err
 	}
-	if noted, ok := bytes.CutPrefix(s.k.readXattr(sourceDir, source, attrCopy), []byte(s.rootID()+" ")); ok {
+	id, err := s.rootID(dir)
+	if noted, ok := bytes.CutPrefix(s.k.readXattr(sourceDir, source, attrCopy), []byte(id+" ")); ok && err == nil {
 		f.Noted = string(noted)
 	}
-	return f, nil
+	return f, err
 }
 
 // fileSum sums up content, owner and mode of a regular file.
@@ -44,17 +45,19 @@ func (k *kernel) fileSum(dir int, name string) (string, error) {
 	return fmt.Sprintf("%d:%d:%04o:%d:%x", st.Uid, st.Gid, st.Mode&0o7777, size, sum), nil
 }
 
-// rootID tells roots apart. A root on btrfs that is kept for another boot stays the same one: what a crash has kept from being
-// copied back then is, later. Another root is another one at each boot.
-func (s *session) rootID() string {
-	if s.id == "" {
-		s.id = s.k.subvolumeOf(s.paths.root)
+// rootID tells apart the roots that a directory of places is in: one at an ephemeral mount point of its own is fresh when "/" is not. A root on
+// btrfs that is kept for another boot stays the same one: what a crash has kept from being copied back then is, later. Another root is another
+// one at each boot.
+func (s *session) rootID(dir int) (string, error) {
+	if id := s.k.subvolumeOf(dir); id != "" {
+		return id, nil
 	}
-	if s.id == "" {
-		boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
-		s.id = fmt.Sprintf("%s/%d:%d", bytes.TrimSpace(boot), s.device.DevMajor, s.device.DevMinor)
+	st, err := s.k.stat(dir, "")
+	if err != nil {
+		return "", err
 	}
-	return s.id
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return fmt.Sprintf("%s/%d:%d", bytes.TrimSpace(boot), st.Dev_major, st.Dev_minor), nil
 }
 
 // copyIn puts a copy of the source in its place, and notes on the source that they are the same. A crash in between leaves
@@ -69,7 +72,7 @@ func (x *run) copyIn(dir int, name, from string) error {
 	if err := x.k.copyInto(sourceDir, source, dir, name, nothing, place); err != nil {
 		return err
 	}
-	return x.noteCopy(sourceDir, source)
+	return x.noteCopy(sourceDir, source, dir)
 }
 
 // copyOut puts a copy of the place where the source is. The note is on the copy before it is renamed.
@@ -90,7 +93,7 @@ func (x *run) copyOut(dir int, name string, s Step) error {
 				return err
 			}
 		}
-		return x.noteCopy(dir, staged)
+		return x.noteCopy(dir, staged, placeDir)
 	}
 	rename := func(staged string) error {
 		if s.Aside {
@@ -106,12 +109,25 @@ func (x *run) copyOut(dir int, name string, s Step) error {
 }
 
 // noteCopy notes on a source that it holds what its place in this root holds.
-func (x *run) noteCopy(dir int, name string) error {
+func (x *run) noteCopy(dir int, name string, placeDir int) error {
 	sum, err := x.k.fileSum(dir, name)
 	if err != nil {
 		return err
 	}
-	return x.k.note(dir, name, attrCopy, []byte(x.rootID()+" "+sum))
+	id, err := x.rootID(placeDir)
+	if err != nil {
+		return err
+	}
+	return x.k.note(dir, name, attrCopy, []byte(id+" "+sum))
+}
+
+// noteSame notes so of two sides that were found to hold the same.
+func (x *run) noteSame(dir int, name, place string) error {
+	placeDir, _, err := x.paths.parent(place)
+	if err != nil {
+		return err
+	}
+	return x.noteCopy(dir, name, placeDir)
 }
 
 // replace renames what is staged to a name, where nothing is or what was looked at. Something else there by now is put back.

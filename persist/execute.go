@@ -74,7 +74,7 @@ func (x *run) step(s Step) error {
 	case NoteSeed:
 		return x.noteSeed(dir, name, s.From)
 	case NoteCopy:
-		return x.noteCopy(dir, name)
+		return x.noteSame(dir, name, s.From)
 	}
 	return fmt.Errorf("step %d: %w", s.Op, ErrNotSupported)
 }

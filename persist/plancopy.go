@@ -46,7 +46,7 @@ func (p *planner) drifted(changed string) {
 // planSame is for two sides that hold the same.
 func (p *planner) planSame() {
 	if p.facts.Copy.Noted != p.facts.Copy.Source {
-		p.add(Step{Op: NoteCopy, Path: p.Entry.Source})
+		p.add(Step{Op: NoteCopy, Path: p.Entry.Source, From: p.Entry.Target})
 		return
 	}
 	p.State = InPlace

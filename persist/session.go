@@ -19,7 +19,6 @@ type session struct {
 	users   Users
 	device  InodeID          // of the root itself
 	volumes map[string]error // path of a volume -> why nothing can be kept there
-	id      string           // see rootID
 	prefix  string           // what this process puts before paths of the root; empty: nothing
 	parents map[string]bool  // those that were made for entries of this wave
 	unmade  map[string]bool  // sources that could not be made
