@@ -129,10 +129,11 @@ func (s *session) endWave() {
 
 func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Result {
 	r := Result{Target: p.Entry.Target, Source: p.Entry.Source, Kind: p.Entry.Kind, Method: p.Method, State: p.State, Origin: p.Entry.Origin.String(), Err: p.Err}
+	var left error
 	err := ctx.Err()
 	if err == nil {
 		var done []string
-		done, err = s.execute(p, facts)
+		done, left, err = s.execute(p, facts)
 		r.Actions = strings.Join(slices.Compact(done), ", ")
 	}
 	if facts.Target.Mount && facts.Target.ID == facts.Source.ID {
@@ -141,6 +142,10 @@ func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Res
 	switch {
 	case err != nil:
 		r.State, r.Err = Failed, err
+	case left != nil && p.State == Conflict:
+		r.Err = errors.Join(p.Err, left)
+	case left != nil:
+		r.State, r.Err = Drifted, left
 	case p.State == Missing && len(p.Steps) > 0, p.State == Drifted:
 		r.State, r.Err = InPlace, nil
 	}

@@ -240,7 +240,7 @@ func (c *CopyBack) copyAll(ctx context.Context) (again bool, err error) {
 			}
 			result := s.applyOne(ctx, p, facts.Entries[i])
 			again = again || errors.Is(result.Err, ErrBusy)
-			if c.opts.Done != nil {
+			if c.opts.Done != nil && (result.Actions != "" || result.Err != nil) {
 				c.opts.Done(result)
 			}
 		}
@@ -249,10 +249,11 @@ func (c *CopyBack) copyAll(ctx context.Context) (again bool, err error) {
 	return again, err
 }
 
-// copiesOut tells whether the plan is to copy a changed file back; all else is Apply's.
+// copiesOut tells whether the plan is to copy a changed file back, or to note that it did not change, as a crash or a full volume has kept Apply
+// from noting; all else is Apply's.
 func (p Planned) copiesOut() bool {
 	for _, s := range p.Steps {
-		if s.Op == CopyOut {
+		if s.Op == CopyOut || s.Op == NoteCopy {
 			return true
 		}
 	}

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
@@ -220,6 +222,49 @@ func TestBothChangedAndThePowerFails(t *testing.T) {
 			m.wantText(e.Source, "by the program")
 			m.wantText(e.Source+".impermanence-conflict", "by hand")
 		})
+	}
+}
+
+// TestCopyThatCouldNotBeNoted: what was put in place on a volume that was full for a moment is copied back when it changes.
+func TestCopyThatCouldNotBeNoted(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/state")
+	m.write(e.Source, "first")
+	k := &kernel{hook: func(call, _ string) error {
+		if call == "set attribute "+attrCopy+" of" {
+			return unix.ENOSPC
+		}
+		return nil
+	}}
+	report, err := apply(t.Context(), k, m.options(), []Entry{e})
+	if got := report.Results[0]; got.State != Drifted || !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	c := m.copyBack(time.Millisecond, e)
+	m.write(e.Target, "second")
+	c.next(t)
+	c.stop()
+	m.wantText(e.Source, "second")
+}
+
+// TestCopyWithoutAttributes: where nothing can be noted, a file is put in place and kept, and that it is not copied back is told each time.
+func TestCopyWithoutAttributes(t *testing.T) {
+	m := newMachine(t)
+	if err := unix.Mount("ramfs", m.path("/persist"), "ramfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	kept, made := copyEntry("/etc/kept"), copyEntry("/etc/made")
+	m.write(kept.Source, "x")
+	m.write(made.Target, "x")
+	for range 2 {
+		report, err := Apply(t.Context(), m.options(), []Entry{kept, made})
+		for _, r := range report.Results {
+			if r.State != Drifted || !errors.Is(err, unix.EOPNOTSUPP) || !strings.Contains(r.Error, "what changes in "+r.Target+" is not copied back") {
+				t.Errorf("got %+v, %v", r, err)
+			}
+		}
+		m.wantText(kept.Target, "x")
+		m.wantText(made.Source, "x")
 	}
 }
 

@@ -72,7 +72,8 @@ func (x *run) copyIn(dir int, name, from string) error {
 	if err := x.k.copyInto(sourceDir, source, dir, name, nothing, place); err != nil {
 		return err
 	}
-	return x.noteCopy(sourceDir, source, dir)
+	x.left = errors.Join(x.left, x.noteCopy(sourceDir, source, dir))
+	return nil
 }
 
 // copyOut puts a copy of the place where the source is. The note is on the copy before it is renamed.
@@ -89,11 +90,15 @@ func (x *run) copyOut(dir int, name string, s Step) error {
 	}
 	mark := func(staged string) error {
 		if seed != nil {
-			if err := x.k.note(dir, staged, attrSeed, seed); err != nil {
+			if err := x.k.noteMade(dir, staged, seed); err != nil {
 				return err
 			}
 		}
-		return x.noteCopy(dir, staged, placeDir)
+		err := x.noteCopy(dir, staged, placeDir)
+		if errors.Is(err, unix.EOPNOTSUPP) { // nor will it be another time
+			x.left, err = errors.Join(x.left, err), nil
+		}
+		return err
 	}
 	rename := func(staged string) error {
 		if s.Aside {
@@ -108,7 +113,7 @@ func (x *run) copyOut(dir int, name string, s Step) error {
 	return nil
 }
 
-// noteCopy notes on a source that it holds what its place in this root holds.
+// noteCopy notes on a source that it holds what its place in this root holds. Without that nobody can tell which of them changes.
 func (x *run) noteCopy(dir int, name string, placeDir int) error {
 	sum, err := x.k.fileSum(dir, name)
 	if err != nil {
@@ -118,7 +123,10 @@ func (x *run) noteCopy(dir int, name string, placeDir int) error {
 	if err != nil {
 		return err
 	}
-	return x.k.note(dir, name, attrCopy, []byte(id+" "+sum))
+	if err := x.k.note(dir, name, attrCopy, []byte(id+" "+sum)); err != nil {
+		return fmt.Errorf("what changes in %s is not copied back: %w", x.entry.Target, err)
+	}
+	return nil
 }
 
 // noteSame notes so of two sides that were found to hold the same.

@@ -33,7 +33,7 @@ const (
 	InPlace  State = iota // the place shows the source
 	Missing               // nothing was put in place yet
 	Conflict              // the place holds something else than an existing source does
-	Drifted               // it was in place, and something changed it: owner, mode, symlink or mount option
+	Drifted               // it is in place, but not as it should be: owner, mode, symlink, mount option or note; or it was
 	Failed                // it could not be looked at, or not be put in place
 )
 

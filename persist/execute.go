@@ -16,21 +16,28 @@ type run struct {
 	facts EntryFacts
 	place int    // what was made or found in place, to mount on; -1: not opened yet
 	aside string // what was kept aside by putBack, and is not in what was put back
+	left  error  // what could not be done, and does not keep the entry from its place
 }
 
-func (s *session) execute(p Planned, facts EntryFacts) (done []string, err error) {
+// execute does what is planned, up to the first step that fails. What an entry can be put in place without (see dispensable) does not count
+// as one: left is what is wrong then.
+func (s *session) execute(p Planned, facts EntryFacts) (done []string, left, err error) {
 	x := &run{session: s, entry: p.Entry, facts: facts, place: -1}
 	defer func() { s.k.close(x.place) }()
 	for _, step := range p.Steps {
 		if err := x.step(step); err != nil {
-			return done, err
+			if !step.dispensable() || errors.Is(err, ErrUnsafePath) {
+				return done, nil, err
+			}
+			x.left = errors.Join(x.left, err)
+			continue
 		}
 		s.paths.made(step.Path)
 		if word := step.done(); word != "" {
 			done = append(done, word)
 		}
 	}
-	return done, nil
+	return done, x.left, nil
 }
 
 func (x *run) step(s Step) error {

@@ -277,6 +277,51 @@ func TestVolumeThatIsReadOnly(t *testing.T) {
 	m.wantMounted("/srv/app", true)
 }
 
+// TestVolumeThatCannotBeChanged: what is to be set or noted there and can't be does not keep what is kept from its place, and is told.
+func TestVolumeThatCannotBeChanged(t *testing.T) {
+	owned := fileEntry("/etc/app.conf")
+	owned.Mode = bits(0o600)
+	for name, row := range map[string]struct {
+		e      Entry
+		change func(m *machine)
+		call   string
+		want   State
+	}{
+		"owner, read-only": {e: owned, want: Drifted, change: func(m *machine) {
+			if err := unix.Mount("", m.path("/persist"), "", unix.MS_REMOUNT|unix.MS_BIND|unix.MS_RDONLY, ""); err != nil {
+				m.t.Fatal(err)
+			}
+		}},
+		"owner, full": {e: owned, want: Drifted, call: "chmod"},
+		"note, immutable": {e: fileEntry("/etc/app.conf"), want: InPlace, change: func(m *machine) {
+			btrfstest.Run(m.t, "chattr", "+i", m.path(owned.Source))
+			m.t.Cleanup(func() { btrfstest.Run(m.t, "chattr", "-i", m.path(owned.Source)) })
+		}},
+		"note, full": {e: fileEntry("/etc/app.conf"), want: InPlace, call: "set attribute trusted.impermanence.seed of"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.write(owned.Source, "x")
+			m.write(owned.Target, "x")
+			m.chown(owned.Target, 50, 51, 0o640)
+			if row.change != nil {
+				row.change(m)
+			}
+			k := &kernel{hook: func(call, _ string) error {
+				if call == row.call {
+					return unix.ENOSPC
+				}
+				return nil
+			}}
+			report, err := apply(t.Context(), k, m.options(), []Entry{row.e})
+			if got := report.Results[0]; got.State != row.want || (err != nil) != (row.want == Drifted) {
+				t.Errorf("got %+v, %v", got, err)
+			}
+			m.wantMounted(owned.Target, true)
+		})
+	}
+}
+
 // TestRemovedLinkWasReplaced: a program that puts a file in place of the symlink, between the look and its removal, loses nothing.
 func TestRemovedLinkWasReplaced(t *testing.T) {
 	for _, method := range []Method{Bind, Copy} {

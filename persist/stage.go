@@ -140,7 +140,7 @@ func (x *run) seed(root *resolver, p string, dir int, name, from string) error {
 	if err != nil {
 		return err
 	}
-	mark := func(staged string) error { return x.k.note(dir, staged, attrSeed, sum) }
+	mark := func(staged string) error { return x.k.noteMade(dir, staged, sum) }
 	rename := func(staged string) error { return x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE) }
 	if err := x.k.copyInto(placeDir, place, dir, name, mark, rename); err != nil {
 		return fmt.Errorf("seed %s from %s: %w", path.Join(path.Dir(x.entry.Source), name), from, err)
@@ -148,17 +148,24 @@ func (x *run) seed(root *resolver, p string, dir int, name, from string) error {
 	return nil
 }
 
-// note writes an attribute on a file or directory. Where there are no such attributes, or nothing can be written, it does
-// nothing: then a later conflict is told by comparing content.
+// note writes an attribute on a file or directory.
 func (k *kernel) note(dir int, name, attr string, value []byte) error {
 	fd, err := k.open(dir, name, openFlags)
 	if err != nil {
 		return err
 	}
 	defer k.close(fd)
-	err = k.setXattr(fd, name, attr, value)
-	if errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EROFS) {
-		return nil
+	return k.setXattr(fd, name, attr, value)
+}
+
+// noteMade notes on a source what it was made from, or has all of. Where there are no such attributes, or nothing can be written, it does
+// nothing: then a later conflict is told by comparing content.
+func (k *kernel) noteMade(dir int, name string, sum []byte) error {
+	err := k.note(dir, name, attrSeed, sum)
+	for _, cannot := range []error{unix.EOPNOTSUPP, unix.EROFS, unix.EPERM, unix.ENOSPC, unix.EDQUOT} {
+		if errors.Is(err, cannot) {
+			return nil
+		}
 	}
 	return err
 }
@@ -173,7 +180,7 @@ func (x *run) noteSeed(dir int, name, from string) error {
 	if err != nil {
 		return err
 	}
-	return x.k.note(dir, name, attrSeed, sum)
+	return x.k.noteMade(dir, name, sum)
 }
 
 // makeLink puts a symlink in place. What was there is nothing, empty, or known to be in the source: it is exchanged for the

@@ -144,3 +144,9 @@ func (s Step) done() string {
 	}
 	return ""
 }
+
+// dispensable tells whether an entry can be put in place although the step failed: on a volume that is full, or that can't be written to, what is
+// kept is to be there all the same.
+func (s Step) dispensable() bool {
+	return s.Op == SetOwner || s.Op == Mirror || s.Op == NoteSeed || s.Op == NoteCopy
+}
