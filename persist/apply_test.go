@@ -254,6 +254,49 @@ func TestEntryBelowAnother(t *testing.T) {
 	m.wantMounted("/var/lib/app", false)
 }
 
+// TestPlaceThatIsItsSource: a home that only the passwd file has inside another entry shows what is kept there already. No symlink to itself is
+// put in its stead, and nothing is deleted.
+func TestPlaceThatIsItsSource(t *testing.T) {
+	for _, kind := range []Kind{Directory, File} {
+		for _, method := range []Method{Auto, Bind, Symlink, Copy} {
+			if kind == Directory && method == Copy {
+				continue
+			}
+			t.Run(kind.String()+" "+method.String(), func(t *testing.T) {
+				m := newMachine(t)
+				entry := func(below string) Entry {
+					e := homeEntry(kind, below)
+					e.Home, e.Method = "other", method
+					return e
+				}
+				outer, kept, none := dirEntry("/srv"), entry("kept"), entry("none/below")
+				file := "/persist/srv/other/kept"
+				if kind == Directory {
+					file += "/file"
+				}
+				m.write(file, "precious")
+				m.apply(outer, kept, none)
+				m.wantText(file, "precious")
+				m.wantUnchanged(outer, kept, none)
+				if want := map[Kind]string{Directory: "1001:1001 0755", File: "absent"}[kind]; m.owner("/srv/other/none/below") != want {
+					t.Errorf("what is not there yet is %s, want %s", m.owner("/srv/other/none/below"), want)
+				}
+				m.chown("/srv/other/kept", 1001, 1001, 0o700)
+				kept.Mode = bits(0o750)
+				m.wantStates(Drifted, kept)
+				m.apply(outer, kept)
+				m.wantOwner("/persist/srv/other/kept", "1001:1001 0750")
+				if method == Bind {
+					kept.MountOptions = []string{"noexec"}
+					m.apply(outer, kept)
+					m.wantMounted("/srv/other/kept", true)
+					m.wantUnchanged(outer, kept)
+				}
+			})
+		}
+	}
+}
+
 // TestWhatWasTheSameIsNotReadAgain: what a place has and its source had too was covered without a conflict. Then the source is
 // changed, as what is kept is, and the place comes to light again, as it does in a root that is kept for another boot.
 func TestWhatWasTheSameIsNotReadAgain(t *testing.T) {

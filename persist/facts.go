@@ -11,6 +11,8 @@ type Facts struct {
 // EntryFacts are what was found at an entry's source and in its place.
 type EntryFacts struct {
 	Source, Target Object
+	// Itself tells that the place is the source, or would be: something that is in place already shows there what the source is in.
+	Itself bool
 	// Former is what a former root has in the place of an entry that is to be adopted and has no source yet.
 	Former Object
 	Err    error // the source or the place can't be looked at, or the volume is not there

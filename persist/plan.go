@@ -80,6 +80,8 @@ func (p *planner) plan() {
 		p.Method = p.chooseMethod()
 	}
 	switch {
+	case p.facts.Itself:
+		p.planItself()
 	case p.facts.mounted():
 		p.planMounted()
 	case target.Mount && p.firstBoot():
@@ -124,9 +126,30 @@ func (p *planner) planMounted() {
 		p.add(Step{Op: SetOptions, Path: p.Entry.Target})
 	}
 	if len(p.Steps) > 0 {
-		p.State, p.Err = Drifted, fmt.Errorf("%s: %w", p.Entry.Target, ErrDrifted)
+		p.drifted(p.Entry.Target)
 	}
 	p.noteDifference()
+}
+
+// planItself is for a place that is the source: nothing is to be put there but options of a mount. A file that is not there is left to who
+// makes it.
+func (p *planner) planItself() {
+	p.State = InPlace
+	switch {
+	case p.facts.Source.Kind != Absent:
+		if p.enforceOwner(); len(p.Steps) > 0 {
+			p.drifted(p.Entry.Target)
+		}
+	case p.Entry.Kind == File:
+		return
+	default:
+		p.State = Missing
+		p.linkSource()
+	}
+	if p.Method == Bind && len(p.Entry.MountOptions) > 0 {
+		p.State = Missing
+		p.add(Step{Op: BindMount, Path: p.Entry.Target, From: p.Entry.Source})
+	}
 }
 
 // enforceOwner sets what was configured of an existing source's owner and mode.

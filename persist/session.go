@@ -151,8 +151,37 @@ func (s *session) entryFacts(e Entry) EntryFacts {
 			return f
 		}
 	}
-	f.Err = s.compare(e, &f)
+	if f.Itself, f.Err = s.itself(e, &f); f.Err == nil && !f.Itself {
+		f.Err = s.compare(e, &f)
+	}
 	return f
+}
+
+// itself tells whether an entry's place is its source: in a home that the passwd file has inside another entry, or through a symlink of root's.
+func (s *session) itself(e Entry, f *EntryFacts) (bool, error) {
+	if f.Source.Kind != Absent || f.Target.Kind != Absent {
+		return f.Source.Kind != Absent && f.Source.ID == f.Target.ID && !f.Target.Mount, nil
+	}
+	source, sourceRest, err := s.wayTo(e.Source, f.SourceParents)
+	if err != nil {
+		return false, err
+	}
+	target, targetRest, err := s.wayTo(e.Target, f.TargetParents)
+	return source == target && sourceRest == targetRest, err
+}
+
+// wayTo gives the last directory that is there on the way to a path, and what is missing below it.
+func (s *session) wayTo(p string, missing []MissingParent) (InodeID, string, error) {
+	first := p
+	if len(missing) > 0 {
+		first = missing[0].Path
+	}
+	dir, _, err := s.paths.parent(first)
+	if err != nil {
+		return InodeID{}, "", err
+	}
+	st, err := s.k.stat(dir, "")
+	return objectOf(st).ID, p[len(path.Dir(first)):], err
 }
 
 // volume tells why nothing can be kept on a volume: it isn't there, or it is only a directory of the root itself, which is
