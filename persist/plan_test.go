@@ -101,7 +101,9 @@ func TestPlan(t *testing.T) {
 }
 
 func TestUsers(t *testing.T) {
-	u := ParseUsers([]byte(passwd+"broken line\n#comment:x:1:1::/:\nroot:x:99:99::/evil:\n"), []byte(group))
+	const services = "libvirt-qemu:x:64055:104::/var/lib/libvirt:/bin/false\ndynamic:x:61184:61184::/var/lib/dynamic:/bin/false\n"
+	const people = "homed:x:60513:60513::/srv/homed:/bin/sh\ndirectory:x:65536:100::/srv/directory:/bin/sh\nalias:x:1000:1::/srv/alias:/bin/sh\n"
+	u := ParseUsers([]byte(passwd+"broken line\n#comment:x:1:1::/:\nroot:x:99:99::/evil:\n"+services+people), []byte(group))
 	for name, want := range map[string]string{"root": "0:0 /root", "demo": "1000:100 /home/demo", "1000": "1000:100 /home/demo", "4242": "4242:4242 "} {
 		got, err := u.user(name)
 		if err != nil || fmt.Sprintf("%d:%d %s", got.uid, got.gid, got.home) != want {
@@ -111,7 +113,10 @@ func TestUsers(t *testing.T) {
 	if _, err := u.user("nosuch"); !errors.Is(err, ErrUnknownUser) {
 		t.Errorf("got %v", err)
 	}
-	for p, want := range map[string]string{"/home/demo/x/y": "demo", "/home/demo": "demo", "/home/demos": "", "/var/log/x": "", "/srv/other/x": "other", "/root/.ssh": "root"} {
+	for p, want := range map[string]string{
+		"/var/lib/libvirt/images": "", "/var/lib/dynamic": "", "/srv/homed/x": "homed", "/srv/directory": "directory",
+		"/home/demo/x/y": "demo", "/home/demo": "demo", "/home/demos": "", "/var/log/x": "", "/srv/other/x": "other", "/root/.ssh": "root",
+	} {
 		if got, _ := u.homeAround(p); got != want {
 			t.Errorf("%s is in the home of %q, want %q", p, got, want)
 		}

@@ -11,6 +11,7 @@ import (
 type Users struct {
 	Known  bool // there is a passwd file; without one names can't be told right from wrong
 	users  map[string]user
+	ids    map[uint32]user // by number; of several with one, the first counts, as in libc
 	groups map[string]uint32
 	homes  map[string]string // home -> name, of people and of root
 }
@@ -20,15 +21,17 @@ type user struct {
 	home     string
 }
 
-// People have user ids from here on (login.defs' UID_MIN), except nobody.
-const (
-	firstPerson = 1000
-	nobody      = 65534
-)
+// isPerson tells whether a user id is of somebody whose home is their own: root, and people, who have ids from 1000 on (login.defs' UID_MIN). Those
+// that systemd does not give to people (uids-gids, "Special systemd UID ranges") are of services: Debian's libvirt-qemu is 64055, at home in
+// /var/lib/libvirt, and nobody is 65534.
+func isPerson(uid uint32) bool {
+	const firstPerson, firstService, lastService = 1000, 60514, 65535
+	return uid == 0 || uid >= firstPerson && (uid < firstService || uid > lastService)
+}
 
 // ParseUsers reads the contents of passwd and group files. Lines that are none are passed over, as libc does.
 func ParseUsers(passwd, group []byte) Users {
-	u := Users{Known: len(passwd) > 0, users: map[string]user{}, groups: map[string]uint32{}, homes: map[string]string{}}
+	u := Users{Known: len(passwd) > 0, users: map[string]user{}, ids: map[uint32]user{}, groups: map[string]uint32{}, homes: map[string]string{}}
 	eachLine(passwd, 7, func(fields []string) {
 		uid, err1 := strconv.ParseUint(fields[2], 10, 32)
 		gid, err2 := strconv.ParseUint(fields[3], 10, 32)
@@ -36,8 +39,12 @@ func ParseUsers(passwd, group []byte) Users {
 			return
 		}
 		home := path.Clean(fields[5])
-		u.users[fields[0]] = user{uint32(uid), uint32(gid), home}
-		if (uid == 0 || uid >= firstPerson && uid != nobody) && path.IsAbs(home) && home != "/" {
+		found := user{uint32(uid), uint32(gid), home}
+		u.users[fields[0]] = found
+		if _, ok := u.ids[found.uid]; !ok {
+			u.ids[found.uid] = found
+		}
+		if isPerson(found.uid) && path.IsAbs(home) && home != "/" {
 			u.homes[home] = fields[0]
 		}
 	})
@@ -68,10 +75,8 @@ func (u Users) user(name string) (user, error) {
 		return found, nil
 	}
 	if id, err := strconv.ParseUint(name, 10, 32); err == nil {
-		for _, found := range u.users {
-			if found.uid == uint32(id) {
-				return found, nil
-			}
+		if found, ok := u.ids[uint32(id)]; ok {
+			return found, nil
 		}
 		return user{uid: uint32(id), gid: uint32(id)}, nil
 	}
