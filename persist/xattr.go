@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"strings"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -27,10 +28,22 @@ func (k *kernel) readXattrs(fd int, object string) (xattrs, error) {
 
 // readXattrsAt reads those of a name that can't be opened, such as a symlink, without following it.
 func (k *kernel) readXattrsAt(dir int, name string) (xattrs, error) {
-	path := procPath(dir) + "/" + name
 	return collectXattrs(name,
-		func(buf []byte) (int, error) { return unix.Llistxattr(path, buf) },
-		func(attr string, buf []byte) (int, error) { return unix.Lgetxattr(path, attr, buf) })
+		func(buf []byte) (int, error) { return listXattrsAt(dir, name, buf) },
+		func(attr string, buf []byte) (int, error) { return unix.Lgetxattr(procPath(dir)+"/"+name, attr, buf) })
+}
+
+// listXattrsAt is listxattrat(2), of Linux 6.13. Where that is not there, or a filter of system calls does not know it, the way leads through
+// /proc, which takes three times as long.
+func listXattrsAt(dir int, name string, buf []byte) (int, error) {
+	if cname, err := unix.BytePtrFromString(name); err == nil {
+		n, _, errno := unix.Syscall6(unix.SYS_LISTXATTRAT, uintptr(dir), uintptr(unsafe.Pointer(cname)), unix.AT_SYMLINK_NOFOLLOW,
+			uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), 0)
+		if errno == 0 {
+			return int(n), nil
+		}
+	}
+	return unix.Llistxattr(procPath(dir)+"/"+name, buf)
 }
 
 func collectXattrs(object string, list func([]byte) (int, error), get func(string, []byte) (int, error)) (xattrs, error) {
