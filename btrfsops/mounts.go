@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dennwc/btrfs"
 	"github.com/moby/sys/mountinfo"
@@ -18,32 +19,43 @@ const ownMounts = "/proc/self/mountinfo"
 // mountWatch knows which subvolumes of a file system are mounted, in any mount namespace that /proc shows. The kernel
 // does not stop the deletion of a mounted subvolume, not even of the running root, so somebody has to.
 type mountWatch struct {
-	devices map[uint64]bool
-	tables  []*os.File    // one for each namespace
-	polls   []unix.PollFd // of the tables
-	ids     map[SubvolumeID]bool
+	owner  superblock
+	tables []*os.File    // one for each namespace
+	polls  []unix.PollFd // of the tables
+	opened time.Time     // when the namespaces were looked for
+	ids    map[SubvolumeID]bool
 }
+
+// namespacesFor is how long no new mount namespaces are looked for: a deletion may take long, and a container begin meanwhile.
+const namespacesFor = time.Second
 
 // watchMounts reads the mount tables; later calls of mounted read them again only when one has changed.
 func (fs *Filesystem) watchMounts() (*mountWatch, error) {
-	devices, err := fs.devices()
+	owner, err := fs.superblock()
 	if err != nil {
 		return nil, err
 	}
-	w := &mountWatch{devices: devices}
-	if w.tables, err = openMountTables(); err != nil {
+	w := &mountWatch{owner: owner}
+	if err := w.open(); err != nil {
 		w.close()
 		return nil, err
+	}
+	return w, nil
+}
+
+// open opens the tables of all namespaces that there are now, and reads them.
+func (w *mountWatch) open() error {
+	tables, err := openMountTables()
+	w.close()
+	w.tables, w.polls, w.opened = tables, nil, time.Now()
+	if err != nil {
+		return err
 	}
 	for _, table := range w.tables {
 		// proc(5): a change of the table is an exceptional condition.
 		w.polls = append(w.polls, unix.PollFd{Fd: int32(table.Fd()), Events: unix.POLLPRI})
 	}
-	if err := w.read(); err != nil {
-		w.close()
-		return nil, err
-	}
-	return w, nil
+	return w.read()
 }
 
 // openMountTables opens the mount table of every mount namespace once, this process's first.
@@ -114,6 +126,10 @@ func (w *mountWatch) close() {
 
 // mounted returns the mounted subvolumes as of now.
 func (w *mountWatch) mounted() (map[SubvolumeID]bool, error) {
+	if time.Since(w.opened) > namespacesFor {
+		err := w.open()
+		return w.ids, err
+	}
 	changed, err := unix.Poll(w.polls, 0)
 	if err != nil && !errors.Is(err, unix.EINTR) {
 		return nil, fmt.Errorf("watch mounts: %w", err)
@@ -132,7 +148,7 @@ func (w *mountWatch) read() error {
 	for i, table := range w.tables {
 		_, err := table.Seek(0, 0)
 		if err == nil {
-			err = addMounted(table, w.devices, w.ids)
+			err = addMounted(table, w.owner, w.ids)
 		}
 		if err != nil && i == 0 { // others may be those of processes that have ended
 			return err
@@ -143,7 +159,7 @@ func (w *mountWatch) read() error {
 
 // mountedHere returns the subvolumes mounted in this process's namespace, which in early boot is the only one.
 func (fs *Filesystem) mountedHere() (map[SubvolumeID]bool, error) {
-	devices, err := fs.devices()
+	owner, err := fs.superblock()
 	if err != nil {
 		return nil, err
 	}
@@ -153,17 +169,17 @@ func (fs *Filesystem) mountedHere() (map[SubvolumeID]bool, error) {
 	}
 	defer func() { _ = table.Close() }()
 	ids := map[SubvolumeID]bool{}
-	return ids, addMounted(table, devices, ids)
+	return ids, addMounted(table, owner, ids)
 }
 
-// addMounted adds the subvolumes that one mount table shows of a file system on devices.
-func addMounted(table *os.File, devices map[uint64]bool, ids map[SubvolumeID]bool) error {
+// addMounted adds the subvolumes that one mount table shows of a file system.
+func addMounted(table *os.File, owner superblock, ids map[SubvolumeID]bool) error {
 	mounts, err := mountinfo.GetMountsFromReader(table, mountinfo.FSTypeFilter("btrfs"))
 	if err != nil {
 		return fmt.Errorf("read mounts from %s: %w", table.Name(), err)
 	}
 	for _, m := range mounts {
-		if id, ok := mountedID(m.VFSOptions); ok && sameFilesystem(m.Source, devices) {
+		if id, ok := mountedID(m.VFSOptions); ok && owner.has(m) {
 			ids[id] = true
 		}
 	}
@@ -182,14 +198,56 @@ func mountedID(options string) (SubvolumeID, bool) {
 	return 0, false
 }
 
-// sameFilesystem says whether a mount's source is one of devices. A source that can't be looked at counts as one: rather
-// a subvolume too many is protected than one too few.
-func sameFilesystem(source string, devices map[uint64]bool) bool {
+// superblock tells mounts of a file system from those of others.
+type superblock struct {
+	known        bool
+	major, minor int             // its number in every mount table, which no other file system has; if known
+	devices      map[uint64]bool // what it is on, if not
+}
+
+// superblock finds out by what the file system's mounts are known. The number stands with the mount of the top level that fs has open,
+// unless nobody else sees that one.
+func (fs *Filesystem) superblock() (superblock, error) {
+	id, err := mountID(fs.top)
+	if err != nil {
+		return superblock{}, err
+	}
+	mounts, err := mountinfo.GetMounts(func(m *mountinfo.Info) (skip, stop bool) { return m.ID != id || m.FSType != "btrfs", false })
+	if err != nil {
+		return superblock{}, fmt.Errorf("read mounts: %w", err)
+	}
+	if len(mounts) > 0 {
+		return superblock{known: true, major: mounts[0].Major, minor: mounts[0].Minor}, nil
+	}
+	devices, err := fs.devices()
+	return superblock{devices: devices}, err
+}
+
+// mountID asks which mount an open file was reached by: proc(5), fdinfo.
+func mountID(f *os.File) (int, error) {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
+	if err != nil {
+		return 0, fmt.Errorf("find the mount of %q: %w", f.Name(), err)
+	}
+	for line := range strings.Lines(string(info)) {
+		if id, found := strings.CutPrefix(line, "mnt_id:"); found {
+			return strconv.Atoi(strings.TrimSpace(id))
+		}
+	}
+	return 0, fmt.Errorf("find the mount of %q: the kernel does not tell", f.Name())
+}
+
+// has says whether a mount is one of the file system. Where that can't be told it counts as one: rather a subvolume too many is
+// protected than one too few.
+func (s superblock) has(m *mountinfo.Info) bool {
+	if s.known {
+		return m.Major == s.major && m.Minor == s.minor
+	}
 	var st unix.Stat_t
-	if unix.Stat(source, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
+	if unix.Stat(m.Source, &st) != nil || st.Mode&unix.S_IFMT != unix.S_IFBLK {
 		return true
 	}
-	return devices[st.Rdev]
+	return s.devices[st.Rdev]
 }
 
 // devices returns the device numbers that the file system is on.
