@@ -28,6 +28,8 @@ type Browser interface {
 	Browse(ctx context.Context, device string, id btrfsops.SubvolumeID, at string) error
 	// EndBrowse takes it away.
 	EndBrowse(ctx context.Context, at string) error
+	// MountTop mounts the top level of the file system on a device at a directory, where this process could not open it by itself.
+	MountTop(ctx context.Context, device, at string) error
 }
 
 // NewBrowser returns the browser that fits: PID 1 where this process is a service, as what that mounts is invisible to
@@ -127,6 +129,9 @@ func (directBrowser) EndBrowse(_ context.Context, at string) error {
 	return os.Remove(at)
 }
 
+// MountTop does nothing: what this process may mount it may open.
+func (directBrowser) MountTop(context.Context, string, string) error { return nil }
+
 // unitBrowser has PID 1 mount, when something is looked at there, and unmount when nothing was for a while.
 type unitBrowser struct{}
 
@@ -157,6 +162,23 @@ func (unitBrowser) Browse(ctx context.Context, device string, id btrfsops.Subvol
 	}
 	if err == nil && how != "done" {
 		err = named(dbus.ErrMountFailed, "%s.mount ended as %q: see journalctl -u '%s.*'", name, how, name)
+	}
+	return err
+}
+
+// topOptions are the mount options of a top level.
+const topOptions = "subvolid=5,noatime,nosuid,nodev,noexec"
+
+// MountTop leaves it mounted: it is wanted as long as what is mounted of the file system.
+func (unitBrowser) MountTop(ctx context.Context, device, at string) error {
+	how, err := asked(ctx, unit.UnitNamePathEscape(at)+".mount", func(c *systemd.Conn, ctx context.Context, name, mode string, result chan<- string) (int, error) {
+		return c.StartTransientUnitContext(ctx, name, mode, []systemd.Property{
+			systemd.PropDescription("Top Level of the File System on " + device), property("What", device), property("Where", at),
+			property("Type", "btrfs"), property("Options", topOptions), property("CollectMode", "inactive-or-failed"),
+		}, result)
+	})
+	if err == nil && how != "done" {
+		err = named(dbus.ErrMountFailed, "%s ended as %q", at, how)
 	}
 	return err
 }

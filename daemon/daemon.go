@@ -28,7 +28,7 @@ type Options struct {
 	Restorer Restorer // brings paths of old roots back; nil: the one that fits, see [NewRestorer]
 	Log      *zap.Logger
 	Now      func() time.Time
-	Browser  Browser // mounts old roots to be looked at; nil: the one that fits, see [NewBrowser]
+	Browser  Browser // mounts old roots to be looked at, and top levels; nil: the one that fits, see [NewBrowser]
 	// IdleExit ends the daemon when nobody has asked for anything for so long; 0: it stays.
 	IdleExit time.Duration
 	Notify   Notifier // tells the service manager; nil: nobody
@@ -49,6 +49,7 @@ type Daemon struct {
 
 	loading   sync.Mutex // one reading of the configuration at a time
 	looking   sync.Mutex // one look at a time; held too by who knows better what was seen
+	topping   sync.Mutex // one mounting of a top level at a time
 	firstLook sync.Once
 	mu        sync.Mutex     // guards what is below
 	loaded    *config.Config // what the files of the configuration say

@@ -68,3 +68,6 @@ func mountedSubvolume(m *mountinfo.Info) btrfsops.SubvolumeID {
 	}
 	return 0
 }
+
+// numberOf is the number of the file system that is mounted: one for each, whatever part of it.
+func numberOf(m *mountinfo.Info) string { return fmt.Sprintf("%d:%d", m.Major, m.Minor) }

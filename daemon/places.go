@@ -1,10 +1,15 @@
 package daemon
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/moby/sys/mountinfo"
+	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
@@ -18,7 +23,7 @@ type place struct {
 	mountPoint string
 	device     string // names the file system
 	number     int    // of the file system, in the order of the configuration
-	top        string // where its top level is mounted; empty: nowhere
+	top        string // where its top level is mounted; empty: nowhere that others see
 	guards     btrfsops.Guards
 	mounts     uint64 // differs when any btrfs mount does
 }
@@ -52,21 +57,27 @@ func (d *Daemon) findPlaces() ([]place, error) {
 		return nil, err
 	}
 	places := make([]place, len(cfg.Ephemeral))
-	numbers := map[string]int{}
+	var known [][]string // the names of each file system
 	for i, e := range cfg.Ephemeral {
 		if d.opts.Device != "" {
 			e.Device = d.opts.Device
 		}
-		device, err := d.deviceOf(mounts, e)
+		names, err := d.namesOf(mounts, e)
 		if err != nil {
 			return nil, err
 		}
-		if _, known := numbers[device]; !known {
-			numbers[device] = len(numbers)
+		number := slices.IndexFunc(known, func(others []string) bool {
+			return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(others, name) })
+		})
+		if number < 0 {
+			number, known = len(known), append(known, nil)
 		}
-		places[i] = place{mountPoint: e.MountPoint, device: device, number: numbers[device], guards: d.guardsOf(mounts, cfg, e), mounts: mounts.print}
-		if places[i].number == 0 {
+		known[number] = append(known[number], names...)
+		places[i] = place{mountPoint: e.MountPoint, device: known[number][0], number: number, guards: d.guardsOf(mounts, cfg, e), mounts: mounts.print}
+		if number == 0 {
 			places[i].top = d.topLevel(mounts)
+		} else if m := mounts.at(d.inSysroot(e.MountPoint)); m != nil {
+			places[i].top = d.otherTop(m)
 		}
 	}
 	return places, nil
@@ -132,24 +143,34 @@ func (d *Daemon) awaited(cfg *config.Config) []btrfsops.RootName {
 	return names
 }
 
-// deviceOf names the file system of an ephemeral mount point: the device that is configured, else the one that is
-// mounted. Symlinks are followed where they lead somewhere, so that each file system has one name.
-func (d *Daemon) deviceOf(mounts mountTable, e config.Ephemeral) (string, error) {
+// namesOf names the file system of an ephemeral mount point: first the device that is configured, else the one that is mounted, and then
+// the number of what is mounted, unless that is surely another one. Symlinks of devices are followed where they lead somewhere; a
+// service without devices sees none lead anywhere.
+func (d *Daemon) namesOf(mounts mountTable, e config.Ephemeral) ([]string, error) {
 	spec := e.Device
-	if m := mounts.at(d.inSysroot(e.MountPoint)); spec == "" && m != nil {
+	m := mounts.at(d.inSysroot(e.MountPoint))
+	if spec == "" && m != nil {
 		spec = m.Source
 	}
 	if spec == "" {
-		return "", named(dbus.ErrNotBtrfs, "%s: no device is configured for %q, and no btrfs is mounted there", e.Origin, e.MountPoint)
+		return nil, named(dbus.ErrNotBtrfs, "%s: no device is configured for %q, and no btrfs is mounted there", e.Origin, e.MountPoint)
 	}
 	device, err := btrfsops.ResolveDevice(spec)
 	if err != nil {
-		return "", named(dbus.ErrInvalidConfiguration, "%s: %w", e.Origin, err)
+		return nil, named(dbus.ErrInvalidConfiguration, "%s: %w", e.Origin, err)
 	}
-	if target, err := filepath.EvalSymlinks(device); err == nil {
-		return target, nil
+	names := []string{device}
+	target, err := filepath.EvalSymlinks(device)
+	if err == nil {
+		names[0] = target
 	}
-	return device, nil
+	if m != nil {
+		mounted, errMounted := filepath.EvalSymlinks(m.Source)
+		if err != nil || errMounted == nil && mounted == target {
+			names = append(names, numberOf(m))
+		}
+	}
+	return names, nil
 }
 
 // topLevel returns where the top level of the first file system is mounted, empty when it is nowhere.
@@ -163,6 +184,37 @@ func (d *Daemon) topLevel(mounts mountTable) string {
 	}
 	return ""
 }
+
+// otherTop returns where the top level of another file system than the first is mounted, which has something mounted. Where this process
+// can't open it by itself it is mounted for it; empty: nowhere.
+func (d *Daemon) otherTop(mounted *mountinfo.Info) string {
+	d.topping.Lock()
+	defer d.topping.Unlock()
+	at := filepath.Join(d.opts.RunDir, "tops", numberOf(mounted))
+	isTop := func() bool {
+		mounts, err := readMounts()
+		if err != nil {
+			return false
+		}
+		m := mounts.at(at)
+		return mountedSubvolume(m) == btrfsops.TopLevelID && numberOf(m) == numberOf(mounted)
+	}
+	if isTop() {
+		return at
+	}
+	ctx, end := context.WithTimeout(context.Background(), topPatience)
+	defer end()
+	if err := d.opts.Browser.MountTop(ctx, mounted.Source, at); err != nil {
+		d.log.Warn("mount the top level of a file system", zap.String("device", mounted.Source), zap.Error(err))
+	}
+	if isTop() {
+		return at
+	}
+	return ""
+}
+
+// topPatience is how long it may take to mount a top level whose file system is mounted already.
+const topPatience = 10 * time.Second
 
 // inSysroot is where a path of the booted system is for this process.
 func (d *Daemon) inSysroot(p string) string { return filepath.Join(d.opts.Sysroot, p) }

@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
+	"github.com/impermanence/impermanence/daemon"
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
@@ -50,6 +52,46 @@ func TestTwoFilesystems(t *testing.T) {
 	}
 	if len(m.rolledOver(t)) != 1 || len(home.rolledOver(t)) != 1 {
 		t.Errorf("left: %v, %v", m.rolledOver(t), home.rolledOver(t))
+	}
+}
+
+// A disk that is not there has no say in what becomes of the old roots of another.
+func TestAFileSystemThatIsNotThere(t *testing.T) {
+	m := newMachine(t)
+	m.configure(t, "[ephemeral.\"/backup\"]\ndevice = \"UUID=5e0ff0c5-1d43-4a4f-8f3b-0d5b4f9a0000\"\nsubvolume = \"backup\"\n")
+	old := subvolumeID(t, filepath.Join(m.top, "old_roots", m.oldRoot(t, 2*day)))
+	m.oldRoot(t, 2*day)
+	newest := m.oldRoot(t, day)
+	d := m.start(t)
+	if _, err := d.Roots(t.Context(), dbus.RootFilter{}); err == nil || !strings.Contains(err.Error(), "/backup: ") {
+		t.Errorf("the list is told to be whole: %v", err)
+	}
+	must(t, d.SetPinned(t.Context(), old, true))
+	must(t, d.SetPinned(t.Context(), old, false))
+	one := uint32(1)
+	id, err := d.Prune(t.Context(), anybody, dbus.PruneOptions{KeepLast: &one})
+	if job := finish(t, d, id, err); job.Result != dbus.ResultPartial || !strings.Contains(job.Error.Message, "/backup: ") {
+		t.Errorf("ended as %+v", job)
+	}
+	if left := m.rolledOver(t); len(left) != 1 || left[0] != newest {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// A service sees no devices, so that a file system that is configured by its UUID here and by nothing there is known by what is mounted.
+func TestAFileSystemByTwoNames(t *testing.T) {
+	m := newMachine(t)
+	btrfstest.Subvolume(t, filepath.Join(m.top, "home"))
+	btrfstest.Mount(t, m.device, filepath.Join(m.sysroot, "home"), "subvol=home")
+	must(t, os.WriteFile(m.config, []byte("[ephemeral.\"/\"]\ndevice = \"UUID=5e0ff0c5-1d43-4a4f-8f3b-0d5b4f9a0000\"\n[ephemeral.\"/home\"]\nsubvolume = \"home\"\noldRoots = \"old_homes\"\n"), 0o644))
+	must(t, os.Mkdir(filepath.Join(m.top, "old_homes"), 0o755))
+	name := m.oldRoot(t, day)
+	id := subvolumeID(t, filepath.Join(m.top, "old_roots", name))
+	must(t, os.Rename(filepath.Join(m.top, "old_roots", name), filepath.Join(m.top, "old_homes", name)))
+	list, err := m.start(t, func(o *daemon.Options) { o.Top = m.top }).Roots(t.Context(), dbus.RootFilter{})
+	must(t, err)
+	if len(list) != 1 || list[0].ID != id {
+		t.Errorf("listed %+v, want subvolume %d", list, id)
 	}
 }
 

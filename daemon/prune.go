@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 
 	"go.uber.org/zap"
 
@@ -171,8 +172,9 @@ func (d *Daemon) prune(ctx context.Context, progress *jobs.Progress, places []pl
 	t := &tally{progress: progress, goneIsDone: true}
 	run := &pruning{d, o, t}
 	var err error
-	for _, p := range places {
-		if err = run.place(ctx, p); err != nil {
+	for _, p := range places { // what is wrong with one must not fill the disk of another
+		err = errors.Join(err, run.place(ctx, p))
+		if ctx.Err() != nil {
 			break
 		}
 	}

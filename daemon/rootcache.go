@@ -50,7 +50,7 @@ func (c *rootCache) list(places []place, read func() (*listing, error)) (*listin
 	c.mu.Unlock()
 
 	roots, err := read()
-	if err != nil || !watched {
+	if err != nil || !watched || len(roots.failed) > 0 {
 		return roots, err
 	}
 	c.mu.Lock()

@@ -3,6 +3,9 @@ package daemon
 import (
 	"cmp"
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 
@@ -22,6 +25,17 @@ func (r guardedRoot) outside() uint64 { return r.place.outside(r.ID) }
 type listing struct {
 	roots []guardedRoot
 	shown []dbus.Root // the same, as the bus shows them
+
+	failed map[string]error // by mount point: why those of a place are not known
+}
+
+// err is what is wrong with the whole: nil when all are known.
+func (l *listing) err() error {
+	var all []error
+	for _, mountPoint := range slices.Sorted(maps.Keys(l.failed)) {
+		all = append(all, l.failed[mountPoint])
+	}
+	return errors.Join(all...)
 }
 
 // list returns the roots of places: as they were seen last, when nothing speaks against that.
@@ -29,9 +43,9 @@ func (d *Daemon) list(places []place) (*listing, error) {
 	return d.cache.list(places, func() (*listing, error) { return d.lookAtRoots(places) })
 }
 
-// lookAtRoots reads the roots of places.
+// lookAtRoots reads the roots of places. One whose file system is not there costs those of the others nothing.
 func (d *Daemon) lookAtRoots(places []place) (*listing, error) {
-	l := &listing{roots: []guardedRoot{}, shown: []dbus.Root{}}
+	l := &listing{roots: []guardedRoot{}, shown: []dbus.Root{}, failed: map[string]error{}}
 	for _, p := range places {
 		err := d.files.use(p, func(fs *btrfsops.Filesystem) error {
 			roots, err := fs.ListGuarded(p.guards)
@@ -42,7 +56,10 @@ func (d *Daemon) lookAtRoots(places []place) (*listing, error) {
 			return err
 		})
 		if err != nil {
-			return nil, err
+			if len(places) == 1 {
+				return nil, err
+			}
+			l.failed[p.mountPoint] = fmt.Errorf("%s: %w", p.mountPoint, err)
 		}
 	}
 	slices.SortStableFunc(l.roots, func(a, b guardedRoot) int {
@@ -64,6 +81,9 @@ func (d *Daemon) rootsOf(p place) ([]guardedRoot, error) {
 	}
 	all, err := d.list(places)
 	if err != nil {
+		return nil, err
+	}
+	if err := all.failed[p.mountPoint]; err != nil {
 		return nil, err
 	}
 	var roots []guardedRoot
@@ -98,6 +118,8 @@ func (d *Daemon) findIn(places []place, ids ...uint64) ([]guardedRoot, error) {
 	for _, id := range ids {
 		r, ok := byID[id]
 		switch {
+		case !ok && all.err() != nil:
+			return nil, all.err()
 		case !ok:
 			return nil, named(dbus.ErrNoSuchRoot, "there is no old root or snapshot with id %d", id)
 		case !slices.ContainsFunc(found, func(f guardedRoot) bool { return f.outside() == id }):
@@ -117,6 +139,9 @@ func (d *Daemon) Roots(ctx context.Context, f dbus.RootFilter) ([]dbus.Root, err
 		return nil, toBus(err)
 	}
 	all, err := d.list(places)
+	if err == nil {
+		err = all.err()
+	}
 	if err != nil {
 		return nil, toBus(err)
 	}

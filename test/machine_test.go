@@ -1,6 +1,7 @@
 package test
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -34,6 +35,23 @@ func TestMachineOnDBusBroker(t *testing.T) {
 	m.bootAll(t, "broker")
 }
 
+// TestMachineWithAnotherFileSystem boots the same machine with one more ephemeral mount point, on a disk of its own.
+func TestMachineWithAnotherFileSystem(t *testing.T) {
+	m := newMachine(t)
+	m.data = btrfstest.NewDevice(t, 0)
+	top := filepath.Join(m.dir, "data")
+	btrfstest.Mount(t, m.data, top, "subvolid=5")
+	btrfstest.Subvolume(t, filepath.Join(top, "root"))
+	writeFile(t, filepath.Join(top, "root/file"), "data\n")
+	btrfstest.Unmount(t, top)
+	m.config = filepath.Join(m.dir, "config.toml")
+	text := readFile(t, "machine/config.toml") + fmt.Sprintf("\n[ephemeral.\"/data\"]\ndevice = %q\n", m.data)
+	for _, path := range []string{m.config, filepath.Join(m.top, "root-template/etc/impermanence/impermanence.toml")} {
+		writeFile(t, path, text)
+	}
+	m.bootAll(t, "apart")
+}
+
 // bootAll boots once for each script.
 func (m *machine) bootAll(t *testing.T, names ...string) {
 	t.Helper()
@@ -51,11 +69,13 @@ func (m *machine) bootAll(t *testing.T, names ...string) {
 // machine is a disk with a template, a persistent volume, and where its root gets mounted.
 type machine struct {
 	dir, device, top, root string
+	config                 string // of early boot
+	data                   string // the device of another file system; "": there is none
 }
 
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	m := &machine{dir: t.TempDir(), device: btrfstest.NewDevice(t, 3<<30)}
+	m := &machine{dir: t.TempDir(), device: btrfstest.NewDevice(t, 3<<30), config: "machine/config.toml"}
 	m.top, m.root = filepath.Join(m.dir, "top"), filepath.Join(m.dir, "root")
 	btrfstest.Mount(t, m.device, m.top, "subvolid=5")
 	for _, name := range []string{"root", "persist", "root-template"} {
@@ -115,7 +135,7 @@ func (m *machine) boot(t *testing.T, name string) []string {
 	// Its own process namespace ends with it, whatever it started.
 	cmd := exec.CommandContext(t.Context(), "timeout", "--kill-after=5", "120",
 		"unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"machine/boot.sh", bin, m.device, "machine/config.toml", m.root, filepath.Join(m.dir, "run"), id)
+		"machine/boot.sh", bin, m.device, m.config, m.root, filepath.Join(m.dir, "run"), id, m.data)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("boot %s: %v\n%s", name, err, out)
 	}

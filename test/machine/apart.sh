@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# A boot with an ephemeral mount point on a disk of its own, whose subvolumes have the same ids as those of the root's.
+# shellcheck disable=SC1091 # it is there in the machine
+. /persist/check.sh
+check 'every unit that boots is well' says running systemctl is-system-running --wait
+check 'the other mount point is fresh as well' not test -e /data/file
+other=$((1 << 48 | 256)) # the first subvolume of the second file system
+check 'its old root is listed, by a service that sees no devices' says "/org/impermanence1/root/$other" manager ListRoots 'a{sv}t' 0 0
+check 'and that of the root' says '/org/impermanence1/root/256' manager ListRoots 'a{sv}t' 0 0
+check 'its top level is mounted for it' says /run/impermanence/tops/ findmnt --noheadings --output TARGET --types btrfs
+check 'status finds nothing wrong' well
+check 'it is pinned' impermanence pin "$other"
+check 'where it is, and not where the id is the same' says pinned getfattr --dump --match=trusted.impermanence /run/impermanence/tops/*/old_roots/*
+check 'pruning is planned for both' impermanence prune --dry-run
+check 'what it had is restored' impermanence restore "$other" /data/file
+check 'as the machine sees it' grep -q data /data/file
+check 'it is unpinned' impermanence unpin "$other"
+looked=$(impermanence browse "$other")
+check 'and looked at' grep -q data "$looked/file"
