@@ -194,6 +194,24 @@ func TestUndoKeepsWhatWasWrittenToTheVolume(t *testing.T) {
 	}
 }
 
+// TestUndoPutsBackWhatWasRecorded undoes a set-up that was never booted, but whose volume was mounted, and an entry added to it.
+func TestUndoPutsBackWhatWasRecorded(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.setUp(t)
+	btrfstest.Mount(t, w.device, filepath.Join(w.root, "persist"), "subvol=persist")
+	w.write(t, "opt/data/file", "before\n", 0o644)
+	w.write(t, "persist/opt/data/file", "since\n", 0o644)
+	entry := persist.Entry{Target: "/opt/data", Source: "/persist/opt/data", Volume: "/persist"}
+	must(t, config.WriteRecorded(w.root, persist.Volume{Path: "/persist"}, []persist.Entry{entry}))
+	place := filepath.Join(w.root, "opt/data")
+	btrfstest.Run(t, "mount", "--bind", filepath.Join(w.root, "persist/opt/data"), place)
+	t.Cleanup(func() { btrfstest.Unmount(t, place) })
+	w.undo(t)
+	if text := w.read(t, filepath.Join(w.top, "@rootfs/opt/data/file")); text != "since\n" {
+		t.Errorf("the root has %q", text)
+	}
+}
+
 // TestSetUpIsResumed interrupts a set-up before and after each step. The rest is done when it is run again, as often as that.
 func TestSetUpIsResumed(t *testing.T) {
 	d := distributions()[0]

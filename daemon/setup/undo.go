@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/persist"
 )
@@ -63,7 +64,11 @@ func (w *worker) putBack(ctx context.Context) error {
 			return w.forget(ctx, dir, entries)
 		})
 	case w.facts.volumeMounted():
-		return w.forget(ctx, w.Root, w.facts.Config.Entries())
+		c := *w.facts.Config
+		if err := config.AddRecorded(w.Root, &c); err != nil {
+			return err
+		}
+		return w.forget(ctx, w.Root, c.Entries())
 	}
 	return nil
 }
