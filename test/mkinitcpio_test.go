@@ -57,10 +57,11 @@ help >/dev/null`
 func TestMkinitcpioHook(t *testing.T) {
 	const initrd = `
 root=UUID=1-2
-resolve_device() { echo "resolve_device $1" >&2; [ "$1" != UUID=gone ] && echo /dev/vda; }
+drain() { while read -r _; do :; done; }
+resolve_device() { drain; echo "resolve_device $1" >&2; [ "$1" != UUID=gone ] && echo /dev/vda; }
 err() { echo "err $*" >&2; }
 launch_interactive_shell() { echo shell >&2; }
-mount() { echo "mount $*" >&2; }
+mount() { drain; echo "mount $*" >&2; }
 mountpoint() { [ "$2" = /new_root/mounted ]; }
 mkdir() { echo "mkdir $*" >&2; }
 . /usr/lib/initcpio/hooks/impermanence
