@@ -136,6 +136,12 @@ func (k *kernel) removeDirectory(dir *os.File, name string) error {
 	}))
 }
 
+func (k *kernel) changeOwner(f *os.File, uid, gid uint32) error {
+	return wrap("change owner of", f.Name(), k.do("change owner", func() error {
+		return unix.Fchown(int(f.Fd()), int(uid), int(gid))
+	}))
+}
+
 func (k *kernel) changeMode(f *os.File, mode uint32) error {
 	return wrap("change mode of", f.Name(), k.do("change mode", func() error {
 		return unix.Fchmod(int(f.Fd()), mode)

@@ -23,7 +23,11 @@ func (r *rollover) stage() (source string, id SubvolumeID, err error) {
 	if err != nil {
 		return source, 0, err
 	}
-	return source, info.ID, r.mark(f, info.ID, source == "")
+	if err := r.mark(f, info.ID, source == ""); err != nil || r.From == "" {
+		return source, info.ID, err
+	}
+	_ = r.fillStubs(f, source) // somebody wants that root: it boots without
+	return source, info.ID, nil
 }
 
 // make creates the subvolume of the fresh root.

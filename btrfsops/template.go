@@ -148,7 +148,10 @@ func (n *NewTemplate) stage(from TemplateSource) error {
 	if err := k.setAttribute(n.dir, attrStaged, formatID(n.id)); err != nil { // first: recovery goes by it
 		return err
 	}
-	return k.setAttributes(n.dir, n.id, pair{attrReplaces, formatID(replaces.ID)})
+	if err := k.setAttributes(n.dir, n.id, pair{attrReplaces, formatID(replaces.ID)}); err != nil {
+		return err
+	}
+	return n.fs.fillStubs(n.dir, source)
 }
 
 // name is the last name of the template with a suffix.

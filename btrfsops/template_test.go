@@ -4,7 +4,12 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path"
 	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
 func TestTemplateFromTheRoot(t *testing.T) {
@@ -26,6 +31,41 @@ func TestTemplateFromTheRoot(t *testing.T) {
 	f.has(t, "root/etc/of", "the root")
 	if next, err := f.NextBoot(templateLayout); err != nil || next != NextFresh {
 		t.Errorf("a fresh root inherits %q (%v)", next, err)
+	}
+}
+
+// TestSubvolumesInsideWhatIsCopied: a fresh root has a directory in the place of each, with owner and mode, that can be written to.
+func TestSubvolumesInsideWhatIsCopied(t *testing.T) {
+	for name, copied := range map[string]func(*testing.T, *fixture) RolloverOptions{
+		"template": func(t *testing.T, f *fixture) RolloverOptions {
+			t.Helper()
+			must(t, changeTemplateOf(t, f, "made"))
+			return RolloverOptions{Layout: templateLayout}
+		},
+		"old root": func(t *testing.T, f *fixture) RolloverOptions {
+			t.Helper()
+			return RolloverOptions{From: path.Base(f.boot(t, 1, RolloverOptions{}).OldRoot)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.write(t, "root/var/lib/file", "the root")
+			for _, p := range []string{"root/var/lib/machines", "root/var/lib/machines/a", "root/srv"} {
+				btrfstest.Subvolume(t, f.path(p))
+			}
+			must(t, os.Chown(f.path("root/srv"), 50, 51))
+			must(t, os.Chmod(f.path("root/srv"), 0o750))
+			f.boot(t, 2, copied(t, f))
+			f.has(t, "root/var/lib/file", "the root")
+			f.lacks(t, "root/var/lib/machines/a")
+			f.write(t, "root/var/lib/machines/a/file", "x")
+			f.write(t, "root/srv/file", "x")
+			var st unix.Stat_t
+			must(t, unix.Stat(f.path("root/srv"), &st))
+			if st.Uid != 50 || st.Gid != 51 || st.Mode != unix.S_IFDIR|0o750 {
+				t.Errorf("got %d:%d %o", st.Uid, st.Gid, st.Mode)
+			}
+		})
 	}
 }
 

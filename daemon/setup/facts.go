@@ -126,7 +126,7 @@ func (f *Facts) filesystem(root string, o Options) error {
 }
 
 // nested lists the subvolumes inside the root that hold something, as the machine sees them. Empty ones, as systemd makes them
-// for /var/lib/machines, are made again.
+// for /var/lib/machines, are directories in the template, which do as well.
 func nested(top *btrfsops.Filesystem, subvolume, root string) ([]string, error) {
 	inside, err := top.SubvolumesIn(subvolume)
 	if err != nil {
