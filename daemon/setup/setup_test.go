@@ -10,11 +10,13 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/persist"
@@ -561,6 +563,48 @@ func TestAFullDisk(t *testing.T) {
 	w.isSetUp(t, d)
 	if got := w.read(t, filepath.Join(w.root, "persist/home/demo/large")); len(got) != 1<<20 {
 		t.Errorf("of the large file there are %d bytes", len(got))
+	}
+}
+
+// TestWhatFailedIsCopiedAnew: between a set-up that failed and the next one people go on with what is in the root, and that is what they
+// find after the boot. A volume that somebody has changed stays as it is.
+func TestWhatFailedIsCopiedAnew(t *testing.T) {
+	for name, c := range map[string]struct {
+		meanwhile func(t *testing.T, w *world)
+		want      string
+	}{
+		"the volume is as it was": {func(*testing.T, *world) {}, "worked on\n"},
+		"the volume was changed": {func(t *testing.T, w *world) {
+			t.Helper()
+			must(t, os.WriteFile(filepath.Join(w.top, "persist/mine"), nil, 0o644))
+		}, "demo's\n"},
+		"the volume is mounted": {func(t *testing.T, w *world) {
+			t.Helper()
+			btrfstest.Mount(t, w.device, filepath.Join(w.root, "persist"), "subvol=persist")
+		}, "demo's\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := distributions()[0]
+			w := newWorld(t, d)
+			w.write(t, "etc/impermanence/conf.d/local.toml", "[persistence.\"/persist\"]\nfiles = [\"/opt\"]\n", 0o644)
+			w.write(t, "opt/file", "", 0o644)
+			top, err := os.Open(w.top)
+			must(t, err)
+			defer func() { must(t, top.Close()) }()
+			f, p := w.plan(t, Options{})
+			m := w.machine(t)
+			m.Note = func(string) { must(t, syscall.Flock(int(top.Fd()), syscall.LOCK_EX)) } // of /opt, before the template is committed
+			if err := m.Apply(context.Background(), f, p); !errors.Is(err, btrfsops.ErrBusy) {
+				t.Fatalf("the set-up ended with %v", err)
+			}
+			must(t, syscall.Flock(int(top.Fd()), syscall.LOCK_UN))
+			w.write(t, "home/demo/.profile", "worked on\n", 0o644)
+			c.meanwhile(t, w)
+			w.setUp(t)
+			if got := w.read(t, filepath.Join(w.top, "persist/home/demo/.profile")); got != c.want {
+				t.Errorf("the volume has %q", got)
+			}
+		})
 	}
 }
 
