@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
@@ -407,5 +409,25 @@ func TestExclusiveBytes(t *testing.T) {
 	cancel()
 	if _, err = f.ExclusiveBytes(ctx, f.id(t, "root")); !errors.Is(err, context.Canceled) {
 		t.Errorf("a canceled search: %v", err)
+	}
+}
+
+// What can't be looked at is not taken for what is not there: what was asked for the next boot stays, and so does a volume.
+func TestNothingIsDeletedUnseen(t *testing.T) {
+	f := newFixture(t)
+	f.boot(t, 1, RolloverOptions{})
+	f.boot(t, 2, RolloverOptions{})
+	must(t, f.SetNextBoot(layout, f.list(t)[0].Name))
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}))
+	_, errNext := f.NextBoot(layout)
+	_, errWatch := f.watchNext(layout)
+	_, errAt := f.addAt(nil, "persist")
+	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+	for _, err := range []error{errNext, errWatch, errAt} {
+		if !errors.Is(err, unix.EMFILE) {
+			t.Errorf("without a free file descriptor: %v", err)
+		}
 	}
 }

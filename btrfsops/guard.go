@@ -2,7 +2,9 @@ package btrfsops
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"path"
 )
 
 // Guards is what the caller knows that must not be deleted. What the file system itself knows (pins, the default
@@ -66,8 +68,10 @@ func (fs *Filesystem) gather(g Guards, roots []OldRoot, t *tree, watch *mountWat
 	if f.next, err = fs.NextBoot(g.Layout); err != nil {
 		return f, err
 	}
-	if id, found := fs.lookup(g.Layout.Template); found && g.Layout.Template != "" {
-		f.template = append(f.template, id)
+	if g.Layout.Template != "" {
+		if f.template, err = fs.addAt(f.template, g.Layout.Template); err != nil {
+			return f, err
+		}
 	}
 	for _, name := range g.Awaited {
 		if t.byID[name.ID].UUID == name.UUID {
@@ -75,11 +79,23 @@ func (fs *Filesystem) gather(g Guards, roots []OldRoot, t *tree, watch *mountWat
 		}
 	}
 	for _, p := range append([]string{g.Layout.Root, g.Layout.Root + stagedSuffix}, g.Persistent...) {
-		if id, found := fs.lookup(p); found {
-			f.elsewhere = append(f.elsewhere, id)
+		if f.elsewhere, err = fs.addAt(f.elsewhere, p); err != nil {
+			return f, err
 		}
 	}
 	return f, nil
+}
+
+// addAt adds the id of the subvolume at p, relative to the top level, if there is one.
+func (fs *Filesystem) addAt(ids []SubvolumeID, p string) ([]SubvolumeID, error) {
+	info, found, err := fs.subvolumeAt(path.Clean(p))
+	if errors.Is(err, ErrNotSubvolume) {
+		err = nil
+	}
+	if found {
+		ids = append(ids, info.ID)
+	}
+	return ids, err
 }
 
 // newest are the former roots that came last: by time, and by id, which a wrong clock does not change.

@@ -19,11 +19,14 @@ const (
 // NextBoot returns what was asked for the next boot: NextFresh, NextKeep, or the name of the old root to boot a copy of.
 // The request stands on the root itself: it goes with it when it is rolled over, so it is used once.
 func (fs *Filesystem) NextBoot(l Layout) (string, error) {
-	id, found := fs.lookup(l.Root)
-	if !found {
+	root, found, err := fs.subvolumeAt(l.Root)
+	if errors.Is(err, ErrNotSubvolume) || err == nil && !found {
 		return NextFresh, nil
 	}
-	a, err := fs.attributesOf(id)
+	if err != nil {
+		return "", err
+	}
+	a, err := fs.attributesOf(root.ID)
 	if err != nil {
 		return "", err
 	}
@@ -45,8 +48,11 @@ type nextWatch struct {
 func (fs *Filesystem) watchNext(l Layout) (*nextWatch, error) {
 	w := &nextWatch{fs: fs, l: l}
 	root, err := openSubvolume(fs.top, l.Root)
-	if err != nil {
+	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrNotSubvolume) {
 		return w, nil // NextBoot says the same each time
+	}
+	if err != nil {
+		return nil, err
 	}
 	w.root = root
 	info, err := subvolumeInfo(root)
