@@ -89,6 +89,27 @@ func (t *Template) Run(ctx context.Context, argv []string, s Streams) error {
 	if err := t.checkDatabase(); err != nil {
 		return err
 	}
+	err := t.run(ctx, argv, s)
+	if err != nil && !errors.Is(err, ErrCommitted) && t.bootApart() {
+		t.tellKernels(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+// tellKernels notes which kernels the boot loader has that the template lacks the modules of, after a change that was dropped: /boot stays as
+// the command left it.
+func (t *Template) tellKernels(ctx context.Context) {
+	state, err := t.Show(ctx)
+	if err != nil || len(state.Modules) == 0 {
+		return
+	}
+	for _, k := range state.Without {
+		t.note(fmt.Sprintf("%s is kernel %s, for which the template has no modules: the change was dropped, but /boot stays as it is; have it succeed before the next boot",
+			k.File, k.Version))
+	}
+}
+
+func (t *Template) run(ctx context.Context, argv []string, s Streams) error {
 	return t.change(ctx, btrfsops.FromTemplate, func(dir string) error {
 		unquiet, err := quiet(dir)
 		if err != nil {
