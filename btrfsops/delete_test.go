@@ -45,6 +45,11 @@ func TestDeleteTakesNestedSubvolumesAndNothingElse(t *testing.T) {
 	old := f.boot(t, 1, RolloverOptions{}).Former
 	f.boot(t, 2, RolloverOptions{})
 	var seen []int
+	var calls []string
+	f.kernel.step = func(call string, _ bool) error {
+		calls = append(calls, call)
+		return nil
+	}
 	report, err := f.Delete(context.Background(), f.guards(), []SubvolumeID{old}, func(done, total int) { seen = append(seen, done, total) })
 	must(t, err)
 	if len(report.Failed) > 0 || !slices.Equal(report.Deleted, []SubvolumeID{old}) || len(report.Subvolumes) != 5 {
@@ -52,6 +57,10 @@ func TestDeleteTakesNestedSubvolumesAndNothingElse(t *testing.T) {
 	}
 	if !slices.Equal(seen, []int{1, 5, 2, 5, 3, 5, 4, 5, 5, 5}) {
 		t.Errorf("progress: %v", seen)
+	}
+	f.kernel.step = nil
+	if last := calls[len(calls)-1]; last != "commit" {
+		t.Errorf("what it does last is to %s", last)
 	}
 	if roots := f.list(t); len(roots) != 1 || roots[0].ID == old {
 		t.Errorf("left: %+v", roots)

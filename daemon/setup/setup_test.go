@@ -600,7 +600,13 @@ func TestWhatFailedIsCopiedAnew(t *testing.T) {
 			must(t, syscall.Flock(int(top.Fd()), syscall.LOCK_UN))
 			w.write(t, "home/demo/.profile", "worked on\n", 0o644)
 			c.meanwhile(t, w)
-			w.setUp(t)
+			var notes []string
+			m.Note = func(text string) { notes = append(notes, text) }
+			f, p = w.plan(t, Options{})
+			must(t, m.Apply(context.Background(), f, p))
+			if told := strings.Contains(strings.Join(notes, "\n"), "/home is kept on the volume already"); told != (c.want == "demo's\n") {
+				t.Errorf("it says %q", notes)
+			}
 			if got := w.read(t, filepath.Join(w.top, "persist/home/demo/.profile")); got != c.want {
 				t.Errorf("the volume has %q", got)
 			}
