@@ -86,6 +86,10 @@ func TestPresetsKeepWhatEverybodyListed(t *testing.T) {
 		"sudo-lecture":   {"/var/db/sudo/lectured"},
 		"nixos":          {"/var/lib/nixos"},
 		"coredump":       {"/var/lib/systemd/coredump"},
+		"linger":         {"/var/lib/systemd/linger"},
+		"cron":           {"/var/spool/cron"},
+		"alsa":           {"/var/lib/alsa"},
+		"flatpak":        {"/var/lib/flatpak"},
 	} {
 		c, err := load(t, root, "[persistence.\"/persist\"]\npresets = [\""+preset+"\"]\n")
 		if err != nil {
@@ -127,7 +131,7 @@ func TestPresetProblems(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, want := range map[string]string{
-		"machineid": `did you mean "machine-id"?`, "nothing-like-it": "there are accounts, bluetooth, broken,", "../x": "is not the name of a preset",
+		"machineid": `did you mean "machine-id"?`, "nothing-like-it": "there are accounts, alsa, bluetooth, bolt, broken,", "../x": "is not the name of a preset",
 		"broken": `etc/impermanence/presets/broken.toml:2: directory: there is no such key; did you mean "directories"?`,
 	} {
 		_, err := load(t, root, "[persistence.\"/persist\"]\npresets = [\""+name+"\"]\n")

@@ -28,11 +28,17 @@ var evidence = []struct {
 	{"clock", nil},
 	{"ssh-host-keys", []string{"/usr/sbin/sshd", "/usr/bin/sshd"}},
 	{"coredump", []string{"/usr/lib/systemd/systemd-coredump"}},
+	{"linger", []string{"/usr/lib/systemd/systemd-logind"}},
 	{"rfkill", []string{"/usr/lib/systemd/systemd-rfkill"}},
 	{"networkmanager", []string{"/usr/sbin/NetworkManager", "/usr/bin/NetworkManager"}},
 	{"iwd", []string{"/usr/libexec/iwd", "/usr/lib/iwd/iwd"}},
 	{"bluetooth", []string{"/usr/libexec/bluetooth/bluetoothd", "/usr/lib/bluetooth/bluetoothd", "/usr/sbin/bluetoothd"}},
 	{"cups", []string{"/usr/sbin/cupsd", "/usr/bin/cupsd"}},
+	{"cron", []string{"/usr/sbin/cron", "/usr/sbin/crond", "/usr/bin/crond", "/usr/sbin/anacron"}},
+	{"alsa", []string{"/usr/sbin/alsactl", "/usr/bin/alsactl"}},
+	{"fprint", []string{"/usr/libexec/fprintd", "/usr/lib/fprintd"}},
+	{"bolt", []string{"/usr/libexec/boltd", "/usr/lib/boltd"}},
+	{"flatpak", []string{"/usr/bin/flatpak"}},
 	{"docker", []string{"/usr/bin/dockerd", "/usr/sbin/dockerd"}},
 	{"podman", []string{"/usr/bin/podman"}},
 	{"libvirt", []string{"/usr/sbin/libvirtd", "/usr/sbin/virtqemud", "/usr/bin/libvirtd", "/usr/bin/virtqemud"}},
@@ -92,13 +98,20 @@ func (f *Facts) configured(place string) bool {
 	return slices.ContainsFunc(f.Config.Entries(), func(e persist.Entry) bool { return machine.Within(place, e.Target) })
 }
 
+// inPreset tells whether a chosen preset keeps a place.
+func (f *Facts) inPreset(place string) bool {
+	return slices.ContainsFunc(f.Presets, func(p Preset) bool {
+		return slices.ContainsFunc(p.Entries, func(e persist.Entry) bool { return machine.Within(place, e.Target) })
+	})
+}
+
 // findData lists directories with data on the root itself: the usual ones, and the homes of people that lie elsewhere. What is a
 // symlink is followed.
 func (f *Facts) findData(root string) []string {
 	var found []string
 	for _, dir := range slices.Concat(dataDirectories, homes(root)) {
 		place, err := machine.Resolve(root, dir)
-		if err != nil || place == "/" || !f.onRoot(place) || f.configured(place) || !hasEntries(filepath.Join(root, place)) {
+		if err != nil || place == "/" || !f.onRoot(place) || f.configured(place) || f.inPreset(place) || !hasEntries(filepath.Join(root, place)) {
 			continue
 		}
 		if !slices.ContainsFunc(found, func(outer string) bool { return machine.Within(place, outer) }) {

@@ -614,6 +614,23 @@ func TestWhatFailedIsCopiedAnew(t *testing.T) {
 	}
 }
 
+// TestWhatAPresetKeepsIsNamedOnce: where cron is installed its preset keeps the tables of users, and else what lies there is data.
+func TestWhatAPresetKeepsIsNamedOnce(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.write(t, "var/spool/cron/crontabs/demo", "@daily true\n", 0o600)
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	if !slices.Contains(f.Data, "/var/spool/cron") || f.inPreset("/var/spool/cron") {
+		t.Errorf("without cron: data %q", f.Data)
+	}
+	w.write(t, "usr/sbin/cron", "", 0o755)
+	f, err = Gather(w.root, Options{})
+	must(t, err)
+	if slices.Contains(f.Data, "/var/spool/cron") || !f.inPreset("/var/spool/cron") {
+		t.Errorf("with cron: data %q", f.Data)
+	}
+}
+
 // TestAWrongPresetChangesNothing finds it before anything is done.
 func TestAWrongPresetChangesNothing(t *testing.T) {
 	w := newWorld(t, distributions()[0])
