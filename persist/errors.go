@@ -13,6 +13,7 @@ var (
 	ErrUnknownGroup  = errors.New("group does not exist")
 	ErrNoUsers       = errors.New("the root has no passwd file yet")
 	ErrNoVolume      = errors.New("persistent volume is not mounted")
+	ErrNotMounted    = errors.New("what its place is on is not mounted yet")
 	ErrUnsafePath    = errors.New("path leads through a symlink that a user controls")
 	ErrWrongKind     = errors.New("not of the configured kind")
 	ErrInvalidEntry  = errors.New("invalid entry")

@@ -6,6 +6,9 @@ type Options struct {
 	Sysroot string
 	// MountTable is where libmount keeps its table, utab, as seen now; empty: /run/mount.
 	MountTable string
+	// Later are mount points at which something is mounted later. An entry with its place below, and no source yet, is left as it is:
+	// ErrNotMounted.
+	Later []string
 	// Former says where what an entry that is to be adopted is made from can be read: a root, and the path in it; no root: in
 	// the place itself. It is asked only for one that has no source yet, which an error leaves as it is. nil: always the place.
 	Former func(e Entry) (root, path string, err error)

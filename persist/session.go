@@ -131,6 +131,9 @@ func (s *session) entryFacts(e Entry) EntryFacts {
 	if f.Source, f.SourceParents, f.Err = s.look(e.Source); f.Err != nil {
 		return f
 	}
+	if f.Err = s.later(e, f.Source); f.Err != nil {
+		return f
+	}
 	if f.Target, f.TargetParents, f.Err = s.look(e.Target); f.Err != nil {
 		return f
 	}

@@ -3,9 +3,11 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/google/renameio/v2"
 
@@ -39,17 +41,13 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	if errRecorded != nil {
 		log.error("%v; what is configured goes on", errRecorded)
 	}
-	entries := c.Entries()
-	roots := former.New(former.Options{Config: c, Sysroot: o.sysroot, RunDir: o.runDir, Device: o.device, Warn: log.warning})
-	defer roots.Close()
-	report, err := persist.Apply(ctx, persist.Options{
-		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Former: roots.Former, Template: roots.Templates,
-	}, entries)
-	if err := config.ForgetRoots(o.sysroot, c, taken(o.sysroot, entries, report)); err != nil {
-		log.warning("%v; the next boot does that", err)
-	}
+	report, err := putInPlace(ctx, o, c, log)
 	if errWrite := writeReport(o.runDir, report); errWrite != nil {
 		log.error("%v; status will not know of this boot", errWrite)
+	}
+	if err != nil && o.sysroot != "/" && onlyLater(report) {
+		log.info("left to the system: %v", err)
+		return exitDone
 	}
 	if err != nil {
 		log.error("%v", err)
@@ -62,6 +60,36 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	}
 	log.info("%d entries are in place", len(report.Results))
 	return exitDone
+}
+
+// putInPlace puts the entries in place. The error is about them.
+func putInPlace(ctx context.Context, o options, c *config.Config, log *logger) (persist.Report, error) {
+	later, err := laterMounts(o.sysroot)
+	if err != nil {
+		log.warning("%v; entries are put in place all the same", err)
+	}
+	entries := c.Entries()
+	roots := former.New(former.Options{Config: c, Sysroot: o.sysroot, RunDir: o.runDir, Device: o.device, Warn: log.warning})
+	defer roots.Close()
+	report, err := persist.Apply(ctx, persist.Options{
+		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Later: pointsOf(later), Former: roots.Former, Template: roots.Templates,
+	}, entries)
+	if o.sysroot != "/" {
+		if err := orderAfter(o.runDir, c, report, later); err != nil {
+			log.warning("%v", err)
+		}
+	}
+	if err := config.ForgetRoots(o.sysroot, c, taken(o.sysroot, entries, report)); err != nil {
+		log.warning("%v; the next boot does that", err)
+	}
+	return report, err
+}
+
+// onlyLater tells whether nothing is wrong but that what places are on is not mounted yet.
+func onlyLater(report persist.Report) bool {
+	return len(report.Results) > 0 && !slices.ContainsFunc(report.Results, func(r persist.Result) bool {
+		return r.Err != nil && !errors.Is(r.Err, persist.ErrNotMounted)
+	})
 }
 
 // taken picks the entries that a root is recorded for and that nothing is to be taken from it for any more: they are in place, or

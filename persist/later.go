@@ -1,0 +1,43 @@
+package persist
+
+import "fmt"
+
+// ReadFile reads a small regular file of the root that is mounted at sysroot. Symlinks on the way are followed as for entries, the last is not.
+func ReadFile(sysroot, p string) ([]byte, error) {
+	s, err := newSession(&kernel{}, Options{Sysroot: sysroot}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	return s.readFile(p)
+}
+
+// NotMounted picks the mount points, as the booted system has them, at which nothing is mounted yet in the root at sysroot.
+func NotMounted(sysroot string, points []string) ([]string, error) {
+	s, err := newSession(&kernel{}, Options{Sysroot: sysroot}, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	var later []string
+	for _, point := range points {
+		if o, _, err := s.look(point); err == nil && !o.Mount { // what can't be looked at is told with the entry
+			later = append(later, point)
+		}
+	}
+	return later, nil
+}
+
+// later tells that an entry has nothing on its volume yet, and that what its place is to be on is mounted later: what would be made now, of what
+// stands there until then, would be put over what that has.
+func (s *session) later(e Entry, source Object) error {
+	if source.Kind != Absent {
+		return nil
+	}
+	for _, point := range s.opts.Later {
+		if below(e.Target, point) {
+			return fmt.Errorf("%s: %w", point, ErrNotMounted)
+		}
+	}
+	return nil
+}
