@@ -73,6 +73,18 @@ func TestDeleteTakesNestedSubvolumesAndNothingElse(t *testing.T) {
 	}
 }
 
+// Somebody has made a whole old root read-only, as snapper leaves them.
+func TestAReadOnlyRootWithOthersInIt(t *testing.T) {
+	f := newFixture(t)
+	f.withNested(t)
+	old := f.boot(t, 1, RolloverOptions{})
+	f.boot(t, 2, RolloverOptions{})
+	btrfstest.Run(t, "btrfs", "property", "set", f.path(old.OldRoot), "ro", "true")
+	if report := f.delete(t, old.Former); len(report.Subvolumes) != 5 || len(report.Failed) > 0 {
+		t.Errorf("report: %+v", report)
+	}
+}
+
 // What the kernel alone would let through: each row names one guard.
 func TestGuards(t *testing.T) {
 	for name, c := range map[string]struct {

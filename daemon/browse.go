@@ -175,6 +175,7 @@ func (unitBrowser) MountTop(ctx context.Context, device, at string) error {
 		return c.StartTransientUnitContext(ctx, name, mode, []systemd.Property{
 			systemd.PropDescription("Top Level of the File System on " + device), property("What", device), property("Where", at),
 			property("Type", "btrfs"), property("Options", topOptions), property("CollectMode", "inactive-or-failed"),
+			property("Before", []string{"impermanenced.service"}), // at the shutdown: it has it open
 		}, result)
 	})
 	if err == nil && how != "done" {

@@ -17,3 +17,5 @@ check 'as the machine sees it' grep -q data /data/file
 check 'it is unpinned' impermanence unpin "$other"
 looked=$(impermanence browse "$other")
 check 'and looked at' grep -q data "$looked/file"
+top=$(findmnt --noheadings --list --output TARGET --types btrfs | grep /run/impermanence/tops/)
+check 'what the daemon has open is unmounted after it' show Before impermanenced.service "$(systemd-escape --path --suffix=mount "$top")"
