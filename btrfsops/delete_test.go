@@ -140,6 +140,18 @@ func TestGuards(t *testing.T) {
 				g.Persistent = []string{root.Path + "/persist"}
 			}, []ProtectReason{ProtectPersistent},
 		},
+		"an entry is to be taken from it": {
+			func(_ *testing.T, _ *fixture, g *Guards, root OldRoot) {
+				g.Awaited = []RootName{{root.ID, root.UUID}, {root.ID + 1, root.UUID}}
+			}, []ProtectReason{ProtectEntry},
+		},
+		"an entry may be to be taken from it": {
+			func(t *testing.T, f *fixture, g *Guards, root OldRoot) {
+				t.Helper()
+				must(t, MarkRecorded(f.path(root.Path)))
+				g.Unread = true
+			}, []ProtectReason{ProtectEntry},
+		},
 		"the root was moved into it": {
 			func(t *testing.T, f *fixture, g *Guards, root OldRoot) {
 				t.Helper()
@@ -167,6 +179,21 @@ func TestGuards(t *testing.T) {
 			}
 			f.has(t, root.Path+"/var/lib/machines/a/b/data", "root/var/lib/machines/a/b")
 		})
+	}
+}
+
+// A root of the same id on another file system is another one, and what was recorded of a root counts as long as the record can't be read.
+func TestRootsThatNothingIsTakenFrom(t *testing.T) {
+	f := newFixture(t)
+	old := f.boot(t, 1, RolloverOptions{})
+	f.boot(t, 2, RolloverOptions{})
+	must(t, MarkRecorded(f.path(old.OldRoot)))
+	g := f.guards()
+	g.Awaited = []RootName{{old.Former, "5e0ff0c5-1d43-4a4f-8f3b-0d5b4f9a0000"}}
+	report, err := f.Delete(context.Background(), g, []SubvolumeID{old.Former}, nil)
+	must(t, err)
+	if len(report.Deleted) != 1 {
+		t.Errorf("report: %+v", report)
 	}
 }
 

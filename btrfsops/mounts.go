@@ -80,10 +80,13 @@ func openMountTables() ([]*os.File, error) {
 			}
 			seen[namespace] = true
 		}
-		// A process may end while it is looked at; then its mounts are gone too.
-		if table, err := openMountTable(p + "/mountinfo"); err == nil {
+		table, err := openMountTable(p + "/mountinfo")
+		switch {
+		case err == nil:
 			tables = append(tables, table)
-		}
+		case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM):
+			return tables, err
+		} // else the process has ended while it was looked at; then its mounts are gone too
 	}
 	return tables, nil
 }

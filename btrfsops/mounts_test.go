@@ -2,10 +2,12 @@ package btrfsops
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,8 +16,8 @@ import (
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
-// elsewhere mounts in a mount namespace of its own, which ends with the test.
-func elsewhere(t *testing.T, device, options string) {
+// elsewhere mounts in a mount namespace of its own, of a process that ends with the test.
+func elsewhere(t *testing.T, device, options string) (pid int) {
 	t.Helper()
 	cmd := exec.Command("unshare", "--mount", "--propagation=private", "sh", "-c", `mount -t btrfs -o "$1" "$2" "$3" && echo mounted && read end`,
 		"sh", options, device, t.TempDir())
@@ -32,6 +34,7 @@ func elsewhere(t *testing.T, device, options string) {
 	if line, err := bufio.NewReader(out).ReadString('\n'); err != nil && err != io.EOF || line != "mounted\n" {
 		t.Fatalf("mount elsewhere: %q (%v)", line, err)
 	}
+	return cmd.Process.Pid
 }
 
 // What is mounted in a container keeps an old root, also one that began while others were being deleted.
@@ -49,6 +52,29 @@ func TestMountsOfOtherNamespaces(t *testing.T) {
 	}
 	if report := f.delete(t, root.Former); len(report.Deleted) > 0 {
 		t.Errorf("deleted while it was mounted: %+v", report)
+	}
+}
+
+// With however few file descriptors there are, either all tables are opened or it fails.
+func TestMountTablesThatDoNotOpen(t *testing.T) {
+	f := newFixture(t)
+	last := fmt.Sprintf("/proc/%d/mountinfo", elsewhere(t, f.device, "subvol=persist"))
+	var limit unix.Rlimit
+	must(t, unix.Getrlimit(unix.RLIMIT_NOFILE, &limit))
+	for n := uint64(1); ; n++ {
+		must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: n, Max: limit.Max}))
+		tables, err := openMountTables()
+		must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
+		found := slices.ContainsFunc(tables, func(table *os.File) bool { return table.Name() == last })
+		for _, table := range tables {
+			must(t, table.Close())
+		}
+		if err == nil && !found {
+			t.Errorf("with %d file descriptors %d tables were opened, without %s", n, len(tables), last)
+		}
+		if err == nil {
+			return
+		}
 	}
 }
 
