@@ -136,12 +136,8 @@ func (f *Facts) refuse(o Options) error {
 	if err := f.refuseAside(); err != nil {
 		return err
 	}
-	for _, dir := range f.Data {
-		for _, nested := range f.Nested {
-			if strings.HasPrefix(nested, dir+"/") {
-				return fmt.Errorf("%w: %s in %s: a copy of that would not have it: move it out, or mount it from fstab", ErrNested, nested, dir)
-			}
-		}
+	if err := f.refuseNested(o); err != nil {
+		return err
 	}
 	if line, found := fstab.Parse(f.Files[fstabFile]).At(o.Point()); found {
 		if subvolume, _ := line.Option("subvol"); strings.TrimPrefix(subvolume, "/") != o.Volume() {
@@ -150,6 +146,34 @@ func (f *Facts) refuse(o Options) error {
 	}
 	if f.Hidden {
 		return fmt.Errorf("%w: there is something in %s of the root, which the volume would hide: move it away, or give another place with --volume", ErrTaken, o.Point())
+	}
+	return nil
+}
+
+// refuseNested refuses subvolumes inside the root's that hold what is to be kept, as systemd-tmpfiles makes /home and /srv where they are
+// missing: a snapshot of the root has an empty directory there, and an old root has the data. A mounted one lets no root be rolled over.
+func (f *Facts) refuseNested(o Options) error {
+	kept := slices.Clone(f.Data)
+	for _, preset := range f.Presets {
+		for _, e := range preset.Entries {
+			kept = append(kept, e.Target)
+		}
+	}
+	for _, e := range f.Config.Entries() {
+		if e.Volume == o.Point() {
+			kept = append(kept, e.Target)
+		}
+	}
+	for _, nested := range f.Nested {
+		on := machine.On(f.Mounts, nested)
+		switch i := slices.IndexFunc(kept, func(dir string) bool { return machine.Within(nested, dir) }); {
+		case on.Point == "/" && i >= 0:
+			return fmt.Errorf("%w: the subvolume %s, in %s: a copy of the root would not have what is in it: move it to the top level (mv) and mount it from fstab",
+				ErrNested, nested, kept[i])
+		case on.Point != "/" && on.Subvolume == f.Mounts[0].Subvolume+nested:
+			return fmt.Errorf("%w: the subvolume %s is mounted, and lies in that of the root, which could not be replaced: move it to the top level (mv), and have fstab mount it from there",
+				ErrLayout, nested)
+		}
 	}
 	return nil
 }

@@ -669,6 +669,31 @@ func TestRefused(t *testing.T) {
 			btrfstest.Subvolume(t, filepath.Join(w.root, "home/demo/containers"))
 			w.write(t, "home/demo/containers/image", "", 0o644)
 		}, Options{}, ErrNested, "/home/demo/containers"},
+		{"data that is a subvolume in the root, as systemd-tmpfiles makes it", func(t *testing.T, w *world) {
+			t.Helper()
+			btrfstest.Subvolume(t, filepath.Join(w.root, "srv"))
+			w.write(t, "srv/www/index.html", "", 0o644)
+		}, Options{}, ErrNested, "/srv"},
+		{"subvolumes of a program's", func(t *testing.T, w *world) {
+			t.Helper()
+			w.write(t, "usr/bin/dockerd", "", 0o755)
+			must(t, os.MkdirAll(filepath.Join(w.root, "var/lib/docker/btrfs/subvolumes"), 0o755))
+			btrfstest.Subvolume(t, filepath.Join(w.root, "var/lib/docker/btrfs/subvolumes/layer"))
+			w.write(t, "var/lib/docker/btrfs/subvolumes/layer/file", "", 0o644)
+		}, Options{}, ErrNested, "/var/lib/docker"},
+		{"a subvolume in an entry", func(t *testing.T, w *world) {
+			t.Helper()
+			w.write(t, "etc/impermanence/conf.d/local.toml", "[persistence.\"/persist\"]\ndirectories = [\"/opt\"]\n", 0o644)
+			must(t, os.MkdirAll(filepath.Join(w.root, "opt"), 0o755))
+			btrfstest.Subvolume(t, filepath.Join(w.root, "opt/data"))
+			w.write(t, "opt/data/file", "", 0o644)
+		}, Options{}, ErrNested, "/opt/data"},
+		{"a mounted subvolume in the root's", func(t *testing.T, w *world) {
+			t.Helper()
+			btrfstest.Subvolume(t, filepath.Join(w.top, "@rootfs/games"))
+			btrfstest.Mount(t, w.device, filepath.Join(w.root, "games"), "subvol=@rootfs/games")
+			w.write(t, "games/score", "", 0o644)
+		}, Options{}, ErrLayout, "/games"},
 		{"something else at the volume's place", func(t *testing.T, w *world) {
 			t.Helper()
 			w.write(t, "etc/fstab", "/dev/sdb1 /persist ext4 defaults 0 0\n", 0o644)
