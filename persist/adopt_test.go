@@ -231,6 +231,40 @@ sys.stdin.read()`
 	}
 }
 
+// TestPlacesThatAreUsed: what is configured is not put over what a program uses either, while the system runs. Once the program has ended it is.
+func TestPlacesThatAreUsed(t *testing.T) {
+	m := newMachine(t)
+	entries := []Entry{dirEntry("/srv/app"), fileEntry("/etc/app.conf"), dirEntry("/srv/other")}
+	m.write("/srv/app/log", "x")
+	m.write("/etc/app.conf", "x")
+	opts := m.options()
+	opts.Running = true
+	t.Run("used", func(t *testing.T) {
+		hold(t, `import sys
+files = [open(at, "a") for at in sys.argv[1:]]
+print("ready", flush=True)
+sys.stdin.read()`, m.path("/srv/app/log"), m.path("/etc/app.conf"))
+		report, err := Apply(t.Context(), opts, entries)
+		if !errors.Is(err, ErrBusy) {
+			t.Errorf("got %v", err)
+		}
+		for i, want := range []State{Failed, Failed, InPlace} {
+			if got := report.Results[i]; got.State != want || want == Failed && !errors.Is(got.Err, ErrBusy) {
+				t.Errorf("got %+v", got)
+			}
+		}
+		for _, e := range entries[:2] {
+			m.wantMounted(e.Target, false)
+			m.wantOwner(e.Source, "absent")
+		}
+	})
+	if _, err := Apply(t.Context(), opts, entries); err != nil {
+		t.Error(err)
+	}
+	m.wantText("/persist/srv/app/log", "x")
+	m.wantUnchanged(entries...)
+}
+
 // hold runs a Python script until the test ends, once it is ready.
 func hold(t *testing.T, script string, args ...string) (pid int) {
 	t.Helper()

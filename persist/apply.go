@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"slices"
 	"sort"
 	"strings"
@@ -131,6 +132,9 @@ func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Res
 	r := Result{Target: p.Entry.Target, Source: p.Entry.Source, Kind: p.Entry.Kind, Method: p.Method, State: p.State, Origin: p.Entry.Origin.String(), Err: p.Err}
 	var left error
 	err := ctx.Err()
+	if err == nil && s.opts.Running && hides(p.Steps) {
+		err = s.refuseWriters(p.Entry)
+	}
 	if err == nil {
 		var done []string
 		done, left, err = s.execute(p, facts)
@@ -155,6 +159,15 @@ func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Res
 		s.unmade[p.Entry.Source] = err == nil && source.Kind == Absent
 	}
 	return r
+}
+
+// refuseWriters fails when a program uses what is in a place: what it writes from then on would be hidden.
+func (s *session) refuseWriters(e Entry) error {
+	writers, err := writersBelow(path.Join("/", s.opts.Sysroot, e.Target))
+	if err == nil && len(writers) > 0 {
+		err = &WritersError{Target: e.Target, Writers: writers}
+	}
+	return err
 }
 
 // waves sorts entries by what they lie in: the first wave holds those that lie in no other, the next those that lie in one

@@ -16,6 +16,9 @@ type Options struct {
 	// as it is there hides nothing that would be lost. It is asked for once, when a place has something else than what its source
 	// was made from.
 	Template func() map[string]string
+	// Running tells that programs run that may be at work in places. Nothing is put over what one has open for writing or works in: its entry
+	// fails with a WritersError.
+	Running bool
 	// KeepGoing applies what is right when some entries are invalid (a user that does not exist). Without it nothing is
 	// changed then.
 	KeepGoing bool

@@ -49,6 +49,23 @@ none /swap swap sw
 	}
 }
 
+// TestDaemonRuns: at boot nobody is asked who uses what, and nothing keeps what is kept from its place.
+func TestDaemonRuns(t *testing.T) {
+	o := options{sysroot: "/", runDir: filepath.Join(t.TempDir(), "impermanence")}
+	if daemonRuns(o) {
+		t.Error("it does not run yet")
+	}
+	if err := os.Mkdir(o.runDir+"d", 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if !daemonRuns(o) {
+		t.Error("it runs")
+	}
+	if o.sysroot = "/sysroot"; daemonRuns(o) {
+		t.Error("not in an initrd")
+	}
+}
+
 func TestMountsThatEntriesComeAfter(t *testing.T) {
 	for line, want := range map[string]bool{
 		"UUID=1 /home btrfs subvol=home":                               true,

@@ -72,7 +72,7 @@ func putInPlace(ctx context.Context, o options, c *config.Config, log *logger) (
 	roots := former.New(former.Options{Config: c, Sysroot: o.sysroot, RunDir: o.runDir, Device: o.device, Warn: log.warning})
 	defer roots.Close()
 	report, err := persist.Apply(ctx, persist.Options{
-		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Later: pointsOf(later), Former: roots.Former, Template: roots.Templates,
+		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Running: daemonRuns(o), Later: pointsOf(later), Former: roots.Former, Template: roots.Templates,
 	}, entries)
 	if o.sysroot != "/" {
 		if err := orderAfter(o.runDir, c, report, later); err != nil {
@@ -83,6 +83,13 @@ func putInPlace(ctx context.Context, o options, c *config.Config, log *logger) (
 		log.warning("%v; the next boot does that", err)
 	}
 	return report, err
+}
+
+// daemonRuns tells that it is the daemon that has entries put in place, in the running system: it has a runtime directory beside ours, and is
+// started after the boot has put them there.
+func daemonRuns(o options) bool {
+	_, err := os.Stat(filepath.Join(filepath.Dir(o.runDir), "impermanenced"))
+	return err == nil && o.sysroot == "/"
 }
 
 // onlyLater tells whether nothing is wrong but that what places are on is not mounted yet.
