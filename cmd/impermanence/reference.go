@@ -30,18 +30,22 @@ func resolve(roots []dbus.RootEntry, reference string) (dbus.RootEntry, error) {
 	names := make([]string, len(found))
 	for i, r := range found {
 		names[i] = r.Name
+		if slices.ContainsFunc(found, func(other dbus.RootEntry) bool { return other.Name == r.Name && other.ID != r.ID }) {
+			names[i] = fmt.Sprintf("%s (%d)", r.Name, r.ID)
+		}
 	}
 	return dbus.RootEntry{}, fmt.Errorf("find root %q: %w: %s", reference, errAmbiguous, strings.Join(names, ", "))
 }
 
-// candidates returns the roots that a reference may mean. A whole name is never ambiguous, so that every root has a
-// reference that a script can rely on.
+// candidates returns the roots that a reference may mean. A whole name is ambiguous only where several mount points have old roots of
+// that name, which have an id each.
 func candidates(roots []dbus.RootEntry, reference string) []dbus.RootEntry {
 	if reference == "" {
 		return nil
 	}
-	if i := slices.IndexFunc(roots, func(r dbus.RootEntry) bool { return r.Name == reference }); i >= 0 {
-		return roots[i : i+1]
+	named := slices.DeleteFunc(slices.Clone(roots), func(r dbus.RootEntry) bool { return r.Name != reference })
+	if len(named) > 0 {
+		return named
 	}
 	if reference == newest {
 		return lastWhole(roots)

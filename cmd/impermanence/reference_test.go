@@ -52,6 +52,18 @@ func TestAnAmbiguousReferenceNamesWhatItMayMean(t *testing.T) {
 	}
 }
 
+// Two file systems that are rolled over in one second have old roots of one name, where their ids are the same.
+func TestOneNameOnTwoFileSystems(t *testing.T) {
+	roots := []dbus.RootEntry{{ID: 256, Name: "20261101T080000Z-256"}, {ID: 1<<48 | 256, Name: "20261101T080000Z-256"}}
+	_, err := resolve(roots, roots[0].Name)
+	if !errors.Is(err, errAmbiguous) || !strings.Contains(err.Error(), "(256)") || !strings.Contains(err.Error(), "(281474976710912)") {
+		t.Errorf("got %v, want an error with both ids", err)
+	}
+	if got, err := resolve(roots, "281474976710912"); err != nil || got.ID != roots[1].ID {
+		t.Errorf("by its id: %d (%v)", got.ID, err)
+	}
+}
+
 func TestNewestOfNone(t *testing.T) {
 	if got, err := resolve(nil, newest); !errors.Is(err, dbus.ErrNoSuchRoot) {
 		t.Errorf("resolve(newest) = %v, %v, want %v", got, err, dbus.ErrNoSuchRoot)

@@ -214,6 +214,19 @@ func TestUndoPutsBackWhatWasRecorded(t *testing.T) {
 	}
 }
 
+// TestUndoLeavesAMountedVolume undoes all else, and says so.
+func TestUndoLeavesAMountedVolume(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.setUp(t)
+	btrfstest.Mount(t, w.device, filepath.Join(w.root, "persist"), "subvol=persist")
+	if notes := w.undo(t); len(notes) != 1 || !strings.Contains(notes[0], "it is mounted") {
+		t.Errorf("it says %q", notes)
+	}
+	if _, err := os.Stat(filepath.Join(w.root, "persist/etc/machine-id")); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestSetUpIsResumed interrupts a set-up before and after each step. The rest is done when it is run again, as often as that.
 func TestSetUpIsResumed(t *testing.T) {
 	d := distributions()[0]
