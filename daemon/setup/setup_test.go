@@ -205,10 +205,18 @@ func TestUndoPutsBackWhatWasRecorded(t *testing.T) {
 	w.write(t, "persist/opt/data/file", "since\n", 0o644)
 	entry := persist.Entry{Target: "/opt/data", Source: "/persist/opt/data", Volume: "/persist"}
 	must(t, config.WriteRecorded(w.root, persist.Volume{Path: "/persist"}, []persist.Entry{entry}))
-	place := filepath.Join(w.root, "opt/data")
-	btrfstest.Run(t, "mount", "--bind", filepath.Join(w.root, "persist/opt/data"), place)
-	t.Cleanup(func() { btrfstest.Unmount(t, place) })
+	// What is kept on another volume is not undone.
+	w.write(t, "etc/impermanence/conf.d/other.toml", "[persistence.\"/other\"]\ndirectories = [\"/opt/other\"]\n", 0o644)
+	btrfstest.Subvolume(t, filepath.Join(w.top, "other"))
+	btrfstest.Mount(t, w.device, filepath.Join(w.root, "other"), "subvol=other")
+	w.write(t, "other/opt/other/file", "", 0o644)
+	w.write(t, "opt/other/file", "", 0o644)
+	for volume, place := range map[string]string{"persist": "opt/data", "other": "opt/other"} {
+		btrfstest.Run(t, "mount", "--bind", filepath.Join(w.root, volume, place), filepath.Join(w.root, place))
+		t.Cleanup(func() { btrfstest.Unmount(t, filepath.Join(w.root, place)) })
+	}
 	w.undo(t)
+	btrfstest.Run(t, "mountpoint", filepath.Join(w.root, "opt/other"))
 	if text := w.read(t, filepath.Join(w.top, "@rootfs/opt/data/file")); text != "since\n" {
 		t.Errorf("the root has %q", text)
 	}

@@ -19,3 +19,13 @@ looked=$(impermanence browse "$other")
 check 'and looked at' grep -q data "$looked/file"
 top=$(findmnt --noheadings --list --output TARGET --types btrfs | grep /run/impermanence/tops/)
 check 'what the daemon has open is unmounted after it' show Before impermanenced.service "$(systemd-escape --path --suffix=mount "$top")"
+
+check 'it is looked at no more' impermanence browse --unmount "$other"
+check 'and nothing is in use' not says in-use impermanence prune --dry-run --keep-last 1
+old=$(old_roots)
+mkfifo /run/held
+# shellcheck disable=SC2016 # it is the inner shell's
+unshare --mount --propagation=private sh -c 'mount -t btrfs -o "subvol=/$1" "$2" /mnt && exec cat /run/held' sh "old_roots/${old##*/}" \
+	"$(findmnt --noheadings --nofsroot --output SOURCE /)" &
+check 'what a container alone has mounted is in use, to a service that may look into no process' within 10 says in-use impermanence prune --dry-run --keep-last 1
+echo >/run/held
