@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/coreos/go-systemd/v22/unit"
 	"github.com/google/renameio/v2"
 
 	"github.com/impermanence/impermanence/daemon/config"
@@ -54,7 +55,7 @@ func orderAfter(runDir string, c *config.Config, report persist.Report, lines fs
 	var units []string
 	for _, line := range lines {
 		if isOfADisk(line) && isNeeded(c, report, path.Clean(line.Point)) {
-			units = append(units, mountUnitName(line.Point))
+			units = append(units, unit.UnitNamePathEscape(line.Point)+".mount")
 		}
 	}
 	if len(units) == 0 {
@@ -92,20 +93,4 @@ func isNeeded(c *config.Config, report persist.Report, point string) bool {
 	}
 	return slices.ContainsFunc(c.Volumes, func(v persist.Volume) bool { return v.Path == point || on(v.Path) }) ||
 		slices.ContainsFunc(report.Results, func(r persist.Result) bool { return on(r.Target) })
-}
-
-// mountUnitName is the name of the unit of a mount point, see systemd.unit(5).
-func mountUnitName(point string) string {
-	var b strings.Builder
-	for i, c := range []byte(strings.Trim(path.Clean(point), "/")) {
-		switch {
-		case c == '/':
-			b.WriteByte('-')
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == ':', c == '.' && i > 0:
-			b.WriteByte(c)
-		default:
-			fmt.Fprintf(&b, `\x%02x`, c)
-		}
-	}
-	return b.String() + ".mount"
 }

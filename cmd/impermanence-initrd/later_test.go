@@ -83,15 +83,4 @@ func TestMountsThatEntriesComeAfter(t *testing.T) {
 			t.Errorf("%s: %t, want %t", line, got, want)
 		}
 	}
-	for point, want := range map[string]string{
-		"/home": "home.mount", "/var/lib/my-app/": `var-lib-my\x2dapp.mount`, "/.snap": `\x2esnap.mount`, "/a b_c:d.e": `a\x20b_c:d.e.mount`,
-	} {
-		if got := mountUnitName(point); got != want {
-			t.Errorf("%s: %s, want %s", point, got, want)
-		}
-		out := strings.TrimSpace(btrfstest.Run(t, "systemd-escape", "--path", "--suffix=mount", point))
-		if out != want {
-			t.Errorf("%s: systemd says %s", point, out)
-		}
-	}
 }
