@@ -27,6 +27,7 @@ type Facts struct {
 	RootID       btrfsops.SubvolumeID
 	DefaultID    btrfsops.SubvolumeID // the default subvolume
 	TopLevel     map[string]bool      // the subvolumes and directories that are taken, of those a set-up would make
+	Filled       map[string]bool      // those that have something in them
 
 	Files     map[string]string  // the text of files that may change, by path; one that is not there is missing
 	Boot      []machine.BootFile // what kernel command lines come from
@@ -69,7 +70,7 @@ var ErrNotBtrfs = errors.New("the root is not on btrfs")
 
 // Gather looks at the machine whose root is mounted at root, "/" for the running one.
 func Gather(root string, o Options) (Facts, error) {
-	f := Facts{Distribution: machine.Distribution(root), Files: map[string]string{}, TopLevel: map[string]bool{}}
+	f := Facts{Distribution: machine.Distribution(root), Files: map[string]string{}, TopLevel: map[string]bool{}, Filled: map[string]bool{}}
 	var err error
 	if f.Mounts, err = machine.Mounts(root); err != nil {
 		return f, err
@@ -121,6 +122,7 @@ func (f *Facts) filesystem(root string, o Options) error {
 			return err
 		}
 		f.TopLevel[name] = !errors.Is(err, fs.ErrNotExist)
+		f.Filled[name] = hasEntries(filepath.Join(top.Top(), name))
 	}
 	return nil
 }

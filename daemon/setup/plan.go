@@ -88,6 +88,7 @@ func MakePlan(f Facts, o Options) (Plan, error) {
 	p.write(fstabFile, p.fstab())
 	p.bootLoader()
 	p.initrd()
+	p.shared()
 	p.nested()
 	for _, unit := range f.unitNames() {
 		if !f.Units[unit] {
@@ -206,6 +207,16 @@ func (p *planner) write(name, text string) {
 
 func (p *planner) note(format string, args ...any) {
 	p.notes = append(p.notes, fmt.Sprintf(format, args...))
+}
+
+// shared notes what is on the file system already, as another system on it may use it as well.
+func (p *planner) shared() {
+	if p.Filled[p.record.Volume] {
+		p.note("the subvolume %q is there already: what is on it counts, where the root has something else; if it is of another system, give another name with --subvolume", p.record.Volume)
+	}
+	if p.Filled[p.record.Layout.OldRoots] {
+		p.note("%q is there already: subvolumes in it are taken for old roots of this machine, and pruned as such", p.record.Layout.OldRoots)
+	}
 }
 
 // nested notes which subvolumes inside the root are not in the template.

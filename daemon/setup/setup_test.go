@@ -222,6 +222,26 @@ func TestUndoPutsBackWhatWasRecorded(t *testing.T) {
 	}
 }
 
+// TestWhatIsSharedIsTold: another system on the file system may have a volume and old roots, and they have the same names.
+func TestWhatIsSharedIsTold(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	for _, name := range []string{"persist", "old_roots"} { // as for a disk that a set-up has laid out
+		btrfstest.Subvolume(t, filepath.Join(w.top, name))
+	}
+	_, p := w.plan(t, Options{})
+	if strings.Contains(strings.Join(p.Notes, "\n"), "there already") {
+		t.Errorf("of empty ones it says %q", p.Notes)
+	}
+	btrfstest.Subvolume(t, filepath.Join(w.top, "old_roots/other"))
+	must(t, os.WriteFile(filepath.Join(w.top, "persist/file"), nil, 0o644))
+	_, p = w.plan(t, Options{})
+	for _, name := range []string{`"persist" is there already`, `"old_roots" is there already`} {
+		if !strings.Contains(strings.Join(p.Notes, "\n"), name) {
+			t.Errorf("not told that %s: %q", name, p.Notes)
+		}
+	}
+}
+
 // TestUndoLeavesAMountedVolume undoes all else, and says so.
 func TestUndoLeavesAMountedVolume(t *testing.T) {
 	w := newWorld(t, distributions()[0])
@@ -390,6 +410,42 @@ func TestUndoAfterBoots(t *testing.T) {
 		if _, err := os.Lstat(filepath.Join(w.top, gone)); err == nil {
 			t.Errorf("%s is still there", gone)
 		}
+	}
+}
+
+// TestUndoWithTheEntriesInPlace undoes a set-up in the machine that runs with it: what is kept is mounted over its places.
+func TestUndoWithTheEntriesInPlace(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	w.setUp(t)
+	w.boot(t, d, "first")
+	c, err := config.Load(config.LoadOptions{Root: w.root})
+	must(t, err)
+	_, err = persist.Apply(context.Background(), persist.Options{Sysroot: w.root, MountTable: t.TempDir()}, c.Entries())
+	must(t, err)
+	place := filepath.Join(w.root, "var/log")
+	btrfstest.Run(t, "mountpoint", place)
+	w.write(t, "var/log/messages", "since\n", 0o640)
+	w.undo(t)
+	if exec.Command("mountpoint", place).Run() == nil {
+		t.Error("it is still mounted")
+	}
+	if text := w.read(t, filepath.Join(w.top, d.subvolume, "var/log/messages")); text != "since\n" {
+		t.Errorf("the root has %q", text)
+	}
+}
+
+// TestABootedMachineIsNoUnfinishedSetUp, whatever has become of its template.
+func TestABootedMachineIsNoUnfinishedSetUp(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	w.setUp(t)
+	w.boot(t, d, "first")
+	btrfstest.Run(t, "btrfs", "subvolume", "delete", filepath.Join(w.top, "root-template"))
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	if _, err := MakePlan(f, Options{}); !errors.Is(err, ErrAlready) {
+		t.Errorf("got %v", err)
 	}
 }
 
