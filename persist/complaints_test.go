@@ -93,6 +93,18 @@ func TestUsersThatAreKeptThemselves(t *testing.T) {
 	m.wantOwner("/persist/people/demo/Documents", "1234:100 0755")
 }
 
+// TestUsersInADirectoryThatIsKept: so they are when the whole directory is kept that they are in, and is not in place yet.
+func TestUsersInADirectoryThatIsKept(t *testing.T) {
+	m := newMachine(t)
+	m.write("/persist/etc/passwd", strings.ReplaceAll(passwd, "demo:x:1000:100::/home/demo", "demo:x:1234:100::/people/demo"))
+	m.write("/persist/etc/group", group)
+	entries := []Entry{homeEntry(Directory, "Documents"), dirEntry("/etc")}
+	if _, err := Apply(t.Context(), m.options(), entries); err != nil && !errors.Is(err, ErrConflict) {
+		t.Fatal(err)
+	}
+	m.wantOwner("/people/demo/Documents", "1234:100 0755")
+}
+
 // TestTheRootKeepsItsOwner: / became a user's (#230, #295). Neither it nor a mount point is touched, whatever is configured
 // for a parent.
 func TestTheRootKeepsItsOwner(t *testing.T) {

@@ -139,6 +139,23 @@ func TestPlaceMirrorsTheSource(t *testing.T) {
 	}
 }
 
+// TestPlaceWithoutAttributes: a root that has no attributes shows what is kept all the same, with those that it has on its volume.
+func TestPlaceWithoutAttributes(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/srv")
+	if err := unix.Mount("ramfs", m.path("/srv"), "ramfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	entries := []Entry{dirEntry("/srv/app"), fileEntry("/srv/app.conf")}
+	m.mkdir("/persist/srv/app")
+	m.write("/persist/srv/app.conf", "x")
+	for _, e := range entries {
+		btrfstest.Run(t, "setfattr", "-n", "user.note", "-v", "1", m.path(e.Source))
+	}
+	m.apply(entries...)
+	m.wantUnchanged(entries...)
+}
+
 // TestSeedingStopsAtMounts refuses to copy what holds another file system: bound over, it would be hidden.
 func TestSeedingStopsAtMounts(t *testing.T) {
 	m := newMachine(t)
