@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
 func TestDirectoriesAreBound(t *testing.T) {
@@ -252,6 +255,70 @@ func TestEntryBelowAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.wantMounted("/var/lib/app", false)
+}
+
+// damage has a file that is kept give errors when it is read: what it holds is found on the disk and changed there.
+func (m *machine) damage(t *testing.T, p, content string) {
+	t.Helper()
+	m.write(p, content)
+	btrfstest.Run(t, "sync", "--file-system", m.path(p))
+	m.powerOff()
+	disk, err := os.OpenFile(m.device, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disk.Close()
+	buf := make([]byte, 1<<20)
+	found := false
+	for offset := int64(0); ; offset += int64(len(buf)) { // an extent begins at a multiple of 4 KiB
+		n, err := disk.ReadAt(buf, offset)
+		for at := 0; at+len(content) <= n; at += 4096 {
+			if string(buf[at:at+len(content)]) == content {
+				found = true
+				if _, err := disk.WriteAt([]byte("?"), offset+int64(at)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if err != nil || n < len(buf) {
+			break
+		}
+	}
+	if !found {
+		t.Fatal("not found on the disk")
+	}
+	if err := disk.Sync(); err != nil {
+		t.Fatal(err)
+	}
+	m.boot()
+	if _, err := os.ReadFile(m.path(p)); !errors.Is(err, unix.EIO) {
+		t.Fatalf("it is not damaged: %v", err)
+	}
+}
+
+// TestDamagedSource: what can't be compared with what is in its place, as it can't be read, is put in place all the same, and the conflict told: one
+// damaged file is not to cost all others.
+func TestDamagedSource(t *testing.T) {
+	for _, method := range []Method{Bind, Symlink} {
+		t.Run(method.String(), func(t *testing.T) {
+			m := newMachine(t)
+			e := dirEntry("/srv/app")
+			e.Method = method
+			content := strings.Repeat("precious", 1<<10)
+			m.write("/persist/srv/app/other", "x")
+			m.damage(t, "/persist/srv/app/file", content)
+			m.write("/srv/app/file", strings.Repeat("template", 1<<10))
+			report, err := Apply(t.Context(), m.options(), []Entry{e})
+			if got := report.Results[0]; got.State != Conflict || !errors.Is(err, ErrConflict) || !strings.Contains(got.Error, "input/output error") {
+				t.Errorf("got %+v, %v", got, err)
+			}
+			if method == Bind {
+				m.wantText("/srv/app/other", "x")
+			} else {
+				m.wantText("/srv/app.impermanence-conflict/file", strings.Repeat("template", 1<<10))
+			}
+		})
+	}
 }
 
 // TestPlaceThatIsItsSource: a home that only the passwd file has inside another entry shows what is kept there already. No symlink to itself is

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"errors"
+	"fmt"
 	"path"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +55,7 @@ func (s *session) compareContent(e Entry, f *EntryFacts, dir int, name string) e
 }
 
 // difference looks for something in a place that the source lacks, unless it is what the source was made from, or what the fresh
-// root was made from has it.
+// root was made from has it. What can't be compared counts as such.
 func (s *session) difference(e Entry, f *EntryFacts, dir int, name string, sourceDir int, source string) error {
 	if seed := s.k.readXattr(sourceDir, source, attrSeed); seed != nil {
 		if now, err := s.k.seedSum(dir, name); err == nil && string(now) == string(seed) {
@@ -66,10 +67,15 @@ func (s *session) difference(e Entry, f *EntryFacts, dir int, name string, sourc
 	}
 	missing, err := s.k.missingFrom(dir, name, sourceDir, source)
 	f.Compared = err == nil
-	if missing != "" {
+	switch {
+	case errors.Is(err, ErrUnsafePath):
+		return err
+	case err != nil: // one damaged file is not to keep all others from their places
+		f.Difference = fmt.Sprintf("%s can't be compared: %v", e.Target, err)
+	case missing != "":
 		f.Difference = path.Join(path.Dir(e.Target), missing)
 	}
-	return err
+	return nil
 }
 
 // compareHidden looks beneath a mount that is in place: a conflict stays one as long as something is hidden. It looks through

@@ -20,7 +20,7 @@ type EntryFacts struct {
 	// Parents that don't exist, outermost first, each with the owner that its counterpart on the other side has, if any.
 	SourceParents, TargetParents []MissingParent
 
-	// Difference names something in the place that the source lacks; empty when there is nothing such.
+	// Difference names something in the place that the source lacks, or tells why that is not known; empty when there is nothing such.
 	Difference string
 	// Compared tells that this was found out by reading, for what is in the place is not what the source was made from.
 	Compared bool
