@@ -131,6 +131,26 @@ func TestWatchedWhileItIsMade(t *testing.T) {
 	}
 }
 
+// TestWhatConcernsCopies: also events that were lost, which the kernel tells as one of no directory, and what becomes of a watched directory itself.
+func TestWhatConcernsCopies(t *testing.T) {
+	w := watches{names: map[int]map[string]bool{1: {"state": true}}}
+	for _, row := range []struct {
+		event watchEvent
+		want  bool
+	}{
+		{watchEvent{1, "state"}, true},
+		{watchEvent{1, "other"}, false},
+		{watchEvent{2, "state"}, false},
+		{watchEvent{1, ""}, true},
+		{watchEvent{2, ""}, false},
+		{parseEvents(append([]byte{255, 255, 255, 255}, make([]byte, inotifyHeader-4)...))[0], true}, // IN_Q_OVERFLOW
+	} {
+		if got := w.concerns([]watchEvent{row.event}); got != row.want {
+			t.Errorf("%+v: %t", row.event, got)
+		}
+	}
+}
+
 func TestCopyBackAtTheEnd(t *testing.T) {
 	m := newMachine(t)
 	e := copyEntry("/etc/state")
