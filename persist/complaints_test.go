@@ -140,6 +140,21 @@ func TestOneBusyMount(t *testing.T) {
 	m.wantMounted("/var/log", true)
 }
 
+// TestUnmountLeavesOthersMounts: what somebody else has mounted in a place is not an entry's to take away.
+func TestUnmountLeavesOthersMounts(t *testing.T) {
+	m := newMachine(t)
+	e := dirEntry("/srv/app")
+	m.apply(e)
+	if err := unix.Mount("tmpfs", m.path(e.Target), "tmpfs", 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	m.write("/srv/app/file", "of somebody")
+	if err := Unmount(t.Context(), m.options(), []Entry{e}); err != nil {
+		t.Error(err)
+	}
+	m.wantText("/srv/app/file", "of somebody")
+}
+
 // TestTrimmedOnce: fstrim trimmed a file system once for each thing that was bound from it (#76). Ours are in no fstab, and what
 // fstrim.service lists of the mounts there are is each file system once.
 func TestTrimmedOnce(t *testing.T) {

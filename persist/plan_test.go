@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func dirObject(uid, gid, mode uint32) Object {
@@ -119,6 +121,18 @@ func TestUsers(t *testing.T) {
 	} {
 		if got, _ := u.homeAround(p); got != want {
 			t.Errorf("%s is in the home of %q, want %q", p, got, want)
+		}
+	}
+}
+
+// TestMountAttributes: of options that are about the same the last one counts, as for mount(8); the kernel refuses two ways of keeping access times.
+func TestMountAttributes(t *testing.T) {
+	for options, want := range map[string]uint64{
+		"ro,rw": 0, "rw,ro": unix.MOUNT_ATTR_RDONLY, "noatime,relatime": unix.MOUNT_ATTR_RELATIME, "relatime,noatime": unix.MOUNT_ATTR_NOATIME,
+		"nosuid,nodev,suid": unix.MOUNT_ATTR_NODEV,
+	} {
+		if got, others := MountAttributes(strings.Split(options, ",")); got != want || len(others) > 0 {
+			t.Errorf("%s: %#x, %q, want %#x", options, got, others, want)
 		}
 	}
 }
