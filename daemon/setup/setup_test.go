@@ -708,6 +708,29 @@ func TestWhatAPresetKeepsIsNamedOnce(t *testing.T) {
 	}
 }
 
+// TestARootThatIsNoSubvolume can't be replaced: the top level, and a directory of a subvolume.
+func TestARootThatIsNoSubvolume(t *testing.T) {
+	for options, bind := range map[string]string{"subvolid=5": "", "subvol=@rootfs": "/inner"} {
+		t.Run(options, func(t *testing.T) {
+			w := newWorld(t, distributions()[0])
+			btrfstest.Run(t, "cp", "-a", w.root, filepath.Join(w.root, "..", "copy"))
+			copied := filepath.Join(w.root, "..", "copy")
+			btrfstest.Unmount(t, w.root)
+			btrfstest.Mount(t, w.device, w.root, options)
+			if bind != "" {
+				must(t, os.Mkdir(w.root+bind, 0o755))
+				btrfstest.Run(t, "mount", "--bind", w.root+bind, w.root)
+			}
+			btrfstest.Run(t, "cp", "-a", copied+"/.", w.root)
+			f, err := Gather(w.root, Options{})
+			must(t, err)
+			if _, err := MakePlan(f, Options{}); !errors.Is(err, ErrLayout) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
 // TestAWrongPresetChangesNothing finds it before anything is done.
 func TestAWrongPresetChangesNothing(t *testing.T) {
 	w := newWorld(t, distributions()[0])
