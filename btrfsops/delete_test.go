@@ -460,7 +460,7 @@ func TestExclusiveBytes(t *testing.T) {
 	}
 }
 
-// What can't be looked at is not taken for what is not there: what was asked for the next boot stays, and so does a volume.
+// What can't be looked at is not taken for what is not there: neither what was asked for the next boot, nor a volume, in an old root or in the root.
 func TestNothingIsDeletedUnseen(t *testing.T) {
 	f := newFixture(t)
 	f.boot(t, 1, RolloverOptions{})
@@ -472,8 +472,9 @@ func TestNothingIsDeletedUnseen(t *testing.T) {
 	_, errNext := f.NextBoot(layout)
 	_, errWatch := f.watchNext(layout)
 	_, errAt := f.addAt(nil, "persist")
+	_, _, errNested := (&rollover{Filesystem: f.Filesystem, RolloverOptions: RolloverOptions{Layout: layout}}).nestedAround("persist")
 	must(t, unix.Setrlimit(unix.RLIMIT_NOFILE, &limit))
-	for _, err := range []error{errNext, errWatch, errAt} {
+	for _, err := range []error{errNext, errWatch, errAt, errNested} {
 		if !errors.Is(err, unix.EMFILE) {
 			t.Errorf("without a free file descriptor: %v", err)
 		}

@@ -114,7 +114,7 @@ func (f *fixture) list(t *testing.T) []OldRoot {
 
 func (f *fixture) id(t *testing.T, name string) SubvolumeID {
 	t.Helper()
-	id, found := f.lookup(name)
+	id, found, _ := f.lookup(name)
 	if !found {
 		t.Fatalf("no subvolume at %s", name)
 	}

@@ -2,9 +2,7 @@ package btrfsops
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"path"
 )
 
 // Guards is what the caller knows that must not be deleted. What the file system itself knows (pins, the default
@@ -88,12 +86,9 @@ func (fs *Filesystem) gather(g Guards, roots []OldRoot, t *tree, watch *mountWat
 
 // addAt adds the id of the subvolume at p, relative to the top level, if there is one.
 func (fs *Filesystem) addAt(ids []SubvolumeID, p string) ([]SubvolumeID, error) {
-	info, found, err := fs.subvolumeAt(path.Clean(p))
-	if errors.Is(err, ErrNotSubvolume) {
-		err = nil
-	}
+	id, found, err := fs.lookup(p)
 	if found {
-		ids = append(ids, info.ID)
+		ids = append(ids, id)
 	}
 	return ids, err
 }

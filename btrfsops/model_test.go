@@ -267,7 +267,7 @@ func (w *world) loseRoot() {
 
 // check is run after every operation.
 func (w *world) check() {
-	if _, found := w.lookup("root"); !found {
+	if _, found, _ := w.lookup("root"); !found {
 		w.Error("there is no root")
 	}
 	found := map[string]bool{}

@@ -19,14 +19,14 @@ const (
 // NextBoot returns what was asked for the next boot: NextFresh, NextKeep, or the name of the old root to boot a copy of.
 // The request stands on the root itself: it goes with it when it is rolled over, so it is used once.
 func (fs *Filesystem) NextBoot(l Layout) (string, error) {
-	root, found, err := fs.subvolumeAt(l.Root)
-	if errors.Is(err, ErrNotSubvolume) || err == nil && !found {
-		return NextFresh, nil
-	}
+	id, found, err := fs.lookup(l.Root)
 	if err != nil {
 		return "", err
 	}
-	a, err := fs.attributesOf(root.ID)
+	if !found {
+		return NextFresh, nil
+	}
+	a, err := fs.attributesOf(id)
 	if err != nil {
 		return "", err
 	}

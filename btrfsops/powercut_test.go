@@ -123,7 +123,7 @@ func (s scenario) boot(t *testing.T, image string) {
 	f.open(t)
 	f.dir = procPath(f.top)
 	for _, l := range s.layouts {
-		if _, found := f.lookup(l.Root); !found {
+		if _, found, _ := f.lookup(l.Root); !found {
 			t.Errorf("there is no bootable %s", l.Root)
 		}
 	}
@@ -160,8 +160,8 @@ func (f *fixture) bootableByDefault(t *testing.T) bool {
 	t.Helper()
 	fallback, err := f.defaultSubvolume()
 	must(t, err)
-	root, _ := f.lookup("root")
-	staged, _ := f.lookup("root.next")
+	root, _, _ := f.lookup("root")
+	staged, _, _ := f.lookup("root.next")
 	a, err := f.attributesOf(root)
 	must(t, err)
 	replaced, _ := a.replaces()

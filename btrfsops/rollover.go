@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	iofs "io/fs"
 	"os"
 	"path"
@@ -194,7 +195,11 @@ func (r *rollover) refuse() error {
 		return fmt.Errorf("%w: subvolume %d; rollover has to run before the root is mounted", ErrRootMounted, r.former.ID)
 	}
 	for _, p := range r.Persistent {
-		if id, at := r.nestedAround(p); id != 0 {
+		id, at, err := r.nestedAround(p)
+		if err != nil {
+			return err
+		}
+		if id != 0 {
 			return fmt.Errorf("%w: subvolume %d at %q would become part of an old root; move it out of the root (mv on the mounted top level) and mount it from there",
 				ErrPersistentRoot, id, at)
 		}
@@ -204,25 +209,35 @@ func (r *rollover) refuse() error {
 
 // nestedAround finds the subvolume in the root that a persistent path is, or one that it is a directory of. One that has nothing in
 // that directory has only a mount point there, and does not count.
-func (r *rollover) nestedAround(p string) (SubvolumeID, string) {
+func (r *rollover) nestedAround(p string) (SubvolumeID, string, error) {
 	inside := path.Join(r.Layout.Root, p)
 	for at := inside; within(at, r.Layout.Root) && at != r.Layout.Root; at = path.Dir(at) {
-		if id, found := r.lookup(at); found && (at == inside || r.holdsSomething(inside)) {
-			return id, at
+		id, found, err := r.lookup(at)
+		if found && at != inside {
+			found, err = r.holdsSomething(inside)
+		}
+		if found || err != nil {
+			return id, at, err
 		}
 	}
-	return 0, ""
+	return 0, "", nil
 }
 
 // holdsSomething tells whether a directory, relative to the top level, is there and not empty.
-func (fs *Filesystem) holdsSomething(p string) bool {
+func (fs *Filesystem) holdsSomething(p string) (bool, error) {
 	dir, err := openBeneath(fs.top, p)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EXDEV) {
+		return false, nil
+	}
 	if err != nil {
-		return false
+		return false, err
 	}
 	defer func() { _ = dir.Close() }()
 	_, err = dir.Readdirnames(1)
-	return err == nil
+	if errors.Is(err, io.EOF) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // swap puts the staged root in the root's place: exchanged with the former root, or moved where there is none. When the

@@ -74,7 +74,10 @@ func (r *rollover) findDefault() error {
 	if r.fallback, err = r.defaultSubvolume(); err != nil || r.fallback == TopLevelID {
 		return err
 	}
-	staged, found := r.lookup(r.Layout.Root + stagedSuffix)
+	staged, found, err := r.lookup(r.Layout.Root + stagedSuffix)
+	if err != nil {
+		return err
+	}
 	r.defaultFollows = r.former != nil && r.fallback == r.former.ID || found && r.fallback == staged
 	return nil
 }

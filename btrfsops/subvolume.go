@@ -2,6 +2,7 @@ package btrfsops
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -181,12 +182,10 @@ func (t *tree) in(d directory) []Subvolume {
 }
 
 // lookup returns the id of the subvolume at p, relative to the top level; false when there is none.
-func (fs *Filesystem) lookup(p string) (SubvolumeID, bool) {
-	f, err := openSubvolume(fs.top, path.Clean(p))
-	if err != nil {
-		return 0, false
+func (fs *Filesystem) lookup(p string) (SubvolumeID, bool, error) {
+	info, found, err := fs.subvolumeAt(path.Clean(p))
+	if errors.Is(err, ErrNotSubvolume) {
+		return 0, false, nil
 	}
-	defer func() { _ = f.Close() }()
-	info, err := subvolumeInfo(f)
-	return info.ID, err == nil
+	return info.ID, found, err
 }

@@ -93,7 +93,7 @@ func TestTwoChangesOfATemplateAtATime(t *testing.T) {
 
 func changeTemplateOf(t *testing.T, f *fixture, version string) error {
 	t.Helper()
-	if _, found := f.lookup("template"); !found {
+	if _, found, _ := f.lookup("template"); !found {
 		must(t, os.Mkdir(f.path("old_roots"), 0o700))
 		n, err := f.StageTemplate(t.Context(), templateLayout, FromRoot)
 		must(t, err)
