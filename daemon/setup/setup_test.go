@@ -310,6 +310,31 @@ func TestResumedOverAChange(t *testing.T) {
 	}
 }
 
+// TestTheTableOfFileSystems: the volume is mounted as the root is, but not read-only, and early, also where it was mounted before.
+func TestTheTableOfFileSystems(t *testing.T) {
+	for name, c := range map[string]struct{ former, want string }{
+		"a new line": {
+			"/dev/x / btrfs ro,compress=zstd,subvol=/@,x-systemd.growfs 0 1\n",
+			"/dev/x / btrfs ro,compress=zstd,subvol=/@,x-systemd.growfs 0 1\n/dev/x /persist btrfs compress=zstd,subvol=/persist,x-initrd.mount 0 0\n",
+		},
+		"a line that is there": {
+			"/dev/x / btrfs subvol=/@ 0 0\n/dev/x\t/persist\tbtrfs\tsubvol=/persist\t0 0\n",
+			"/dev/x / btrfs subvol=/@ 0 0\n/dev/x\t/persist\tbtrfs\tsubvol=/persist,x-initrd.mount\t0 0\n",
+		},
+		"one that is right":      {"/dev/x /persist btrfs x-initrd.mount,subvol=persist 0 0\n", "/dev/x /persist btrfs x-initrd.mount,subvol=persist 0 0\n"},
+		"the root by its id":     {"/dev/x / btrfs rw,subvolid=256,subvol=/@ 0 0\n", "/dev/x / btrfs rw,subvol=/@ 0 0\n/dev/x /persist btrfs rw,subvol=/persist,x-initrd.mount 0 0\n"},
+		"the root is not in it":  {"", "UUID=1234 /persist btrfs defaults,subvol=/persist,x-initrd.mount 0 0\n"},
+		"a line that has no end": {"/dev/x / btrfs", "/dev/x / btrfs\n/dev/x /persist btrfs defaults,subvol=/persist,x-initrd.mount 0 0\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := planner{Facts: Facts{Files: map[string]string{fstabFile: c.former}, UUID: "1234"}, record: Record{Layout: btrfsops.Layout{Root: "@"}}}
+			if diff := cmp.Diff(c.want, p.fstab()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestTakeOut undoes changes in texts that were changed since.
 func TestTakeOut(t *testing.T) {
 	const root, booted, volume = "/dev/x / btrfs subvolid=256", "/dev/x / btrfs subvol=/@", "/dev/x /persist btrfs subvol=/persist"
