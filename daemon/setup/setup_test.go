@@ -242,6 +242,19 @@ func TestWhatIsSharedIsTold(t *testing.T) {
 	}
 }
 
+// TestWhatGoesWithTheRootIsTold: snapper makes /.snapshots inside the root, and systemd makes empty ones.
+func TestWhatGoesWithTheRootIsTold(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	for _, name := range []string{"@rootfs/.snapshots", "@rootfs/empty"} {
+		btrfstest.Subvolume(t, filepath.Join(w.top, name))
+	}
+	w.write(t, ".snapshots/1/info.xml", "", 0o644)
+	_, p := w.plan(t, Options{})
+	if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "/.snapshots in the root becomes a part of an old root") {
+		t.Errorf("it says %q", p.Notes)
+	}
+}
+
 // TestUndoLeavesAMountedVolume undoes all else, and says so.
 func TestUndoLeavesAMountedVolume(t *testing.T) {
 	w := newWorld(t, distributions()[0])
