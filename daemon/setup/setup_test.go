@@ -348,6 +348,42 @@ func TestTheTableOfFileSystems(t *testing.T) {
 	}
 }
 
+// TestLoaderEntries: those of the root name it by its path, unless the default subvolume, which follows it, is enough. Another system's on the
+// same file system stay.
+func TestLoaderEntries(t *testing.T) {
+	for options, c := range map[string]struct{ want, byDefault string }{ // "": it stays
+		"rootflags=subvol=@":            {},
+		"rootflags=subvol=/@":           {},
+		"rootflags=subvol=@other":       {},
+		"rootflags=subvol=@,subvolid=7": {"rootflags=subvol=@", "rootflags=subvol=@"},
+		"rootflags=subvolid=7":          {"rootflags=subvol=@", "rootflags=subvol=@"},
+		"rootflags=subvolid=300":        {},
+		"quiet":                         {"quiet rootflags=subvol=@", ""},
+	} {
+		for name, defaultID := range map[string]btrfsops.SubvolumeID{"by path": 5, "by default": 7} {
+			t.Run(options+" "+name, func(t *testing.T) {
+				want := c.want
+				if defaultID == 7 {
+					want = c.byDefault
+				}
+				text := "linux /vmlinuz\noptions root=UUID=1234 " + options + "\n"
+				file := machine.NewBootFile("/boot/loader/entries/a.conf", machine.LoaderEntry, text)
+				p := planner{record: Record{Layout: btrfsops.Layout{Root: "@"}}, Facts: Facts{
+					UUID: "1234", RootID: 7, DefaultID: defaultID, Boot: []machine.BootFile{file}, Files: map[string]string{file.Path: text},
+				}}
+				p.bootLoader()
+				got := ""
+				for _, change := range p.record.Files {
+					got = strings.TrimSuffix(strings.TrimPrefix(change.Written, "linux /vmlinuz\noptions root=UUID=1234 "), "\n")
+				}
+				if got != want {
+					t.Errorf("it becomes %q, want %q", got, want)
+				}
+			})
+		}
+	}
+}
+
 // TestTakeOut undoes changes in texts that were changed since.
 func TestTakeOut(t *testing.T) {
 	const root, booted, volume = "/dev/x / btrfs subvolid=256", "/dev/x / btrfs subvol=/@", "/dev/x /persist btrfs subvol=/persist"
