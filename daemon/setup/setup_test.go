@@ -384,6 +384,31 @@ func TestLoaderEntries(t *testing.T) {
 	}
 }
 
+// TestWhatAPersonHasToDoForTheBootLoader: where nothing here can make it boot the root by its path.
+func TestWhatAPersonHasToDoForTheBootLoader(t *testing.T) {
+	grub := machine.NewBootFile("/boot/grub/grub.cfg", machine.GrubConfig, "linux /vmlinuz root=UUID=1234 quiet\n")
+	other := machine.NewBootFile("/boot/loader/entries/a.conf", machine.LoaderEntry, "linux /vmlinuz\noptions root=UUID=9999\n")
+	for _, c := range []struct {
+		boot []machine.BootFile
+		tool []string
+		id   btrfsops.SubvolumeID // of the default subvolume
+		want string
+	}{
+		{want: "no boot loader configuration was found"},
+		{boot: []machine.BootFile{other}, want: "no kernel command line was found"},
+		{boot: []machine.BootFile{grub}, want: "grub.cfg boots the root without"},
+		{boot: []machine.BootFile{grub}, tool: []string{"update-grub"}, want: "grub.cfg boots the root without"}, // there is nothing that it is made from
+		{boot: []machine.BootFile{grub}, id: 7},
+		{id: 7},
+	} {
+		p := planner{record: Record{Layout: btrfsops.Layout{Root: "@"}}, Facts: Facts{UUID: "1234", RootID: 7, DefaultID: c.id, Boot: c.boot, GrubTool: c.tool}}
+		p.bootLoader()
+		if got := strings.Join(p.notes, "\n"); (got == "") != (c.want == "") || !strings.HasPrefix(got, c.want) || len(p.record.Files) > 0 {
+			t.Errorf("with %+v it says %q, want %q", c, got, c.want)
+		}
+	}
+}
+
 // TestTakeOut undoes changes in texts that were changed since.
 func TestTakeOut(t *testing.T) {
 	const root, booted, volume = "/dev/x / btrfs subvolid=256", "/dev/x / btrfs subvol=/@", "/dev/x /persist btrfs subvol=/persist"
