@@ -255,6 +255,28 @@ func TestWhatGoesWithTheRootIsTold(t *testing.T) {
 	}
 }
 
+// TestSymlinksStay: a file that is a symlink to another is changed there, and so given back. The record, which has what files had, is root's.
+func TestSymlinksStay(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	file := filepath.Join(w.root, "etc/fstab")
+	must(t, os.Rename(file, file+".real"))
+	must(t, os.Symlink("fstab.real", file))
+	before := w.read(t, file)
+	w.setUp(t)
+	if text := w.read(t, file+".real"); !strings.Contains(text, "/persist") {
+		t.Errorf("what it leads to is as before:\n%s", text)
+	}
+	info, err := os.Stat(filepath.Join(w.root, recordFile))
+	must(t, err)
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the record has mode %v", info.Mode())
+	}
+	w.undo(t)
+	if to, err := os.Readlink(file); err != nil || to != "fstab.real" || w.read(t, file) != before {
+		t.Errorf("it leads to %q (%v)", to, err)
+	}
+}
+
 // TestUndoLeavesAMountedVolume undoes all else, and says so.
 func TestUndoLeavesAMountedVolume(t *testing.T) {
 	w := newWorld(t, distributions()[0])
