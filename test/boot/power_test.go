@@ -78,11 +78,12 @@ func surviveCut(t *testing.T, before disk, cut writelog.Cut) {
 func pullPower(t *testing.T, name string, d disk, random *rand.Rand, length, boots int) {
 	t.Helper()
 	for n := range boots {
-		m := vm{disk: d, name: fmt.Sprintf("%s/pulled %d", name, n+1), cutAt: 1 + random.IntN(length)}
-		m.run(t)
-		d.change(t, func(top string) { inspect(t, top, n+1) })
-		device := btrfstest.Attach(t, d.image)
-		btrfstest.Check(t, device)
+		what := fmt.Sprintf("pulled %d", n+1)
+		t.Run(what, func(t *testing.T) {
+			vm{disk: d, name: name + "/" + what, cutAt: 1 + random.IntN(length)}.run(t)
+			d.change(t, func(top string) { inspect(t, top, n+1) })
+			btrfstest.Check(t, btrfstest.Attach(t, d.image))
+		})
 	}
 	expect(t, vm{disk: d, name: name + "/survivor", script: "survivor"})
 	d.change(t, func(top string) { inspect(t, top, boots+1) })
