@@ -226,18 +226,11 @@ func (fs *Filesystem) superblock() (superblock, error) {
 	return superblock{devices: devices}, err
 }
 
-// mountID asks which mount an open file was reached by: proc(5), fdinfo.
+// mountID is the number in mount tables of the mount that an open file was reached by.
 func mountID(f *os.File) (int, error) {
-	info, err := os.ReadFile(fmt.Sprintf("/proc/self/fdinfo/%d", f.Fd()))
-	if err != nil {
-		return 0, fmt.Errorf("find the mount of %q: %w", f.Name(), err)
-	}
-	for line := range strings.Lines(string(info)) {
-		if id, found := strings.CutPrefix(line, "mnt_id:"); found {
-			return strconv.Atoi(strings.TrimSpace(id))
-		}
-	}
-	return 0, fmt.Errorf("find the mount of %q: the kernel does not tell", f.Name())
+	var st unix.Statx_t
+	err := unix.Statx(int(f.Fd()), "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &st)
+	return int(st.Mnt_id), wrap("find the mount of", f.Name(), err)
 }
 
 // has says whether a mount is one of the file system. Where that can't be told it counts as one: rather a subvolume too many is
