@@ -1,27 +1,33 @@
 package persist
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // ReadFile reads a small regular file of the root that is mounted at sysroot. Symlinks on the way are followed as for entries, the last is not.
 func ReadFile(sysroot, p string) ([]byte, error) {
-	s, err := newSession(&kernel{}, Options{Sysroot: sysroot}, nil)
+	paths, err := newResolver(&kernel{}, sysroot)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
-	return s.readFile(p)
+	defer paths.close()
+	return paths.readFile(p)
 }
 
 // NotMounted picks the mount points, as the booted system has them, at which nothing is mounted yet in the root at sysroot.
 func NotMounted(sysroot string, points []string) ([]string, error) {
-	s, err := newSession(&kernel{}, Options{Sysroot: sysroot}, nil)
+	paths, err := newResolver(&kernel{}, sysroot)
 	if err != nil {
 		return nil, err
 	}
-	defer s.close()
+	defer paths.close()
 	var later []string
 	for _, point := range points {
-		if o, _, err := s.look(point); err == nil && !o.Mount { // what can't be looked at is told with the entry
+		st, err := paths.stat(point)
+		if errors.Is(err, unix.ENOENT) || err == nil && !objectOf(st).Mount { // what can't be looked at is told with the entry
 			later = append(later, point)
 		}
 	}

@@ -71,6 +71,39 @@ func (r *resolver) parent(p string) (int, string, error) {
 	return fd, name, err
 }
 
+// stat looks at a path without following the last name.
+func (r *resolver) stat(p string) (unix.Statx_t, error) {
+	dir, name, err := r.parent(p)
+	if err != nil {
+		return unix.Statx_t{}, err
+	}
+	return r.k.stat(dir, name)
+}
+
+// readFile reads a small regular file.
+func (r *resolver) readFile(p string) ([]byte, error) {
+	dir, name, err := r.parent(p)
+	if err != nil {
+		return nil, err
+	}
+	fd, err := r.k.open(dir, name, openFlags)
+	if err != nil {
+		return nil, err
+	}
+	defer r.k.close(fd)
+	st, err := r.k.stat(fd, "")
+	if err != nil {
+		return nil, err
+	}
+	const largest = 64 << 20
+	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > largest {
+		return nil, fmt.Errorf("read %s: %w", p, ErrWrongKind)
+	}
+	data := make([]byte, st.Size)
+	n, err := readAt(fd, data, 0)
+	return data[:n], wrap("read", p, err)
+}
+
 // dir opens a directory by its absolute path. The resolver keeps the descriptor, for a while: it is to be used before dir is
 // called maxOpen more times.
 func (r *resolver) dir(p string) (int, error) {

@@ -63,39 +63,15 @@ func (s *session) account(file string, entries []Entry) []byte {
 		if e.Target != file && !below(file, e.Target) {
 			continue
 		}
-		if data, err := s.readFile(path.Join(e.Source, file[len(e.Target):])); err == nil {
+		if data, err := s.paths.readFile(path.Join(e.Source, file[len(e.Target):])); err == nil {
 			return data
 		}
 	}
-	data, err := s.readFile(file)
+	data, err := s.paths.readFile(file)
 	if err != nil {
 		return nil
 	}
 	return data
-}
-
-// readFile reads a small regular file of the root being booted.
-func (s *session) readFile(p string) ([]byte, error) {
-	dir, name, err := s.paths.parent(p)
-	if err != nil {
-		return nil, err
-	}
-	fd, err := s.k.open(dir, name, openFlags)
-	if err != nil {
-		return nil, err
-	}
-	defer s.k.close(fd)
-	st, err := s.k.stat(fd, "")
-	if err != nil {
-		return nil, err
-	}
-	const largest = 64 << 20
-	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Size > largest {
-		return nil, fmt.Errorf("read %s: %w", p, ErrWrongKind)
-	}
-	data := make([]byte, st.Size)
-	n, err := readAt(fd, data, 0)
-	return data[:n], wrap("read", p, err)
 }
 
 // resolveHomes gives entries their final paths: those in a home follow the passwd file.

@@ -30,22 +30,21 @@ func laterMounts(sysroot string) (fstab.Table, error) {
 		return nil, nil //nolint:nilerr // a root that has none, or not yet
 	}
 	var table fstab.Table
-	var points []string
 	for _, line := range fstab.Parse(string(data)) {
 		_, never := line.Option("noauto")
-		if point := path.Clean(line.Point); !never && path.IsAbs(point) && point != "/" {
-			table, points = append(table, line), append(points, point)
+		if line.Point = path.Clean(line.Point); !never && path.IsAbs(line.Point) && line.Point != "/" {
+			table = append(table, line)
 		}
 	}
-	later, err := persist.NotMounted(sysroot, points)
-	return slices.DeleteFunc(table, func(line fstab.Line) bool { return !slices.Contains(later, path.Clean(line.Point)) }), err
+	later, err := persist.NotMounted(sysroot, pointsOf(table))
+	return slices.DeleteFunc(table, func(line fstab.Line) bool { return !slices.Contains(later, line.Point) }), err
 }
 
 // pointsOf are the mount points of lines.
 func pointsOf(lines fstab.Table) []string {
 	var points []string
 	for _, line := range lines {
-		points = append(points, path.Clean(line.Point))
+		points = append(points, line.Point)
 	}
 	return points
 }
@@ -54,7 +53,7 @@ func pointsOf(lines fstab.Table) []string {
 func orderAfter(runDir string, c *config.Config, report persist.Report, lines fstab.Table) error {
 	var units []string
 	for _, line := range lines {
-		if isOfADisk(line) && isNeeded(c, report, path.Clean(line.Point)) {
+		if isOfADisk(line) && isNeeded(c, report, line.Point) {
 			units = append(units, unit.UnitNamePathEscape(line.Point)+".mount")
 		}
 	}
