@@ -80,6 +80,20 @@ func (e *encoder) array(align int, elements func()) {
 	binary.LittleEndian.PutUint32(e.b[length:], uint32(len(e.b)-start))
 }
 
+// list is array for many elements of about one length. Room for all is made when the first is there: growing little by
+// little would leave four times as much behind for the collector.
+func (e *encoder) list(align, count int, element func(i int)) {
+	e.array(align, func() {
+		start := len(e.b)
+		for i := range count {
+			element(i)
+			if i == 0 {
+				e.b = slices.Grow(e.b, min(count*(len(e.b)-start+align), keptBuffer))
+			}
+		}
+	})
+}
+
 func (e *encoder) strings(list []string) {
 	e.array(4, func() {
 		for _, s := range list {

@@ -16,11 +16,9 @@ const (
 	logInterface        = "org.freedesktop.LogControl1"
 )
 
-// face is an interface as the server has it: what it is called, the XML that
-// documents it, and its tables.
+// face is an interface as the server has it: what it is called, and its tables.
 type face struct {
 	name       string
-	xml        string // the element <interface> with what it holds
 	methods    []method
 	properties []property
 }

@@ -21,7 +21,7 @@ type faces struct {
 }
 
 func newFaces() *faces {
-	f := &faces{
+	return &faces{
 		manager:        &face{name: managerInterface, methods: managerMethods(), properties: managerProperties()},
 		root:           &face{name: rootInterface, methods: rootMethods(), properties: rootProperties()},
 		entry:          &face{name: entryInterface, methods: entryMethods(), properties: entryProperties()},
@@ -32,23 +32,10 @@ func newFaces() *faces {
 		properties:     &face{name: propertiesInterface, methods: propertiesMethods()},
 		objects:        &face{name: objectsInterface, methods: objectManagerMethods()},
 	}
-	f.loadXML()
-	return f
 }
 
 func (f *faces) all() []*face {
 	return []*face{f.manager, f.root, f.entry, f.job, f.log, f.peer, f.introspectable, f.properties, f.objects}
-}
-
-// loadXML gives each face its element of the embedded files. The files are part of the program: one that is missing is a bug.
-func (f *faces) loadXML() {
-	for _, face := range f.all() {
-		text, err := interfaceXML(face.name)
-		if err != nil {
-			panic(err)
-		}
-		face.xml = text
-	}
 }
 
 // take tells whether any interface has a method that takes arguments of these types.
@@ -64,7 +51,8 @@ func (f *faces) take(iface, member, signature string) bool {
 	return false
 }
 
-// interfaceXML cuts the element of an interface out of the file that has it.
+// interfaceXML cuts the element of an interface out of the file that has it, each time that somebody asks: few do, and the
+// daemon would hold it all the time.
 func interfaceXML(name string) (string, error) {
 	file := name + ".xml"
 	if strings.HasPrefix(name, "org.freedesktop.DBus.") {

@@ -106,15 +106,13 @@ func rootFilter(o optionTable) (RootFilter, error) {
 }
 
 func putRootList(e *encoder, roots []Root) {
-	e.array(8, func() {
-		for i := range roots {
-			r := &roots[i]
-			e.align(8)
-			e.path(RootPath(r.ID))
-			e.string(r.Name)
-			e.usec(r.RolledOver)
-			e.uint64(uint64(r.flags()))
-		}
+	e.list(8, len(roots), func(i int) {
+		r := &roots[i]
+		e.align(8)
+		e.path(RootPath(r.ID))
+		e.string(r.Name)
+		e.usec(r.RolledOver)
+		e.uint64(uint64(r.flags()))
 	})
 }
 

@@ -34,24 +34,28 @@ func introspectableMethods() []method {
 
 func planIntrospect(s *Server, c *call) (deed, error) {
 	return deed{do: func(context.Context, Caller) (body, error) {
-		xml := introspection(&c.node, s.publisher.tree().children(c.node.path, s.config.LogControl != nil))
-		return body{"s", func(e *encoder) { e.string(xml) }}, nil
+		xml, err := introspection(&c.node, s.publisher.tree().children(c.node.path, s.config.LogControl != nil))
+		return body{"s", func(e *encoder) { e.string(xml) }}, err
 	}}, nil
 }
 
 // introspection is the XML of a node.
-func introspection(n *node, children []string) string {
+func introspection(n *node, children []string) (string, error) {
 	var b strings.Builder
 	b.WriteString(`<!DOCTYPE node PUBLIC "-//freedesktop//DTD D-BUS Object Introspection 1.0//EN"` +
 		` "http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd">` + "\n<node>\n")
 	for _, f := range n.faces {
-		b.WriteString(f.xml)
+		xml, err := interfaceXML(f.name)
+		if err != nil {
+			return "", err
+		}
+		b.WriteString(xml)
 	}
 	for _, name := range children {
 		b.WriteString("  <node name=\"" + name + "\"/>\n")
 	}
 	b.WriteString("</node>\n")
-	return b.String()
+	return b.String(), nil
 }
 
 func objectManagerMethods() []method {
@@ -62,12 +66,10 @@ func planGetManagedObjects(s *Server, _ *call) (deed, error) {
 	return deed{do: func(context.Context, Caller) (body, error) {
 		objects := s.publisher.tree().objects()
 		return body{"a{oa{sa{sv}}}", func(e *encoder) {
-			e.array(8, func() {
-				for _, o := range objects {
-					e.align(8)
-					e.path(o.path)
-					o.putInterfaces(e)
-				}
+			e.list(8, len(objects), func(i int) {
+				e.align(8)
+				e.path(objects[i].path)
+				objects[i].putInterfaces(e)
 			})
 		}}, nil
 	}}, nil
