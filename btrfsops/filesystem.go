@@ -27,10 +27,11 @@ type Filesystem struct {
 }
 
 // OpenDevice mounts the top level of the file system on device without a mount point: nobody else sees it, and it is
-// gone when it is closed or the process ends. Errors: ErrNotBtrfs, ErrReadOnly, ErrBusy, fs.ErrNotExist.
-func OpenDevice(device string) (*Filesystem, error) {
+// gone when it is closed or the process ends, unless LeaveMounted keeps it. Options are btrfs(5)'s, such as "compress=zstd": the kernel
+// takes those of a file system's first mount for as long as there is one. Errors: ErrNotBtrfs, ErrReadOnly, ErrBusy, fs.ErrNotExist.
+func OpenDevice(device string, options ...string) (*Filesystem, error) {
 	const attributes = unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
-	mount, err := mountDetached(device, attributes, bySubvolumeID(TopLevelID))
+	mount, err := mountDetached(device, attributes, append([]string{bySubvolumeID(TopLevelID)}, options...)...)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,16 +26,8 @@ func MountReadOnly(device string, id SubvolumeID, target string) error {
 // mount_setattr(2), at a directory of a root that is mounted at sysroot: never through a symlink. name is relative to it. Where
 // something is mounted already nothing is done, and made is false. Errors: ErrNotBtrfs, fs.ErrNotExist.
 func MountInRoot(device string, options []string, attributes int, sysroot, name string) (made bool, err error) {
-	root, err := os.Open(sysroot)
-	if err != nil {
-		return false, fmt.Errorf("open root: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	place, err := openAs(root, name, unix.O_PATH|unix.O_DIRECTORY)
-	if errors.Is(err, unix.EXDEV) {
-		return false, nil
-	}
-	if err != nil {
+	place, err := openUnmounted(sysroot, name)
+	if place == nil {
 		return false, err
 	}
 	defer func() { _ = place.Close() }()
@@ -43,8 +36,42 @@ func MountInRoot(device string, options []string, attributes int, sysroot, name 
 		return false, err
 	}
 	defer func() { _ = unix.Close(mount) }()
-	err = unix.MoveMount(mount, "", int(place.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
-	return err == nil, wrap("mount at", name, err)
+	err = attach(mount, place)
+	return err == nil, err
+}
+
+// LeaveMounted puts the mount that OpenDevice made at a directory, which is made when it is missing. There it outlives Close and the process:
+// the next mount of the file system has nothing to read, as this one is never undone. Where something is mounted already nothing is done.
+func (fs *Filesystem) LeaveMounted(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("leave the top level mounted: %w", err)
+	}
+	place, err := openUnmounted(filepath.Split(dir))
+	if place == nil {
+		return err
+	}
+	defer func() { _ = place.Close() }()
+	return attach(fs.mount, place)
+}
+
+// openUnmounted opens a directory below another, never through a symlink. It is nil where something is mounted.
+func openUnmounted(dir, name string) (*os.File, error) {
+	parent, err := os.Open(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open the place of a mount: %w", err)
+	}
+	defer func() { _ = parent.Close() }()
+	place, err := openAs(parent, name, unix.O_PATH|unix.O_DIRECTORY)
+	if errors.Is(err, unix.EXDEV) {
+		return nil, nil
+	}
+	return place, err
+}
+
+// attach puts a detached mount at a directory.
+func attach(mount int, place *os.File) error {
+	err := unix.MoveMount(mount, "", int(place.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	return wrap("mount at", place.Name(), err)
 }
 
 // Unmount takes away what MountReadOnly mounted. Nothing there is not an error. Errors: ErrBusy.

@@ -89,10 +89,10 @@ UUID=3-4 /later btrfs defaults 0 0
 		script string
 		want   []string
 	}{
-		{"run_hook", []string{"resolve_device UUID=1-2", "program rollover"}},
-		{"STATUS=1; export STATUS; run_hook", []string{"resolve_device UUID=1-2", "program rollover"}},
+		{"run_hook", []string{"resolve_device UUID=1-2", "program rollover --keep-mounted"}},
+		{"STATUS=1; export STATUS; run_hook", []string{"resolve_device UUID=1-2", "program rollover --keep-mounted"}},
 		{"STATUS=3; export STATUS; run_hook", []string{
-			"resolve_device UUID=1-2", "program rollover",
+			"resolve_device UUID=1-2", "program rollover --keep-mounted",
 			"err impermanence: no fresh root. With impermanence=off on the kernel command line the former one boots.", "shell",
 		}},
 		{"root=UUID=gone; run_hook", []string{"resolve_device UUID=gone"}},

@@ -127,11 +127,22 @@ func (b *boot) rollOver(ctx context.Context, e config.Ephemeral, record *btrfsop
 		return err
 	}
 	record.Device = device
-	fs, err := btrfsops.OpenDevice(device)
+	mount := b.rootMount(e)
+	var options []string
+	keep := b.keepMounted && e.MountPoint == "/" && mount.From != ""
+	if keep {
+		options, keep = filesystemOptions(mount)
+	}
+	fs, err := btrfsops.OpenDevice(device, options...)
 	if err != nil {
 		return err
 	}
-	err = b.onFilesystem(ctx, fs, e, record)
+	err = b.onFilesystem(ctx, fs, e, mount, record)
+	if keep && err == nil && record.Report.Fresh != 0 {
+		if err := fs.LeaveMounted(filepath.Join(b.runDir, topName)); err != nil {
+			b.log.warning("%v; the root takes longer to mount", err)
+		}
+	}
 	return errors.Join(err, fs.Close())
 }
 
@@ -146,7 +157,7 @@ func (b *boot) deviceOf(e config.Ephemeral) (string, error) {
 }
 
 // onFilesystem keeps or rolls over, as the kernel command line (first) or the request on the file system says.
-func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e config.Ephemeral, record *btrfsops.BootRecord) error {
+func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e config.Ephemeral, mount btrfsops.RootMount, record *btrfsops.BootRecord) error {
 	layout := btrfsops.Layout{Root: e.Subvolume, OldRoots: e.OldRoots, Template: e.Template}
 	if e.MountPoint == "/" { // the first
 		b.fstab = readFstab(fs, layout)
@@ -164,7 +175,7 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 	}
 	options := btrfsops.RolloverOptions{
 		Layout: layout, BootID: b.id, Now: time.Now(), Persistent: b.persistentIn(layout, e),
-		Mount: b.rootMount(e),
+		Mount: mount,
 	}
 	done := btrfsops.OutcomeFresh
 	if what != btrfsops.NextFresh {
@@ -180,7 +191,7 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 	case record.Report.Already:
 		record.Outcome, record.Reason = btrfsops.OutcomeSkipped, "it was rolled over earlier in this boot"
 	}
-	if e.MountPoint == "/" && err == nil && record.Report.Fresh != 0 && options.Mount.From != "" && !b.cmdline.fstab {
+	if e.MountPoint == "/" && err == nil && record.Report.Fresh != 0 && mount.From != "" && !b.cmdline.fstab {
 		b.volumes = volumesOf(fs, layout)
 	}
 	return err
