@@ -14,14 +14,6 @@ import (
 // and are not started. The daemon has another one for when this is no longer so.
 const noCopiesName = "no-copies"
 
-// forgetNoCopies removes the mark before entries are put in place: where that fails there is none.
-func forgetNoCopies(runDir string) error {
-	if err := os.RemoveAll(filepath.Join(runDir, noCopiesName)); err != nil {
-		return fmt.Errorf("have copies watched: %w", err)
-	}
-	return nil
-}
-
 // noteNoCopies leaves the mark when no entry is copied, nor can be: a volume that is not there may have others recorded.
 func noteNoCopies(runDir, sysroot string, c *config.Config) error {
 	copied := func(e persist.Entry) bool { return e.Method == persist.Copy }

@@ -25,14 +25,21 @@ const dropInName = "systemd/system/impermanence-persist.service.d/50-mounts.conf
 
 // laterMounts returns the lines of the root's fstab that the system mounts and that are not mounted yet.
 func laterMounts(sysroot string) (fstab.Table, error) {
+	return notMounted(sysroot, func(line fstab.Line) bool {
+		_, never := line.Option("noauto")
+		return !never
+	})
+}
+
+// notMounted returns those lines of the root's fstab that are to be looked at and are not mounted.
+func notMounted(sysroot string, look func(fstab.Line) bool) (fstab.Table, error) {
 	data, err := persist.ReadFile(sysroot, "/etc/fstab")
 	if err != nil {
 		return nil, nil //nolint:nilerr // a root that has none, or not yet
 	}
 	var table fstab.Table
 	for _, line := range fstab.Parse(string(data)) {
-		_, never := line.Option("noauto")
-		if line.Point = path.Clean(line.Point); !never && path.IsAbs(line.Point) && line.Point != "/" {
+		if line.Point = path.Clean(line.Point); look(line) && path.IsAbs(line.Point) && line.Point != "/" {
 			table = append(table, line)
 		}
 	}

@@ -21,7 +21,7 @@ const persistRecordName = "persist.json"
 
 // persistEntries puts all configured entries in place, records what happened, and returns the exit code.
 func persistEntries(ctx context.Context, o options, log *logger) int {
-	if err := forgetNoCopies(o.runDir); err != nil {
+	if err := forgetMarks(o.runDir); err != nil {
 		log.error("%v", err)
 	}
 	c, err := config.Load(config.LoadOptions{Path: o.config})
@@ -37,6 +37,7 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 			log.error("%v; the system mounts it later", err)
 		}
 	}
+	configured := *c
 	errRecorded := config.AddRecorded(o.sysroot, c)
 	if errRecorded != nil {
 		log.error("%v; what is configured goes on", errRecorded)
@@ -53,13 +54,40 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 		log.error("%v", err)
 		return exitFailed
 	}
-	if o.sysroot == "/" && errRecorded == nil { // this configuration is the one that is in force
-		if err := noteNoCopies(o.runDir, o.sysroot, c); err != nil {
+	if errRecorded == nil {
+		if err := noteDone(o, c, &configured, report); err != nil {
 			log.warning("%v", err)
 		}
 	}
 	log.info("%d entries are in place", len(report.Results))
 	return exitDone
+}
+
+// forgetMarks removes what an earlier run has left, before entries are put in place: where that fails there are none.
+func forgetMarks(runDir string) error {
+	var failed []error
+	for _, name := range []string{settledName, noCopiesName} {
+		failed = append(failed, os.RemoveAll(filepath.Join(runDir, name)))
+	}
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("have the system do all: %w", err)
+	}
+	return nil
+}
+
+// noteDone leaves marks of what the system need not do any more, when all went well. configured is c without what is recorded on volumes.
+func noteDone(o options, c, configured *config.Config, report persist.Report) error {
+	inForce := o.sysroot == "/" // the configuration of the initrd may be an older one
+	if !inForce && isSettled(o, configured, report) {
+		if err := os.WriteFile(filepath.Join(o.runDir, settledName), nil, 0o644); err != nil {
+			return fmt.Errorf("note that all entries are in place: %w", err)
+		}
+		inForce = true
+	}
+	if !inForce {
+		return nil
+	}
+	return noteNoCopies(o.runDir, o.sysroot, c)
 }
 
 // putInPlace puts the entries in place. The error is about them.

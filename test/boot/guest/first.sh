@@ -16,6 +16,8 @@ if command -v dracut >/dev/null; then
 fi
 check 'what was put in place stays until the end' not show Conflicts umount.target var-log.mount
 check 'the timer of prune waits' show ActiveState ActiveState=active impermanence-prune.timer
+check 'the initrd has put all in place' show ConditionResult ConditionResult=no impermanence-persist.service
+check 'which is true of the boot alone' test ! -e /run/impermanence/in-place
 check 'the top level stayed mounted from the initrd on' show ConditionResult ConditionResult=no impermanence-top.service
 check 'the initrd reads its units once' read_once
 quiet
