@@ -215,17 +215,16 @@ func planPlanPrune(s *Server, c *call) (deed, error) {
 }
 
 func putPlan(e *encoder, items []PlanItem) {
-	e.array(8, func() {
-		for _, item := range items {
-			verdict := "keep"
-			if item.Remove {
-				verdict = "remove"
-			}
-			e.align(8)
-			e.path(RootPath(item.Root))
-			e.string(verdict)
-			e.details(map[string]any{"name": item.Name, "reasons": item.Reasons})
+	e.list(8, len(items), func(i int) {
+		item := &items[i]
+		verdict := "keep"
+		if item.Remove {
+			verdict = "remove"
 		}
+		e.align(8)
+		e.path(RootPath(item.Root))
+		e.string(verdict)
+		e.details(map[string]any{"name": item.Name, "reasons": item.Reasons})
 	})
 }
 

@@ -25,24 +25,29 @@ const dropInName = "systemd/system/impermanence-persist.service.d/50-mounts.conf
 
 // laterMounts returns the lines of the root's fstab that the system mounts and that are not mounted yet.
 func laterMounts(sysroot string) (fstab.Table, error) {
-	return notMounted(sysroot, func(line fstab.Line) bool {
+	return notMounted(sysroot, slices.DeleteFunc(mountLines(sysroot), func(line fstab.Line) bool {
 		_, never := line.Option("noauto")
-		return !never
-	})
+		return never
+	}))
 }
 
-// notMounted returns those lines of the root's fstab that are to be looked at and are not mounted.
-func notMounted(sysroot string, look func(fstab.Line) bool) (fstab.Table, error) {
+// mountLines returns the lines of the root's fstab that mount something below it; none when it has no fstab, or not yet.
+func mountLines(sysroot string) fstab.Table {
 	data, err := persist.ReadFile(sysroot, "/etc/fstab")
 	if err != nil {
-		return nil, nil //nolint:nilerr // a root that has none, or not yet
+		return nil
 	}
 	var table fstab.Table
 	for _, line := range fstab.Parse(string(data)) {
-		if line.Point = path.Clean(line.Point); look(line) && path.IsAbs(line.Point) && line.Point != "/" {
+		if line.Point = path.Clean(line.Point); path.IsAbs(line.Point) && line.Point != "/" {
 			table = append(table, line)
 		}
 	}
+	return table
+}
+
+// notMounted returns those of the lines that are not mounted.
+func notMounted(sysroot string, table fstab.Table) (fstab.Table, error) {
 	later, err := persist.NotMounted(sysroot, pointsOf(table))
 	return slices.DeleteFunc(table, func(line fstab.Line) bool { return !slices.Contains(later, line.Point) }), err
 }

@@ -77,15 +77,13 @@ func forgetMarks(runDir string) error {
 
 // noteDone leaves marks of what the system need not do any more, when all went well. configured is c without what is recorded on volumes.
 func noteDone(o options, c, configured *config.Config, report persist.Report) error {
-	inForce := o.sysroot == "/" // the configuration of the initrd may be an older one
-	if !inForce && isSettled(o, configured, report) {
+	if o.sysroot != "/" { // the configuration of the initrd may be an older one
+		if !isSettled(o, configured, report) {
+			return nil
+		}
 		if err := os.WriteFile(filepath.Join(o.runDir, settledName), nil, 0o644); err != nil {
 			return fmt.Errorf("note that all entries are in place: %w", err)
 		}
-		inForce = true
-	}
-	if !inForce {
-		return nil
 	}
 	return noteNoCopies(o.runDir, o.sysroot, c)
 }

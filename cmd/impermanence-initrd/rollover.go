@@ -128,20 +128,14 @@ func (b *boot) rollOver(ctx context.Context, e config.Ephemeral, record *btrfsop
 	}
 	record.Device = device
 	mount := b.rootMount(e)
-	var options []string
-	keep := b.keepMounted && e.MountPoint == "/" && mount.From != ""
-	if keep {
-		options, keep = filesystemOptions(mount)
-	}
+	options, keep := b.keptOptions(e, mount)
 	fs, err := btrfsops.OpenDevice(device, options...)
 	if err != nil {
 		return err
 	}
 	err = b.onFilesystem(ctx, fs, e, mount, record)
 	if keep && err == nil && record.Report.Fresh != 0 {
-		if err := fs.LeaveMounted(filepath.Join(b.runDir, topName)); err != nil {
-			b.log.warning("%v; the root takes longer to mount", err)
-		}
+		b.leaveMounted(fs)
 	}
 	return errors.Join(err, fs.Close())
 }

@@ -58,13 +58,13 @@ func (m *machine) fresh(t *testing.T) bool {
 }
 
 // run runs the command as a boot with this kernel command line does, and returns exit code, log and record.
-func (m *machine) run(t *testing.T, cmdline string) (code int, log string, record btrfsops.BootRecord) {
+func (m *machine) run(t *testing.T, cmdline string, flags ...string) (code int, log string, record btrfsops.BootRecord) {
 	t.Helper()
 	var b bytes.Buffer
-	code = run(context.Background(), []string{
+	code = run(context.Background(), append([]string{
 		"rollover", "--config", filepath.Join(m.dir, "config.toml"), "--cmdline", "root=" + m.device + " rootflags=subvol=root " + cmdline,
 		"--run-dir", filepath.Join(m.dir, "run"),
-	}, newLogger(&b, false))
+	}, flags...), newLogger(&b, false))
 	records, err := btrfsops.ReadBootRecords(filepath.Join(m.dir, "run", btrfsops.BootRecordName))
 	if err != nil || len(records) != 1 {
 		t.Fatalf("boot records %v (%v)\n%s", records, err, b.String())

@@ -22,11 +22,10 @@ const settledName = "in-place"
 
 // isSettled tells whether it is certain, where each entry of the report is in place. configured is what the initrd's configuration says.
 func isSettled(o options, configured *config.Config, report persist.Report) bool {
-	missing := func(v persist.Volume) bool { return !persist.VolumeMounted(o.sysroot, v.Path) }
 	mayHide := func(line fstab.Line) bool { return isNeeded(configured, report, line.Point) }
-	lines, err := notMounted(o.sysroot, func(fstab.Line) bool { return true })
-	return err == nil && isOfTheRoot(o, configured) && !slices.ContainsFunc(configured.Volumes, missing) && !slices.ContainsFunc(lines, mayHide) &&
-		!slices.ContainsFunc(placesOf(configured, report), func(place string) bool { return hasMountUnit(o.sysroot, place) })
+	lines, err := notMounted(o.sysroot, mountLines(o.sysroot))
+	return err == nil && isOfTheRoot(o, configured) && areMounted(o.sysroot, configured.Volumes) && !slices.ContainsFunc(lines, mayHide) &&
+		!hasMountUnit(o.sysroot, placesOf(configured, report))
 }
 
 // isOfTheRoot tells whether the root is configured as the initrd, which was made before the last change.
@@ -62,11 +61,18 @@ func placesOf(c *config.Config, report persist.Report) []string {
 	return places
 }
 
-// hasMountUnit tells whether the root has a unit of its own that mounts something at a place, or at what the place is in.
-func hasMountUnit(sysroot, place string) bool {
-	for ; place != "/"; place = path.Dir(place) {
-		for _, dir := range []string{"etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system"} {
-			if _, err := os.Lstat(filepath.Join(sysroot, dir, unit.UnitNamePathEscape(place)+".mount")); err == nil {
+// hasMountUnit tells whether the root has a unit of its own that mounts something at one of the places, or at what one is in.
+func hasMountUnit(sysroot string, places []string) bool {
+	units := map[string]bool{}
+	for _, dir := range []string{"etc/systemd/system", "usr/local/lib/systemd/system", "usr/lib/systemd/system"} {
+		entries, _ := os.ReadDir(filepath.Join(sysroot, dir)) // not every root has each
+		for _, entry := range entries {
+			units[entry.Name()] = true
+		}
+	}
+	for _, place := range places {
+		for ; place != "/"; place = path.Dir(place) {
+			if units[unit.UnitNamePathEscape(place)+".mount"] {
 				return true
 			}
 		}

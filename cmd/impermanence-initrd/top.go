@@ -1,11 +1,12 @@
 package main
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
-	"github.com/impermanence/impermanence/persist"
+	"github.com/impermanence/impermanence/daemon/config"
 )
 
 // Once its last mount is gone the kernel lets a file system go, and reads it anew for the next: with a thousand old roots either takes it
@@ -14,19 +15,27 @@ import (
 // topName is the name of the top level's mount point in the runtime directory. impermanence-top.service mounts it where the initrd has not.
 const topName = "top"
 
-// filesystemOptions returns those options of a root's mount that are the file system's own: the first mount sets them for all that come
-// later. known is false where one may be anybody's: then the root's mount has to be the first.
-func filesystemOptions(mount btrfsops.RootMount) (options []string, known bool) {
-	_, others := persist.MountAttributes(strings.Split(mount.Options, ","))
-	for _, option := range others {
+// keptOptions returns the options to mount the top level with for it to stay mounted: those of the root's mount that are the file system's own,
+// as the first mount sets them for all that come later. keep is false where it is not to stay, or one of them may be anybody's: then the root's
+// mount has to be the first.
+func (b *boot) keptOptions(e config.Ephemeral, mount btrfsops.RootMount) (options []string, keep bool) {
+	if !b.keepMounted || e.MountPoint != "/" || mount.From == "" {
+		return nil, false
+	}
+	isForAnother := func(option string) bool { // for who mounts, or for the subvolume
 		name, _, _ := strings.Cut(option, "=")
-		switch {
-		case saysNothing(option), strings.HasPrefix(name, "x-"), name == "subvol", name == "subvolid":
-		case slices.Contains(btrfsOptions, name):
-			options = append(options, option)
-		default:
-			return nil, false
-		}
+		return strings.HasPrefix(name, "x-") || name == "subvol" || name == "subvolid"
+	}
+	_, options, known := splitOptions(slices.DeleteFunc(strings.Split(mount.Options, ","), isForAnother))
+	if !known {
+		return nil, false
 	}
 	return options, true
+}
+
+// leaveMounted leaves the top level mounted for the root's mount, and for the daemon.
+func (b *boot) leaveMounted(fs *btrfsops.Filesystem) {
+	if err := fs.LeaveMounted(filepath.Join(b.runDir, topName)); err != nil {
+		b.log.warning("%v; the root takes longer to mount", err)
+	}
 }

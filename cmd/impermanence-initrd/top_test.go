@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,14 +34,10 @@ func TestTheTopLevelStaysMounted(t *testing.T) {
 			top := filepath.Join(m.dir, "run", topName)
 			t.Cleanup(func() { btrfstest.Unmount(t, top) })
 			for boot := range 2 { // the second time it is there already
-				var b bytes.Buffer
-				run(t.Context(), []string{
-					"rollover", "--keep-mounted", "--config", filepath.Join(m.dir, "config.toml"), "--device", m.device,
-					"--cmdline", "root=" + m.device + " " + c.cmdline, "--run-dir", filepath.Join(m.dir, "run"),
-				}, newLogger(&b, false))
+				_, log, _ := m.run(t, c.cmdline, "--keep-mounted", "--device", m.device)
 				mounts, err := mountinfo.GetMounts(mountinfo.SingleEntryFilter(top))
 				if err != nil || (len(mounts) == 1) != c.stays || len(mounts) > 1 {
-					t.Fatalf("run %d: mounts %v (%v)\n%s", boot, mounts, err, b.String())
+					t.Fatalf("run %d: mounts %v (%v)\n%s", boot, mounts, err, log)
 				}
 				if !c.stays {
 					continue

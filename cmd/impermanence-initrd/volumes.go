@@ -74,10 +74,18 @@ func isPlainVolume(line fstab.Line) bool {
 	if line.Type != "btrfs" || !path.IsAbs(line.Point) || path.Clean(line.Point) != line.Point || line.Point == "/" || line.Point == "/usr" {
 		return false
 	}
-	_, others := persist.MountAttributes(line.Options)
-	return !slices.ContainsFunc(others, func(option string) bool {
+	_, _, known := splitOptions(line.Options)
+	return known
+}
+
+// splitOptions splits options of a mount into attributes, as fsmount(2) takes them, and those that are btrfs's. known is false where one is
+// neither, and says something.
+func splitOptions(options []string) (attributes uint64, ours []string, known bool) {
+	attributes, others := persist.MountAttributes(options)
+	ours = slices.DeleteFunc(others, saysNothing)
+	return attributes, ours, !slices.ContainsFunc(ours, func(option string) bool {
 		name, _, _ := strings.Cut(option, "=")
-		return !saysNothing(option) && !slices.Contains(btrfsOptions, name)
+		return !slices.Contains(btrfsOptions, name)
 	})
 }
 
@@ -119,8 +127,7 @@ func mountVolumes(runDir, sysroot string) error {
 }
 
 func mountVolume(sysroot string, line fstab.Line) error {
-	attributes, options := persist.MountAttributes(line.Options)
-	options = slices.DeleteFunc(options, saysNothing)
+	attributes, options, _ := splitOptions(line.Options)
 	made, err := btrfsops.MountInRoot(deviceOrNone(line.Spec), options, int(attributes), sysroot, line.Point[1:])
 	if !made {
 		return err
