@@ -3,6 +3,7 @@ package dbus
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -94,8 +95,9 @@ func (p *Polkit) check(ctx context.Context, c Caller, action string, details map
 	if interactive {
 		flags = polkitAllowInteraction
 	}
-	if details == nil {
-		details = map[string]string{}
+	told := make(map[string]string, len(details))
+	for key, text := range details { // a path need not be text, which the bus wants
+		told[key] = strings.ToValidUTF8(text, "\ufffd")
 	}
 	question := fmt.Sprintf("%s-%d", BusName, p.asked.Add(1))
 	conn, err := p.connection()
@@ -107,6 +109,6 @@ func (p *Polkit) check(ctx context.Context, c Caller, action string, details map
 		authority.Go(polkitInterface+".CancelCheckAuthorization", godbus.FlagNoReplyExpected, nil, question)
 	})()
 	var answer polkitAnswer
-	err = authority.CallWithContext(ctx, polkitInterface+".CheckAuthorization", 0, subject, action, details, flags, question).Store(&answer)
+	err = authority.CallWithContext(ctx, polkitInterface+".CheckAuthorization", 0, subject, action, told, flags, question).Store(&answer)
 	return answer, err
 }

@@ -114,6 +114,18 @@ func TestRulesDecide(t *testing.T) {
 	}
 }
 
+// A name on the disk need not be text, which polkit is told.
+func TestNamesThatAreNotTextAreTold(t *testing.T) {
+	s := servedWithPolkit(t, `polkit.addRule(function(action, subject) {
+		return action.lookup("roots") == "a\ufffd" ? polkit.Result.YES : polkit.Result.NO;
+	});`)
+	s.backend.update(dbus.RootsChanged, func() { s.backend.roots[0].Name = "a\xff" })
+	pin := []string{"call", dbus.BusName, manager + "/root/257", "org.impermanence1.Root", "SetPinned", "ba{sv}t", "true", "0", "0"}
+	if out, ok := s.busctl(t, bustest.Nobody, pin...); !ok {
+		t.Error(out)
+	}
+}
+
 func TestRootNeedsNoPolkit(t *testing.T) {
 	address := bustest.Start(t) // where nobody answers for polkit
 	s := serve(t, address, newBackend(), polkit(t, address))
