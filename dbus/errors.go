@@ -3,6 +3,7 @@ package dbus
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	godbus "github.com/godbus/dbus/v5"
 )
@@ -179,9 +180,13 @@ func (i ErrorInfo) Err() error {
 	return &Error{Name: i.Name, Message: i.Message}
 }
 
-// received turns what godbus returns from a call into an error of this package.
+// received turns what godbus returns from a call into an error of this package. A text that is not UTF-8 can not be sent.
 func received(err error) error {
 	var reply godbus.Error
+	var unsent godbus.FormatError
+	if errors.As(err, &unsent) {
+		return fmt.Errorf("%w: %w", ErrInvalidArgs, err)
+	}
 	if !errors.As(err, &reply) {
 		if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 			return err

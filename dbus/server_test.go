@@ -216,6 +216,17 @@ func TestRefusedBeforeTheBackendIsAsked(t *testing.T) {
 	}
 }
 
+// What the bus can't carry is the caller's mistake; the daemon is there.
+func TestTextThatCannotBeSent(t *testing.T) {
+	c := newServed(t).client(t)
+	if err := c.SetLabel(t.Context(), 257, "\xff"); !errors.Is(err, dbus.ErrInvalidArgs) || errors.Is(err, dbus.ErrUnreachable) {
+		t.Errorf("error %v", err)
+	}
+	if err := c.SetLabel(t.Context(), 257, "x"); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPanicIsAnErrorReply(t *testing.T) {
 	s := newServed(t)
 	s.backend.update(0, func() { s.backend.panics = true })
