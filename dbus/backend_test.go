@@ -26,6 +26,8 @@ type backend struct {
 	calls   []string
 	level   string
 	pruned  func(job uint64) // what pruning does, in a goroutine of its own
+	planned chan struct{}    // closed when plans are made; nil: at once
+	forgets bool             // whether no job is known any more
 	numbers func(context.Context, dbus.Caller, *dbus.Stream) (uint64, error)
 }
 
@@ -165,6 +167,9 @@ func (b *backend) DeleteRoots(_ context.Context, c dbus.Caller, ids []uint64) (u
 func (b *backend) PlanPrune(_ context.Context, o dbus.PruneOptions) ([]dbus.PlanItem, error) {
 	if err := b.called("PlanPrune %s", describe(o)); err != nil {
 		return nil, err
+	}
+	if b.planned != nil {
+		<-b.planned
 	}
 	return []dbus.PlanItem{
 		{Root: 257, Name: "one", Remove: true, Reasons: []string{"older than keepWithin"}},
