@@ -99,6 +99,9 @@ func (b *backend) Entries() []dbus.Entry {
 func (b *backend) Jobs() []dbus.Job {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.forgets {
+		return nil
+	}
 	return slices.Clone(b.jobs)
 }
 

@@ -2,6 +2,7 @@ package dbus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -42,7 +43,11 @@ func (c *Client) wait(ctx context.Context, id uint64, progress func(Job)) (Job, 
 		if j.State != JobDone || changes == 1 {
 			continue // the one change since it was asked about: nothing of the job is older than that
 		}
-		if p, err = c.properties(ctx, JobPath(id), jobInterface); err != nil {
+		p, err = c.properties(ctx, JobPath(id), jobInterface)
+		switch {
+		case errors.Is(err, ErrUnknownObject):
+			return j, nil // this process was stopped, and the job is forgotten; how it ended was told
+		case err != nil:
 			return j, err
 		}
 		j = jobOf(id, p)

@@ -244,6 +244,36 @@ func TestWaitLearnsAllOfTheEnd(t *testing.T) {
 	}
 }
 
+// Who was stopped, as by Ctrl-Z, until the daemon had forgotten the job, knows how it ended all the same.
+func TestWaitForAJobThatIsForgotten(t *testing.T) {
+	s := newServed(t)
+	b, c := s.backend, s.client(t)
+	id, err := c.CreateSnapshot(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func() { // of all that has changed
+		if _, err := c.Jobs(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	job, err := c.Wait(t.Context(), id, func(j dbus.Job) {
+		switch {
+		case j.State == dbus.JobDone:
+		case j.ItemsDone == 0:
+			b.progress(id, 1)
+		default:
+			b.end(id, dbus.ResultPartial, dbus.ErrBusy)
+			told()
+			b.update(dbus.JobsChanged, func() { b.forgets = true })
+			told()
+		}
+	})
+	if err != nil || job.Result != dbus.ResultPartial || !errors.Is(job.Error.Err(), dbus.ErrBusy) {
+		t.Errorf("the job is %+v, %v", job, err)
+	}
+}
+
 func TestWaitWithATimeout(t *testing.T) {
 	s := newServed(t)
 	id, err := s.client(t).Prune(t.Context(), dbus.PruneOptions{})
