@@ -3,6 +3,7 @@ package dbus
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -269,6 +270,9 @@ func pruneOptions(t optionTable, known ...string) (PruneOptions, error) {
 		return o, err
 	} else if labels != nil {
 		o.KeepLabels = *labels
+	}
+	if slices.Contains(o.KeepLabels, "") {
+		return o, fmt.Errorf("option keepLabels: %w: an empty label, which no root has", ErrInvalidArgs)
 	}
 	if o.MinFree, err = minFree(t); err != nil {
 		return o, err

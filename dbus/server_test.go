@@ -163,6 +163,7 @@ func TestRefusedBeforeTheBackendIsAsked(t *testing.T) {
 		"flags":                      {[]string{manager, "org.impermanence1.Manager", "Rescan", "t", "1"}, "flags 0x1"},
 		"option":                     {[]string{manager, "org.impermanence1.Manager", "Prune", "a{sv}t", "1", "keepDayly", "u", "1", "0"}, `option "keepDayly"`},
 		"wait in a plan":             {[]string{manager, "org.impermanence1.Manager", "PlanPrune", "a{sv}t", "1", "wait", "b", "true", "0"}, `option "wait"`},
+		"empty label":                {[]string{manager, "org.impermanence1.Manager", "Prune", "a{sv}t", "1", "keepLabels", "as", "1", "", "0"}, "an empty label"},
 		"type of option":             {[]string{manager, "org.impermanence1.Manager", "Prune", "a{sv}t", "1", "keepLast", "t", "1", "0"}, `its type is "u", not "t"`},
 		"signature":                  {[]string{manager, "org.impermanence1.Manager", "Rescan", "u", "0"}, `their types are "t", not "u"`},
 		"kind":                       {[]string{manager, "org.impermanence1.Manager", "ListRoots", "a{sv}t", "1", "kind", "s", "new", "0"}, `kind "new"`},
