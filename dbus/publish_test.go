@@ -1,6 +1,7 @@
 package dbus
 
 import (
+	"bytes"
 	"context"
 	"sync/atomic"
 	"testing"
@@ -50,6 +51,38 @@ func TestTheEndOfAJobIsToldAtOnce(t *testing.T) {
 			t.Errorf("told, and on the bus is %+v", o)
 		}
 	})
+}
+
+// An answer that is written after a change was told has the change.
+func TestNoAnswerIsOlderThanWhatWasTold(t *testing.T) {
+	for name, plan := range map[string]func(*Server, *call) (deed, error){
+		"Get": planGet, "GetAll": planGetAll, "GetManagedObjects": planGetManagedObjects,
+	} {
+		b := &oneJob{}
+		s := NewServer(ServerConfig{Backend: b})
+		s.transport = newTransport(&stream{}, nil)
+		s.publisher.flush(t.Context(), EverythingChanged)
+		n, err := s.node(JobPath(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := plan(s, &call{node: n, args: []any{jobInterface, "State"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := d.do(t.Context(), Caller{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.ended.Store(true)
+		s.Changed(JobEnded)
+		s.publisher.flush(t.Context(), EverythingChanged)
+		var e encoder
+		answer.put(&e)
+		if bytes.Contains(e.b, []byte(JobRunning)) || !bytes.Contains(e.b, []byte(JobDone)) {
+			t.Errorf("%s: the job has ended, and is %q", name, e.b)
+		}
+	}
 }
 
 // unlisted is a backend that can't list its roots until it can.

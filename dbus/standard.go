@@ -64,8 +64,8 @@ func objectManagerMethods() []method {
 
 func planGetManagedObjects(s *Server, _ *call) (deed, error) {
 	return deed{do: func(context.Context, Caller) (body, error) {
-		objects := s.publisher.tree().objects()
 		return body{"a{oa{sa{sv}}}", func(e *encoder) {
+			objects := s.publisher.tree().objects() // see shown
 			e.list(8, len(objects), func(i int) {
 				e.align(8)
 				e.path(objects[i].path)
@@ -98,7 +98,16 @@ func (c *call) propertyFace(i int) (*face, error) {
 	return nil, fmt.Errorf("interface %q of %s: %w", name, c.node.path, ErrUnknownInterface)
 }
 
-func planGet(_ *Server, c *call) (deed, error) {
+// shown is what the properties of a node are read from, when they are written: were they read before, signals about what has
+// changed since could be sent first, and who listens would take what is older for what is newer.
+func (s *Server) shown(n *node) any {
+	if o, there := s.publisher.tree().lookup(n.path); there {
+		return o.value
+	}
+	return n.value
+}
+
+func planGet(s *Server, c *call) (deed, error) {
 	f, err := c.propertyFace(0)
 	if err != nil {
 		return deed{}, err
@@ -108,17 +117,17 @@ func planGet(_ *Server, c *call) (deed, error) {
 		return deed{}, err
 	}
 	return deed{do: func(context.Context, Caller) (body, error) {
-		return body{"v", func(e *encoder) { p.putVariant(e, c.node.value) }}, nil
+		return body{"v", func(e *encoder) { p.putVariant(e, s.shown(&c.node)) }}, nil
 	}}, nil
 }
 
-func planGetAll(_ *Server, c *call) (deed, error) {
+func planGetAll(s *Server, c *call) (deed, error) {
 	f, err := c.propertyFace(0)
 	if err != nil {
 		return deed{}, err
 	}
 	return deed{do: func(context.Context, Caller) (body, error) {
-		return body{"a{sv}", func(e *encoder) { f.putProperties(e, c.node.value) }}, nil
+		return body{"a{sv}", func(e *encoder) { f.putProperties(e, s.shown(&c.node)) }}, nil
 	}}, nil
 }
 
