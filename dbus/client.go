@@ -43,10 +43,15 @@ func NewClient(ctx context.Context, o ClientOptions) (*Client, error) {
 }
 
 func (o *ClientOptions) dial(ctx context.Context) (*Conn, error) {
-	if o.Peer != nil {
-		return authenticate(ctx, newTransport(o.Peer, nil))
+	t := newTransport(o.Peer, nil)
+	if o.Peer == nil {
+		var err error
+		if t, err = open(ctx, o.Address, nil); err != nil {
+			return nil, err
+		}
 	}
-	return DialAddress(ctx, o.Address)
+	t.longestSignal = maxReplySize
+	return authenticate(ctx, t)
 }
 
 // Close closes the connection.

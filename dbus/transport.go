@@ -14,7 +14,8 @@ import (
 )
 
 // maxCallSize is the longest method call that is read: DeleteRoots with 10,000
-// paths is half of it. A longer one is skipped without being held in memory.
+// paths is half of it. A longer one is skipped without being held in memory, as is a
+// longer signal, but by who hears the daemon, which may say more.
 const maxCallSize = 1 << 20
 
 // Buffers of messages: how long they usually are, and how long they may stay.
@@ -34,8 +35,9 @@ const busSender = "org.freedesktop.DBus"
 //
 // It reads whole messages, and takes method calls out of the stream: they go to
 // calls, which can bound what is decoded and what runs, where godbus would decode
-// everything and start a goroutine for each. Signals that checkBody refuses are
-// dropped: anybody may send them, and they would end the connection or fill the memory.
+// everything and start a goroutine for each. Signals that are too long, or that checkBody
+// refuses, are dropped: anybody may send them, and they would end the connection or fill
+// the memory.
 type transport struct {
 	conn io.ReadWriteCloser
 	in   *bufio.Reader
@@ -43,6 +45,8 @@ type transport struct {
 	// be used only until calls returns. Without it calls are dropped.
 	calls  func(h *header, frame []byte)
 	sender string // of what is sent, where there is no bus to say so
+
+	longestSignal uint64 // that is read
 
 	greeting      *greeting // of a client
 	authenticated bool
@@ -55,7 +59,7 @@ type transport struct {
 }
 
 func newTransport(conn io.ReadWriteCloser, calls func(*header, []byte)) *transport {
-	return &transport{conn: conn, in: bufio.NewReaderSize(conn, 16<<10), calls: calls}
+	return &transport{conn: conn, in: bufio.NewReaderSize(conn, 16<<10), calls: calls, longestSignal: maxCallSize}
 }
 
 // Read hands godbus the answers of the authentication, and then the messages that are
@@ -156,7 +160,7 @@ func (t *transport) next() ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read message: %w", err)
 	}
-	tooLong := h.kind == godbus.TypeMethodCall && h.size() > maxCallSize
+	tooLong := h.kind == godbus.TypeMethodCall && h.size() > maxCallSize || h.kind == godbus.TypeSignal && h.size() > t.longestSignal
 	if h.fieldsSize > maxFieldsSize {
 		return nil, t.skip(h.size())
 	}
@@ -175,7 +179,7 @@ func (t *transport) next() ([]byte, error) {
 			return nil, err
 		}
 	}
-	if fieldsErr != nil {
+	if fieldsErr != nil || frame == nil && h.kind == godbus.TypeSignal {
 		return nil, nil
 	}
 	return t.sort(&h, frame), nil

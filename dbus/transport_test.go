@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 
@@ -88,16 +89,18 @@ func TestTransportSortsMessages(t *testing.T) {
 
 func TestTransportSkipsWhatIsTooLong(t *testing.T) {
 	long := frameOf(t, binary.LittleEndian, godbus.TypeMethodCall, ":1.1", strings.Repeat("x", 8<<20))
+	longSignal := frameOf(t, binary.LittleEndian, godbus.TypeSignal, ":1.1", strings.Repeat("x", 8<<20))
 	short := frameOf(t, binary.LittleEndian, godbus.TypeMethodCall, ":1.2", "x")
+	shortSignal := frameOf(t, binary.LittleEndian, godbus.TypeSignal, ":1.2", "x")
 	var senders []string
-	tr := authenticated(bytes.NewReader(append(long, short...)), func(h *header, frame []byte) {
+	tr := authenticated(bytes.NewReader(slices.Concat(long, longSignal, short, shortSignal)), func(h *header, frame []byte) {
 		senders = append(senders, h.sender)
 		if (frame == nil) != (h.sender == ":1.1") {
 			t.Errorf("call of %s: %d bytes", h.sender, len(frame))
 		}
 	})
-	if _, err := io.ReadAll(tr); err != nil {
-		t.Fatal(err)
+	if got, err := io.ReadAll(tr); err != nil || !bytes.Equal(got, shortSignal) {
+		t.Fatalf("for godbus: %d bytes, want %d; %v", len(got), len(shortSignal), err)
 	}
 	if strings.Join(senders, " ") != ":1.1 :1.2" {
 		t.Errorf("calls of %v", senders)
