@@ -38,7 +38,7 @@ func startStream[T any](ctx context.Context, c *Client, member string, args ...a
 	if err != nil {
 		return nil, fmt.Errorf("read job %d: %w: %w", id, ErrUnreachable, err)
 	}
-	return &Results[T]{c, id, conn, bufio.NewReaderSize(conn, streamBuffer)}, nil
+	return &Results[T]{c, id, conn, bufio.NewReaderSize(readAhead(conn), streamBuffer)}, nil
 }
 
 // Job is the job that produces the results. When they are all read it is about to end.

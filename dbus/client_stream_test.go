@@ -94,6 +94,37 @@ func TestResultLines(t *testing.T) {
 	}
 }
 
+// Who does not take results for a while, as somebody who reads page by page, has all of them: the job does not wait.
+func TestResultsThatAreTakenLate(t *testing.T) {
+	const all = 300_000 // more than sockets hold
+	sent := make(chan error, 1)
+	s := numbering(t, func(_ context.Context, l *dbus.Lines) (err error) {
+		for i := 0; i < all && err == nil; i++ {
+			err = l.Encode(1)
+		}
+		sent <- err
+		return err
+	})
+	results, err := s.client(t).Numbers(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer results.Close()
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+	sum := 0
+	for n, err := range results.All(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum += n
+	}
+	if sum != all {
+		t.Errorf("%d of %d results", sum, all)
+	}
+}
+
 // Results are pending while more of them are here, and not while the job has no more yet.
 func TestPendingResults(t *testing.T) {
 	const atOnce = 1000
