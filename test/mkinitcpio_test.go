@@ -24,17 +24,9 @@ done
 build
 help >/dev/null`
 	root := installed(t)
-	btrfstest.Run(t, "mkdir", "-p", root+"/etc/impermanence/conf.d")
-	writeFile(t, root+"/etc/impermanence/impermanence.toml", "")
-	writeFile(t, root+"/etc/impermanence/conf.d/more.json", "{}")
-	common := []string{
-		"add_module btrfs",
-		"add_binary /usr/lib/impermanence/impermanence-initrd",
-		"add_file /etc/impermanence/impermanence.toml",
-		"add_file /etc/impermanence/conf.d/more.json",
-	}
-	for _, preset := range globbed(t, root+"/usr/lib/impermanence/presets/*.toml") {
-		common = append(common, "add_file "+strings.TrimPrefix(preset, root))
+	common := []string{"add_module btrfs", "add_binary /usr/lib/impermanence/impermanence-initrd"}
+	for _, file := range configure(t, root) {
+		common = append(common, "add_file "+file)
 	}
 	for script, more := range map[string][]string{
 		"impermanence": {"add_runscript"},

@@ -34,7 +34,7 @@ existing() {
 install() {
 	local file
 	inst_multiple /usr/lib/impermanence/impermanence-initrd
-	{ configuration; existing /usr/lib/impermanence/presets/*.toml; } | while read -r file; do
+	{ configuration; existing {/etc,/usr/lib}/impermanence/presets/*.toml; } | while read -r file; do
 		inst_simple "$file"
 	done
 
