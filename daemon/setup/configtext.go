@@ -37,6 +37,9 @@ hideMounts = true
 `, "UUID="+p.UUID, l.Root, l.OldRoots, l.Template, p.Point())
 	names, entries := p.choice(p.Options.Presets)
 	writeList(&b, "presets", names)
+	for i := range entries { // presets are read as if the volume was in its usual place
+		entries[i].Volume, entries[i].Source = p.Point(), p.Point()+entries[i].Target
+	}
 	for _, dir := range p.Data {
 		entries = append(entries, persist.Entry{Target: dir, Source: p.Point() + dir, Volume: p.Point(), Hide: true})
 	}

@@ -735,6 +735,21 @@ func TestNoHomeIsLost(t *testing.T) {
 	}
 }
 
+// TestAVolumeInAnotherPlace: what is kept is on it, also of a preset a part of which lies on a file system of its own.
+func TestAVolumeInAnotherPlace(t *testing.T) {
+	w := newWorld(t, distributions()[3])
+	o := Options{VolumePoint: "/keep"}
+	f, p := w.plan(t, o)
+	must(t, w.machine(t).Apply(context.Background(), f, p))
+	for name, want := range map[string]string{
+		"etc/machine-id": "0123456789abcdef0123456789abcdef\n", "etc/NetworkManager/system-connections/wifi.nmconnection": "secret\n",
+	} {
+		if got := w.read(t, filepath.Join(w.top, "persist", name)); got != want {
+			t.Errorf("the volume has %q of %s", got, name)
+		}
+	}
+}
+
 // TestAFullDisk has a set-up fail for want of space: the machine boots as before, and when there is space the rest is done.
 func TestAFullDisk(t *testing.T) {
 	d := distributions()[0]
