@@ -129,6 +129,8 @@ func (f *Facts) refuse(o Options) error {
 		return fmt.Errorf("%w: the root is the directory %q of subvolume %q, not a subvolume", ErrLayout, root.Inner, root.Subvolume)
 	case !path.IsAbs(o.Point()) || o.Point() == "/" || ofOneBoot(o.Point()):
 		return fmt.Errorf("%w: %q is no place for a volume", ErrLayout, o.Point())
+	case !slices.Contains([]string{"/", o.Point()}, machine.On(f.Mounts, o.Point()).Point):
+		return fmt.Errorf("%w: %s lies on what is mounted at %s, and not on the root: give another place with --volume", ErrLayout, o.Point(), machine.On(f.Mounts, o.Point()).Point)
 	case f.TopLevel[o.Template()]:
 		return fmt.Errorf("%w: there is a subvolume %q already: give another with --template", ErrTaken, o.Template())
 	case len(f.Swap) > 0:

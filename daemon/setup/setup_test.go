@@ -938,6 +938,11 @@ func TestRefused(t *testing.T) {
 			t.Helper()
 			w.write(t, "persist/mine", "", 0o644)
 		}, Options{}, ErrTaken, "--volume"},
+		{"a volume on another file system", func(t *testing.T, w *world) {
+			t.Helper()
+			btrfstest.Subvolume(t, filepath.Join(w.top, "@data"))
+			btrfstest.Mount(t, w.device, filepath.Join(w.root, "data"), "subvol=@data")
+		}, Options{VolumePoint: "/data/persist"}, ErrLayout, "/data/persist lies on what is mounted at /data"},
 		{"a volume where nothing stays", func(*testing.T, *world) {}, Options{VolumePoint: "/var/tmp/persist"}, ErrLayout, "no place for a volume"},
 		{"a layout that runs into itself", func(*testing.T, *world) {}, Options{TemplateName: "@rootfs/template"}, nil, "invalid name"},
 	} {
