@@ -24,6 +24,7 @@ type Facts struct {
 	Mounts       []machine.Mount // the root first
 	UUID         string          // of the root's file system
 	Names        []string        // what else root= may call it
+	Own          map[string]bool // what fstab mounts subvolumes from -> that is the root's file system
 	RootID       btrfsops.SubvolumeID
 	DefaultID    btrfsops.SubvolumeID // the default subvolume
 	TopLevel     map[string]bool      // the subvolumes and directories that are taken, of those a set-up would make
@@ -70,7 +71,7 @@ var ErrNotBtrfs = errors.New("the root is not on btrfs")
 
 // Gather looks at the machine whose root is mounted at root, "/" for the running one.
 func Gather(root string, o Options) (Facts, error) {
-	f := Facts{Distribution: machine.Distribution(root), Files: map[string]string{}, TopLevel: map[string]bool{}, Filled: map[string]bool{}}
+	f := Facts{Distribution: machine.Distribution(root), Files: map[string]string{}, TopLevel: map[string]bool{}, Filled: map[string]bool{}, Own: map[string]bool{}}
 	var err error
 	if f.Mounts, err = machine.Mounts(root); err != nil {
 		return f, err
@@ -92,6 +93,11 @@ func Gather(root string, o Options) (Facts, error) {
 	f.Data = f.findData(root)
 	f.Swap = f.findSwap()
 	f.Hidden = f.onRoot(o.Point()) && hasEntries(filepath.Join(root, o.Point()))
+	for _, line := range fstab.Parse(f.Files[fstabFile]) {
+		if _, some := line.Option("subvol"); some && !f.Own[line.Spec] {
+			f.Own[line.Spec] = f.own(line.Spec)
+		}
+	}
 	return f, nil
 }
 
@@ -239,6 +245,19 @@ func (f *Facts) device() string {
 		return line.Spec
 	}
 	return "UUID=" + f.UUID
+}
+
+// own tells whether a device as fstab names it is of the root's file system.
+func (f *Facts) own(spec string) bool {
+	if spec == f.device() || strings.Contains(strings.ToLower(spec), f.UUID) || slices.Contains(f.Names, spec) {
+		return true
+	}
+	device, err := exec.Command("findfs", spec).Output() // gives a path as it is
+	if err != nil {
+		return false
+	}
+	found, err := machine.Probe(context.Background(), strings.TrimSpace(string(device)))
+	return err == nil && found["UUID"] == f.UUID
 }
 
 // unitNames lists the units to enable.

@@ -143,7 +143,7 @@ func (f *Facts) refuse(o Options) error {
 		return err
 	}
 	if line, found := fstab.Parse(f.Files[fstabFile]).At(o.Point()); found {
-		if subvolume, _ := line.Option("subvol"); strings.TrimPrefix(subvolume, "/") != o.Volume() {
+		if subvolume, _ := line.Option("subvol"); !f.Own[line.Spec] || strings.TrimPrefix(subvolume, "/") != o.Volume() {
 			return fmt.Errorf("%w: fstab mounts something else at %s: give another place with --volume", ErrTaken, o.Point())
 		}
 	}

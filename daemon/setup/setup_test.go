@@ -654,6 +654,7 @@ func TestUndoLeavesWhatWasThere(t *testing.T) {
 	d := distributions()[0]
 	w := newWorld(t, d)
 	btrfstest.Subvolume(t, filepath.Join(w.top, "persist"))
+	btrfstest.Run(t, "btrfs", "filesystem", "label", w.top, "disk")
 	w.write(t, "etc/fstab", w.read(t, filepath.Join(w.root, "etc/fstab"))+"LABEL=disk /persist btrfs subvol=persist 0 0\n", 0o644)
 	w.write(t, "etc/impermanence/conf.d/mine.toml", "[persistence.\"/persist\"]\ndirectories = [\"/opt/mine\"]\n", 0o644)
 	before := w.snapshotOf(t)
@@ -662,6 +663,15 @@ func TestUndoLeavesWhatWasThere(t *testing.T) {
 	if diff := cmp.Diff(before, w.snapshotOf(t)); diff != "" {
 		t.Errorf("(-before +after undo):\n%s", diff)
 	}
+}
+
+// TestTheSameDiskByAnotherName: fstab may mount the volume by what leads to the root's device.
+func TestTheSameDiskByAnotherName(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	link := filepath.Join(t.TempDir(), "disk")
+	must(t, os.Symlink(w.device, link))
+	w.write(t, "etc/fstab", w.read(t, filepath.Join(w.root, "etc/fstab"))+link+" /persist btrfs subvol=persist 0 0\n", 0o644)
+	w.plan(t, Options{})
 }
 
 // TestUndoTellsWhatAPackageBrought names what an undoing can't set aside.
@@ -933,6 +943,10 @@ func TestRefused(t *testing.T) {
 		{"something else at the volume's place", func(t *testing.T, w *world) {
 			t.Helper()
 			w.write(t, "etc/fstab", "/dev/sdb1 /persist ext4 defaults 0 0\n", 0o644)
+		}, Options{}, ErrTaken, "--volume"},
+		{"a volume of the same name on another disk", func(t *testing.T, w *world) {
+			t.Helper()
+			w.write(t, "etc/fstab", btrfstest.NewDevice(t, 0)+" /persist btrfs subvol=persist 0 0\n", 0o644)
 		}, Options{}, ErrTaken, "--volume"},
 		{"something in the volume's place", func(t *testing.T, w *world) {
 			t.Helper()
