@@ -154,7 +154,7 @@ func (f *Facts) refuse(o Options) error {
 }
 
 // refuseNested refuses subvolumes inside the root's that hold what is to be kept, as systemd-tmpfiles makes /home and /srv where they are
-// missing: a snapshot of the root has an empty directory there, and an old root has the data. A mounted one lets no root be rolled over.
+// missing: a snapshot of the root has an empty directory there, and an old root has the data.
 func (f *Facts) refuseNested(o Options) error {
 	kept := slices.Clone(f.Data)
 	for _, preset := range f.Presets {
@@ -168,14 +168,38 @@ func (f *Facts) refuseNested(o Options) error {
 		}
 	}
 	for _, nested := range f.Nested {
-		on := machine.On(f.Mounts, nested)
-		switch i := slices.IndexFunc(kept, func(dir string) bool { return machine.Within(nested, dir) }); {
-		case on.Point == "/" && i >= 0:
+		i := slices.IndexFunc(kept, func(dir string) bool { return machine.Within(nested, dir) })
+		if i >= 0 && f.onRoot(nested) {
 			return fmt.Errorf("%w: the subvolume %s, in %s: a copy of the root would not have what is in it: move it to the top level (mv) and mount it from fstab",
 				ErrNested, nested, kept[i])
-		case on.Point != "/" && on.Subvolume == f.Mounts[0].Subvolume+nested:
-			return fmt.Errorf("%w: the subvolume %s is mounted, and lies in that of the root, which could not be replaced: move it to the top level (mv), and have fstab mount it from there",
-				ErrLayout, nested)
+		}
+	}
+	return f.refuseMounted()
+}
+
+// refuseMounted refuses subvolumes inside the root's that are mounted, wherever: a fresh root does not have them, and the machine would wait
+// for them in vain.
+func (f *Facts) refuseMounted() error {
+	root := f.Mounts[0]
+	refused := func(point, subvolume string) error {
+		inner, inside := strings.CutPrefix(subvolume, root.Subvolume+"/")
+		if !inside || ofOneBoot(point) {
+			return nil
+		}
+		return fmt.Errorf("%w: the subvolume /%s, which is mounted at %s, lies in that of the root, and a fresh one does not have it: move it to the top level (mv), and have fstab mount it from there",
+			ErrLayout, inner, point)
+	}
+	for _, m := range f.Mounts {
+		if m.Type == "btrfs" && m.Source == root.Source {
+			if err := refused(m.Point, m.Subvolume); err != nil {
+				return err
+			}
+		}
+	}
+	for _, line := range fstab.Parse(f.Files[fstabFile]) {
+		subvolume, _ := line.Option("subvol")
+		if err := refused(line.Point, strings.Trim(subvolume, "/")); err != nil && f.Own[line.Spec] {
+			return err
 		}
 	}
 	return nil

@@ -940,6 +940,16 @@ func TestRefused(t *testing.T) {
 			btrfstest.Mount(t, w.device, filepath.Join(w.root, "games"), "subvol=@rootfs/games")
 			w.write(t, "games/score", "", 0o644)
 		}, Options{}, ErrLayout, "/games"},
+		{"one that is mounted elsewhere", func(t *testing.T, w *world) {
+			t.Helper()
+			btrfstest.Subvolume(t, filepath.Join(w.top, "@rootfs/data"))
+			btrfstest.Mount(t, w.device, filepath.Join(w.root, "srv"), "subvol=@rootfs/data")
+		}, Options{}, ErrLayout, "/data, which is mounted at /srv"},
+		{"one that fstab mounts", func(t *testing.T, w *world) {
+			t.Helper()
+			btrfstest.Subvolume(t, filepath.Join(w.top, "@rootfs/data"))
+			w.write(t, "etc/fstab", w.device+" /data btrfs noauto,subvol=/@rootfs/data 0 0\n", 0o644)
+		}, Options{}, ErrLayout, "/data, which is mounted at /data"},
 		{"something else at the volume's place", func(t *testing.T, w *world) {
 			t.Helper()
 			w.write(t, "etc/fstab", "/dev/sdb1 /persist ext4 defaults 0 0\n", 0o644)
