@@ -39,6 +39,7 @@ type Facts struct {
 	Installed bool            // early boot's program and the initrd tool's hook are there
 	Units     map[string]bool // the units to enable -> enabled now
 	Presets   []Preset        // what is worth keeping, for what is installed
+	Asked     []Preset        // those that were asked for
 	Data      []string        // directories with data that no preset names
 	Swap      []string        // swap files on the root
 	Nested    []string        // subvolumes inside the root's that are not empty
@@ -85,9 +86,11 @@ func Gather(root string, o Options) (Facts, error) {
 		}
 	}
 	for _, name := range o.Presets {
-		if _, err := presetEntries(root, name); err != nil {
+		entries, err := presetEntries(root, name)
+		if err != nil {
 			return f, err
 		}
+		f.Asked = append(f.Asked, Preset{name, entries})
 	}
 	f.Presets = f.findPresets(root)
 	f.Data = f.findData(root)

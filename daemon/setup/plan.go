@@ -157,7 +157,7 @@ func (f *Facts) refuse(o Options) error {
 // missing: a snapshot of the root has an empty directory there, and an old root has the data.
 func (f *Facts) refuseNested(o Options) error {
 	kept := slices.Clone(f.Data)
-	for _, preset := range f.Presets {
+	for _, preset := range slices.Concat(f.Presets, f.Asked) {
 		for _, e := range preset.Entries {
 			kept = append(kept, e.Target)
 		}

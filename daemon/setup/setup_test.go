@@ -927,6 +927,12 @@ func TestRefused(t *testing.T) {
 			btrfstest.Subvolume(t, filepath.Join(w.root, "var/lib/docker/btrfs/subvolumes/layer"))
 			w.write(t, "var/lib/docker/btrfs/subvolumes/layer/file", "", 0o644)
 		}, Options{}, ErrNested, "/var/lib/docker"},
+		{"subvolumes of a program's that is asked for", func(t *testing.T, w *world) {
+			t.Helper()
+			must(t, os.MkdirAll(filepath.Join(w.root, "var/lib/docker"), 0o755))
+			btrfstest.Subvolume(t, filepath.Join(w.root, "var/lib/docker/layer"))
+			w.write(t, "var/lib/docker/layer/file", "", 0o644)
+		}, Options{Presets: []string{"docker"}}, ErrNested, "/var/lib/docker"},
 		{"a subvolume in an entry", func(t *testing.T, w *world) {
 			t.Helper()
 			w.write(t, "etc/impermanence/conf.d/local.toml", "[persistence.\"/persist\"]\ndirectories = [\"/opt\"]\n", 0o644)
