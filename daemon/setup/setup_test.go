@@ -277,6 +277,20 @@ func TestSymlinksStay(t *testing.T) {
 	}
 }
 
+// TestUndoAfterTheVolumeWasMounted, in a root that was not booted since: people have gone on with what is in the root.
+func TestUndoAfterTheVolumeWasMounted(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.setUp(t)
+	btrfstest.Mount(t, w.device, filepath.Join(w.root, "persist"), "subvol=persist")
+	w.write(t, "home/demo/.profile", "worked on\n", 0o644)
+	if notes := strings.Join(w.undo(t), "\n"); !strings.Contains(notes, "/home of the root stays") || !strings.Contains(notes, "it is mounted") {
+		t.Errorf("it says %q", notes)
+	}
+	if got := w.read(t, filepath.Join(w.root, "home/demo/.profile")); got != "worked on\n" {
+		t.Errorf("the root has %q", got)
+	}
+}
+
 // TestUndoLeavesAMountedVolume undoes all else, and says so.
 func TestUndoLeavesAMountedVolume(t *testing.T) {
 	w := newWorld(t, distributions()[0])

@@ -53,7 +53,7 @@ func (m Machine) Undo(ctx context.Context, f Facts, p Plan) error {
 }
 
 // putBack copies what is kept into the root. In a root that was not booted since, nothing was taken out of it, but for what is
-// mounted over its places now.
+// mounted over its places now, or linked to: what else is on the volume is as old as the set-up.
 func (w *worker) putBack(ctx context.Context) error {
 	switch {
 	case w.facts.booted():
@@ -81,7 +81,11 @@ func (w *worker) forget(ctx context.Context, dir string, entries []persist.Entry
 		if e.Volume != w.record.Point {
 			continue
 		}
-		if err := forgetWritten(ctx, dir, e); err != nil {
+		switch err := forgetWritten(ctx, dir, e); {
+		case err == nil:
+		case errors.Is(err, persist.ErrConflict) && !w.facts.booted():
+			w.tell("%s of the root stays: what is on the volume is another", e.Target)
+		default:
 			failed = append(failed, err)
 		}
 	}
