@@ -196,6 +196,21 @@ func TestUndoKeepsWhatWasWrittenToTheVolume(t *testing.T) {
 	}
 }
 
+// TestUndoKeepsWhatFstabMounts: a line of a set-up that somebody has changed stays, and a machine waits for what it mounts.
+func TestUndoKeepsWhatFstabMounts(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.setUp(t)
+	w.write(t, "etc/fstab", strings.Replace(w.read(t, filepath.Join(w.root, "etc/fstab")), "subvol=/persist", "compress=zstd,subvol=/persist", 1), 0o644)
+	if notes := w.undo(t); len(notes) != 1 || !strings.Contains(notes[0], "fstab mounts it") {
+		t.Errorf("it says %q", notes)
+	}
+	for _, name := range []string{"persist/etc/machine-id", "@rootfs/persist"} {
+		if _, err := os.Stat(filepath.Join(w.top, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestUndoPutsBackWhatWasRecorded undoes a set-up that was never booted, but whose volume was mounted, and an entry added to it.
 func TestUndoPutsBackWhatWasRecorded(t *testing.T) {
 	w := newWorld(t, distributions()[0])

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/persist"
 )
@@ -221,6 +222,8 @@ func (w *worker) removeVolume(ctx context.Context) error {
 		why = "it is mounted"
 	case info.ChangedIn != w.record.FilledIn:
 		why = "it was changed since"
+	case w.inFstab():
+		why = "fstab mounts it"
 	default:
 		if why, err = w.orphans(ctx); err != nil {
 			return err
@@ -238,6 +241,13 @@ func (w *worker) removeVolume(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// inFstab tells whether fstab, restored, still mounts something at the volume's place: a line that somebody has changed stays.
+func (w *worker) inFstab() bool {
+	text, err := os.ReadFile(filepath.Join(w.Root, fstabFile))
+	_, found := fstab.Parse(string(text)).At(w.record.Point)
+	return err == nil && found
 }
 
 // orphans says what is on the volume that no entry put there; "" for nothing.
