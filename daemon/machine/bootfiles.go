@@ -18,7 +18,7 @@ type BootForm uint8
 
 // The forms.
 const (
-	PlainCmdline BootForm = iota // /etc/kernel/cmdline: nothing else in it
+	PlainCmdline BootForm = iota // /etc/kernel/cmdline: nothing else in it but comments
 	LoaderEntry                  // the Boot Loader Specification's type 1: options …
 	GrubConfig                   // grub.cfg: generated, linux … lines
 	GrubDefaults                 // /etc/default/grub: what grub.cfg is generated from
@@ -74,7 +74,8 @@ func NewBootFile(name string, form BootForm, text string) BootFile {
 	f := BootFile{Path: name, Form: form, Text: text}
 	switch form {
 	case PlainCmdline:
-		f.Lines = []string{strings.Join(strings.Fields(text), " ")}
+		_, words := splitPlain(text)
+		f.Lines = []string{strings.Join(strings.Fields(words), " ")}
 	case LoaderEntry:
 		var options []string
 		kernel := false // else it starts something else: another system's loader, a memory test
@@ -95,6 +96,19 @@ func NewBootFile(name string, form BootForm, text string) BootFile {
 	case GrubDefaults:
 	}
 	return f
+}
+
+// splitPlain parts the lines of a file that is a command line: mkinitcpio leaves out those that begin with #.
+func splitPlain(text string) (comments, words string) {
+	for line := range strings.Lines(text) {
+		line = strings.TrimSuffix(line, "\n") + "\n"
+		if strings.HasPrefix(line, "#") {
+			comments += line
+		} else {
+			words += line
+		}
+	}
+	return comments, words
 }
 
 // grubLinux matches the line of grub.cfg that loads a kernel; the first argument is its file. Most commands never need it.
@@ -133,7 +147,8 @@ func Names(ctx context.Context, device string) ([]string, error) {
 func (f BootFile) Booting(subvolume string) string {
 	switch f.Form {
 	case PlainCmdline:
-		return WithSubvolume(f.Lines[0], subvolume) + "\n"
+		comments, _ := splitPlain(f.Text)
+		return comments + WithSubvolume(f.Lines[0], subvolume) + "\n"
 	case LoaderEntry:
 		return f.entryBooting(subvolume)
 	case GrubDefaults:

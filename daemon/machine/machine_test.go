@@ -106,6 +106,20 @@ func TestBootFiles(t *testing.T) {
 	}
 }
 
+// TestCommentsInACmdline: they are of no kernel, and stay comments when the command line is changed, as mkinitcpio reads it.
+func TestCommentsInACmdline(t *testing.T) {
+	for text, want := range map[string][2]string{ // what it says, and what it becomes
+		"# mine\nroot=UUID=1 rw\n# quiet\nsplash":                {"root=UUID=1 rw splash", "# mine\n# quiet\nroot=UUID=1 rw splash rootflags=subvol=@\n"},
+		"root=UUID=1\n#rootflags=subvol=@ rootflags=x":           {"root=UUID=1", "#rootflags=subvol=@ rootflags=x\nroot=UUID=1 rootflags=subvol=@\n"},
+		"\n# was:\n# rootflags=subvol=@\nrootflags=subvolid=256": {"rootflags=subvolid=256", "# was:\n# rootflags=subvol=@\nrootflags=subvol=@\n"},
+	} {
+		f := NewBootFile("/etc/kernel/cmdline", PlainCmdline, text)
+		if got := [2]string{f.Lines[0], f.Booting("@")}; got != want {
+			t.Errorf("%q is read, and changed, as %q, want %q", text, got, want)
+		}
+	}
+}
+
 // The shell sees what is added, and what was there, however that is written.
 func TestGrubDefaults(t *testing.T) {
 	for _, test := range []struct{ text, want string }{
