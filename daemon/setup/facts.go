@@ -92,7 +92,9 @@ func Gather(root string, o Options) (Facts, error) {
 		}
 		f.Asked = append(f.Asked, Preset{name, entries})
 	}
-	f.Presets = f.findPresets(root)
+	if f.Presets, err = f.findPresets(root); err != nil {
+		return f, err
+	}
 	f.Data = f.findData(root)
 	f.Swap = f.findSwap()
 	f.Hidden = f.onRoot(o.Point()) && hasEntries(filepath.Join(root, o.Point()))

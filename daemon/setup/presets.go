@@ -57,18 +57,23 @@ var dataDirectories = []string{
 	"/var/lib/AccountsService",
 }
 
-// findPresets chooses presets by what is installed, and reads them.
-func (f *Facts) findPresets(root string) []Preset {
+// findPresets chooses presets by what is installed, and reads them. One that is not there keeps nothing.
+func (f *Facts) findPresets(root string) ([]Preset, error) {
 	var found []Preset
 	for _, e := range evidence {
 		if len(e.files) > 0 && machine.FirstFile(root, e.files...) == "" {
 			continue
 		}
-		if entries, err := presetEntries(root, e.preset); err == nil {
-			found = append(found, Preset{e.preset, entries})
+		if machine.FirstFile(root, "/etc/impermanence/presets/"+e.preset+".toml", "/usr/lib/impermanence/presets/"+e.preset+".toml") == "" {
+			continue
 		}
+		entries, err := presetEntries(root, e.preset)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, Preset{e.preset, entries})
 	}
-	return found
+	return found, nil
 }
 
 // presetEntries reads a preset of the machine.
@@ -84,11 +89,11 @@ func presetEntries(root, name string) ([]persist.Entry, error) {
 	}
 	c, err := config.Load(config.LoadOptions{Root: root, Path: probe.Name()})
 	var problems config.Errors
-	if errors.As(err, &problems) {
+	if errors.As(err, &problems) && problems[0].File == probe.Name() {
 		return nil, fmt.Errorf("%w: preset %s; %s", ErrNoPreset, problems[0].Message, problems[0].Hint)
 	}
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the preset %s: %w", name, err)
 	}
 	return c.Entries(), nil
 }

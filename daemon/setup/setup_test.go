@@ -915,6 +915,20 @@ func TestAWrongPresetChangesNothing(t *testing.T) {
 	}
 }
 
+// TestAPresetThatCantBeRead is not taken for one that keeps nothing.
+func TestAPresetThatCantBeRead(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.write(t, "etc/impermanence/presets/logs.toml", "directories = [\"/var/log\"", 0o644)
+	if _, err := Gather(w.root, Options{}); err == nil || !strings.Contains(err.Error(), "/etc/impermanence/presets/logs.toml:1:") {
+		t.Errorf("got %v", err)
+	}
+	must(t, os.Remove(filepath.Join(w.root, "etc/impermanence/presets/logs.toml")))
+	t.Setenv("TMPDIR", "/nowhere")
+	if _, err := Gather(w.root, Options{}); err == nil {
+		t.Error("without a directory for temporary files it plans without presets")
+	}
+}
+
 // TestRefused holds which machines are not set up, with what is said.
 func TestRefused(t *testing.T) {
 	debian := distributions()[0]
