@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -36,6 +37,7 @@ type Facts struct {
 	GrubTool  []string
 	Updates   [][]string // commands that do what the first boot would
 	Initrd    *machine.InitrdTool
+	OwnHooks  []string        // presets of mkinitcpio that give it another configuration, with which it reads no drop-ins
 	Installed bool            // early boot's program and the initrd tool's hook are there
 	Units     map[string]bool // the units to enable -> enabled now
 	Presets   []Preset        // what is worth keeping, for what is installed
@@ -62,7 +64,7 @@ type Preset struct {
 const (
 	configFile     = "/etc/impermanence/impermanence.toml"
 	fstabFile      = "/etc/fstab"
-	mkinitcpioFile = "/etc/mkinitcpio.conf.d/impermanence.conf"
+	mkinitcpioFile = "/etc/mkinitcpio.conf.d/zz-impermanence.conf" // read last: others may set HOOKS
 	presetFile     = "/usr/lib/systemd/system-preset/90-impermanence.preset"
 	stub           = "/usr/lib/impermanence/impermanence-initrd"
 )
@@ -194,10 +196,23 @@ func (f *Facts) boot(root string, _ Options) error {
 		"mkinitcpio":      "/usr/lib/initcpio/install/impermanence",
 	}
 	if tool, found := machine.FindInitrdTool(root); found {
-		f.Initrd = &tool
+		f.Initrd, f.OwnHooks = &tool, ownHooks(root)
 		f.Installed = machine.FirstFile(root, stub) != "" && machine.FirstFile(root, hooks[tool.Name]) != ""
 	}
 	return nil
+}
+
+// ownHooks lists the presets of mkinitcpio that name a configuration, as those of the packages did before it read drop-ins.
+func ownHooks(root string) []string {
+	var found []string
+	files, _ := filepath.Glob(filepath.Join(root, "/etc/mkinitcpio.d/*.preset"))
+	named := regexp.MustCompile(`(?m)^[ \t]*\w+_config=["']?[^"'\s]`)
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && named.Match(text) {
+			found = append(found, filepath.Join("/etc/mkinitcpio.d", filepath.Base(file)))
+		}
+	}
+	return found
 }
 
 // configuration reads the configuration and the record of an earlier set-up.

@@ -340,6 +340,9 @@ func (p *planner) initrd() {
 		return
 	case p.Initrd.Name == "mkinitcpio":
 		p.write(mkinitcpioFile, mkinitcpioHooks)
+		for _, preset := range p.OwnHooks {
+			p.note("%s names a configuration, and then mkinitcpio does not read %s: take that out of the preset, or add sd-impermanence (impermanence, without systemd) to HOOKS there", preset, mkinitcpioFile)
+		}
 	}
 	p.record.Initrd, p.record.NoInitrd = p.Initrd.Rebuild, p.NoInitrd
 	if p.NoInitrd {

@@ -460,6 +460,30 @@ func TestWhatAPersonHasToDoForTheBootLoader(t *testing.T) {
 	}
 }
 
+// TestHooksOfMkinitcpio: early boot is among them whatever other drop-ins set, which mkinitcpio reads as they are sorted; a preset that has it
+// read none is named.
+func TestHooksOfMkinitcpio(t *testing.T) {
+	w := newWorld(t, distributions()[2])
+	w.write(t, "etc/mkinitcpio.d/linux.preset", "#ALL_config=\"/etc/mkinitcpio.conf\"\nPRESETS=(default)\n", 0o644)
+	w.write(t, "etc/mkinitcpio.d/lts.preset", "PRESETS=(default)\ndefault_config=\"/etc/mkinitcpio.conf\"\n", 0o644)
+	_, p := w.plan(t, Options{})
+	if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "/etc/mkinitcpio.d/lts.preset names a configuration") {
+		t.Errorf("it says %q", p.Notes)
+	}
+	for hooks, want := range map[string]string{
+		"base systemd block filesystems fsck":   "base systemd block filesystems fsck sd-impermanence",
+		"base udev block encrypt filesystems":   "base udev block encrypt impermanence filesystems",
+		"base udev block filesystems overlayfs": "base udev block impermanence filesystems overlayfs",
+	} {
+		w.write(t, "etc/mkinitcpio.conf.d/omarchy_hooks.conf", "HOOKS=("+hooks+")\n", 0o644)
+		w.write(t, mkinitcpioFile, mkinitcpioHooks, 0o644)
+		const read = `cd "$1"; for file in $(LC_ALL=C.UTF-8 sort --version-sort <<<"$(ls)"); do . ./"$file"; done; echo ${HOOKS[*]}`
+		if got := strings.TrimSpace(btrfstest.Run(t, "bash", "-c", read, "bash", filepath.Join(w.root, "etc/mkinitcpio.conf.d"))); got != want {
+			t.Errorf("of %q it makes %q, want %q", hooks, got, want)
+		}
+	}
+}
+
 // TestTakeOut undoes changes in texts that were changed since.
 func TestTakeOut(t *testing.T) {
 	const root, booted, volume = "/dev/x / btrfs subvolid=256", "/dev/x / btrfs subvol=/@", "/dev/x /persist btrfs subvol=/persist"
