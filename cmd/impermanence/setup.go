@@ -105,7 +105,9 @@ func (a *app) setup(ctx context.Context, o setupFlags) error {
 	if err := apply(m, ctx, facts, p); err != nil {
 		return err
 	}
-	a.stderr.line("note: it takes effect at the next boot; what is written to the root until then is in its old root after it")
+	if !o.undo {
+		a.stderr.line("note: it takes effect at the next boot; what is written to the root until then is in its old root after it")
+	}
 	return nil
 }
 

@@ -600,6 +600,13 @@ func TestUndoWithTheEntriesInPlace(t *testing.T) {
 	place := filepath.Join(w.root, "var/log")
 	btrfstest.Run(t, "mountpoint", place)
 	w.write(t, "var/log/messages", "since\n", 0o640)
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	p, err := PlanUndo(f, Options{})
+	must(t, err)
+	if !strings.Contains(text(p), "files that they have open on the volume") {
+		t.Errorf("it does not say who should not write meanwhile:\n%s", text(p))
+	}
 	w.undo(t)
 	if exec.Command("mountpoint", place).Run() == nil {
 		t.Error("it is still mounted")

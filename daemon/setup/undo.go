@@ -34,6 +34,9 @@ func PlanUndo(f Facts, o Options) (Plan, error) {
 			name, path.Join(localLists, path.Base(name))))
 	}
 	p.Steps = f.Record.undoSteps(aside, o.NoInitrd)
+	if f.volumeMounted() {
+		p.Notes = append(p.Notes, "programs that run go on with the files that they have open on the volume, and what they write there is not in the root: end them before, and restart the machine after it")
+	}
 	if f.booted() {
 		p.Notes = append(p.Notes, fmt.Sprintf("the machine was booted since: the subvolume %q stays with what is kept on it, and so do the old roots", f.Record.Volume))
 	}
