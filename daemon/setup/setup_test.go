@@ -587,6 +587,22 @@ func TestUndoAfterBoots(t *testing.T) {
 	}
 }
 
+// TestAnOldRootIsNotUndone: the template would go, and the root stay as it is.
+func TestAnOldRootIsNotUndone(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	w.setUp(t)
+	w.boot(t, distributions()[0], "first")
+	old, err := filepath.Glob(filepath.Join(w.top, "old_roots/*"))
+	must(t, err)
+	dir := filepath.Join(t.TempDir(), "old")
+	btrfstest.Mount(t, w.device, dir, "subvol=old_roots/"+filepath.Base(old[0]))
+	f, err := Gather(dir, Options{})
+	must(t, err)
+	if _, err := PlanUndo(f, Options{}); !errors.Is(err, ErrLayout) || !strings.Contains(err.Error(), "is an old root") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestUndoWithTheEntriesInPlace undoes a set-up in the machine that runs with it: what is kept is mounted over its places.
 func TestUndoWithTheEntriesInPlace(t *testing.T) {
 	d := distributions()[0]

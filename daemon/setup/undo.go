@@ -23,6 +23,9 @@ func PlanUndo(f Facts, o Options) (Plan, error) {
 	if f.Record == nil {
 		return Plan{}, ErrNotSetUp
 	}
+	if root := f.Mounts[0].Subvolume; strings.HasPrefix(root, f.Record.Layout.OldRoots+"/") {
+		return Plan{}, fmt.Errorf("%w: %q is an old root: undo it in %q, which is the root", ErrLayout, root, f.Record.Layout.Root)
+	}
 	var aside []string
 	p := Plan{Record: *f.Record}
 	for _, name := range f.Dependent {
