@@ -72,6 +72,7 @@ func adviceTable() []advice {
 		{setup.ErrLayout, "findmnt -t btrfs"},
 		{setup.ErrNotEmpty, "lsblk --fs"},
 		{setup.ErrNoProgram, "install it, and run setup again"},
+		{setup.ErrLists, "impermanence setup --dry-run"},
 		{setup.ErrAside, "ls /etc/impermanence/conf.d"},
 		{setup.ErrChanged, "sudo impermanence setup --undo"},
 		{setup.ErrNested, "btrfs subvolume list -o /"},

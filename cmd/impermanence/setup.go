@@ -95,7 +95,10 @@ func (a *app) setup(ctx context.Context, o setupFlags) error {
 	}
 	if o.dryRun {
 		a.stdout.setupPlan(p)
-		return nil
+		if o.undo {
+			return nil
+		}
+		return p.Check(root)
 	}
 	m := setup.Machine{
 		Root: root, Out: a.stderr.beneath(),

@@ -26,6 +26,7 @@ const maxSize = 16 << 20
 type LoadOptions struct {
 	Root string // prefix of the usual places; empty: "/"
 	Path string // a file, or a directory of files, to read instead of the usual places; Root does not apply to it
+	Main []byte // what is to be written into the main file: read in place of what is in it; nil: that
 }
 
 // Load reads and merges the configuration. Its error is Errors when the configuration is wrong. No file at all is an empty
@@ -39,9 +40,11 @@ func Load(opts LoadOptions) (*Config, error) {
 	d := &decoder{presetFiles: &presets}
 	tree := newTable(position{})
 	for _, file := range files {
-		data, err := readFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("read the configuration: %w", err)
+		data := opts.Main
+		if data == nil || file != opts.mainFile() {
+			if data, err = readFile(file); err != nil {
+				return nil, fmt.Errorf("read the configuration: %w", err)
+			}
 		}
 		d.add(tree, file, data)
 	}
@@ -109,11 +112,13 @@ func (o LoadOptions) Files() ([]string, error) {
 			files = append(files, file) // one of the same name in /etc replaces it
 		}
 	}
-	if file := filepath.Join(o.Root, "/", mainFile); exists(file) {
+	if file := o.mainFile(); o.Main != nil || exists(file) {
 		files = append(files, file)
 	}
 	return append(files, local...), nil
 }
+
+func (o LoadOptions) mainFile() string { return filepath.Join(o.Root, "/", mainFile) }
 
 // explicitFiles gives the file, or those in the directory, that was asked for.
 func explicitFiles(path string) ([]string, error) {

@@ -29,6 +29,9 @@ type Machine struct {
 
 // Apply does what a plan says. Interrupted at any point, it may be begun again from new facts.
 func (m Machine) Apply(ctx context.Context, f Facts, p Plan) error {
+	if err := p.Check(m.Root); err != nil {
+		return err
+	}
 	if p.Resumed && len(p.Steps) > 0 && p.Steps[0].Op == WriteRecord {
 		p.Steps = p.Steps[1:]
 	}

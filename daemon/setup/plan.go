@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
 )
@@ -55,6 +56,7 @@ var (
 	ErrAside        = errors.New("what an undoing set aside is still there")
 	ErrNested       = errors.New("a subvolume lies in what is to be kept")
 	ErrChanged      = errors.New("a file was changed since the set-up was interrupted")
+	ErrLists        = errors.New("what is configured already does not go with what a set-up writes")
 )
 
 // MakePlan decides what turns the machine into an impermanent one. It is pure.
@@ -96,6 +98,18 @@ func MakePlan(f Facts, o Options) (Plan, error) {
 		}
 	}
 	return Plan{Record: p.record, Steps: p.record.steps(), Notes: p.notes}, nil
+}
+
+// Check tells what is wrong with the configuration that a plan writes, beside what is configured already. It changes nothing.
+func (p Plan) Check(root string) error {
+	c, found := p.Record.change(configFile)
+	if !found {
+		return nil
+	}
+	if _, err := config.Load(config.LoadOptions{Root: root, Main: []byte(c.Written)}); err != nil {
+		return fmt.Errorf("%w: %w", ErrLists, err)
+	}
+	return nil
 }
 
 // resume gives the rest of a set-up that was begun; what was asked for then counts. What somebody has made of a file since would be

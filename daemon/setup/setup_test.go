@@ -777,6 +777,33 @@ func TestWhatIsConfiguredStays(t *testing.T) {
 	}
 }
 
+// TestListsThatDoNotGoWithASetUp are found before anything is changed: what is kept in a home that is to be kept as a whole, a table that would
+// stand twice in the same file, and a volume in what is to be kept.
+func TestListsThatDoNotGoWithASetUp(t *testing.T) {
+	for name, c := range map[string]struct {
+		file, text string
+		options    Options
+		says       string
+	}{
+		"an entry in a home": {"conf.d/mine.toml", "[persistence.\"/persist\"]\ndirectories = [\"/home/demo/work\"]\n", Options{}, "mine.toml:2: "},
+		"a table twice":      {"impermanence.toml", "[retention]\nkeepLast = 5\n", Options{}, "retention"},
+		"a volume in a home": {"conf.d/mine.toml", "", Options{VolumePoint: "/home/persist"}, "/home holds the persistent volume /home/persist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, distributions()[0])
+			w.write(t, "etc/impermanence/"+c.file, c.text, 0o644)
+			before := w.snapshotOf(t)
+			f, p := w.plan(t, c.options)
+			if err := w.machine(t).Apply(t.Context(), f, p); !errors.Is(err, ErrLists) || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v", err)
+			}
+			if diff := cmp.Diff(before, w.snapshotOf(t)); diff != "" {
+				t.Errorf("it changed the machine:\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestWhatIsNotKeptStays: what can't be put on the volume stays in the template, where each boot finds it.
 func TestWhatIsNotKeptStays(t *testing.T) {
 	w := newWorld(t, distributions()[0])
