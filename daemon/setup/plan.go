@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	iofs "io/fs"
 	"path"
 	"slices"
 	"strings"
@@ -76,7 +77,7 @@ func MakePlan(f Facts, o Options) (Plan, error) {
 		NewOldRoots: !f.TopLevel[o.OldRoots()],
 		Updates:     f.Updates,
 	}
-	if err := p.record.Layout.Check(); err != nil {
+	if err := errors.Join(p.record.Layout.Check(), p.record.checkVolume()); err != nil {
 		return Plan{}, err
 	}
 	text, err := p.config()
@@ -214,6 +215,19 @@ func (f *Facts) refuseMounted() error {
 		subvolume, _ := line.Option("subvol")
 		if err := refused(line.Point, strings.Trim(subvolume, "/")); err != nil && f.Own[line.Spec] {
 			return err
+		}
+	}
+	return nil
+}
+
+// checkVolume refuses a volume that is, or lies in, what is replaced or deleted, or has it in itself.
+func (r Record) checkVolume() error {
+	if !iofs.ValidPath(r.Volume) || r.Volume == "." {
+		return fmt.Errorf("%w: the volume %q is not a path relative to the top level", btrfsops.ErrInvalidName, r.Volume)
+	}
+	for _, other := range []string{r.Layout.Root, r.Layout.OldRoots, r.Layout.Template} {
+		if machine.Within(r.Volume, other) || machine.Within(other, r.Volume) {
+			return fmt.Errorf("%w: the volume %q and %q lie in one another: give another with --subvolume", ErrLayout, r.Volume, other)
 		}
 	}
 	return nil

@@ -1091,6 +1091,9 @@ func TestRefused(t *testing.T) {
 			btrfstest.Mount(t, w.device, filepath.Join(w.root, "data"), "subvol=@data")
 		}, Options{VolumePoint: "/data/persist"}, ErrLayout, "/data/persist lies on what is mounted at /data"},
 		{"a volume where nothing stays", func(*testing.T, *world) {}, Options{VolumePoint: "/var/tmp/persist"}, ErrLayout, "no place for a volume"},
+		{"a volume in the root", func(*testing.T, *world) {}, Options{VolumeName: "@rootfs/persist"}, ErrLayout, "--subvolume"},
+		{"a volume that is the template", func(*testing.T, *world) {}, Options{VolumeName: "root-template"}, ErrLayout, "--subvolume"},
+		{"a volume that is no name", func(*testing.T, *world) {}, Options{VolumeName: "/persist"}, nil, "not a path relative to the top level"},
 		{"a layout that runs into itself", func(*testing.T, *world) {}, Options{TemplateName: "@rootfs/template"}, nil, "invalid name"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
