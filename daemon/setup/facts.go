@@ -51,6 +51,7 @@ type Facts struct {
 	Aside     []string        // those that an undoing set aside
 
 	Hidden        bool // the root itself has something in the volume's place
+	Undone        bool // the volume is left of a set-up that was undone
 	ChangedConfig bool // an undoing kept what a person had made of the configuration that a set-up wrote
 }
 
@@ -137,6 +138,8 @@ func (f *Facts) filesystem(root string, o Options) error {
 		f.TopLevel[name] = !errors.Is(err, fs.ErrNotExist)
 		f.Filled[name] = hasEntries(filepath.Join(top.Top(), name))
 	}
+	_, err = os.Lstat(filepath.Join(top.Top(), o.Volume(), undoneMark))
+	f.Undone = err == nil
 	return nil
 }
 

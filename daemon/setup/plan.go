@@ -148,6 +148,9 @@ func (f *Facts) refuse(o Options) error {
 		return fmt.Errorf("%w: %s lies on what is mounted at %s, and not on the root: give another place with --volume", ErrLayout, o.Point(), machine.On(f.Mounts, o.Point()).Point)
 	case f.TopLevel[o.Template()]:
 		return fmt.Errorf("%w: there is a subvolume %q already: give another with --template", ErrTaken, o.Template())
+	case f.Undone:
+		return fmt.Errorf("%w: the subvolume %q is left of a set-up that was undone, and would count where the root has something newer: delete it, or give another name with --subvolume; if it is to count, delete %s in it",
+			ErrTaken, o.Volume(), undoneMark)
 	case len(f.Swap) > 0:
 		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume of its own", ErrLayout, f.Swap[0])
 	}

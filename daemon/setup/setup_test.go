@@ -603,6 +603,24 @@ func TestAnOldRootIsNotUndone(t *testing.T) {
 	}
 }
 
+// TestWhatAnUndoingLeftDoesNotCount: people have gone on with what is in the root, and a later set-up does not put what was on the volume over it.
+func TestWhatAnUndoingLeftDoesNotCount(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	w.setUp(t)
+	w.boot(t, d, "first")
+	w.undo(t)
+	w.write(t, "home/demo/.profile", "worked on\n", 0o644)
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	if _, err := MakePlan(f, Options{}); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), "undone") {
+		t.Errorf("got %v", err)
+	}
+	w.plan(t, Options{VolumeName: "another"})
+	must(t, os.Remove(filepath.Join(w.top, "persist", undoneMark)))
+	w.plan(t, Options{})
+}
+
 // TestUndoWithTheEntriesInPlace undoes a set-up in the machine that runs with it: what is kept is mounted over its places.
 func TestUndoWithTheEntriesInPlace(t *testing.T) {
 	d := distributions()[0]

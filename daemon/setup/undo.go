@@ -276,8 +276,26 @@ func (w *worker) removeOldRoots() error {
 	return err
 }
 
+// undoneMark is on a volume that is left of a set-up that was undone: people go on in the root, and what is on it grows old.
+const undoneMark = ".impermanence/undone"
+
+func (w *worker) markUndone() error {
+	volume := filepath.Join(w.top.Top(), w.record.Volume)
+	if !hasEntries(volume) || !w.record.NewVolume && !w.facts.booted() {
+		return nil
+	}
+	file := filepath.Join(volume, undoneMark)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return err
+	}
+	return os.WriteFile(file, nil, 0o600)
+}
+
 // removeRecord also removes the directory when nothing else is in it.
 func (w *worker) removeRecord() error {
+	if err := w.markUndone(); err != nil {
+		return fmt.Errorf("mark the volume as left: %w", err)
+	}
 	file := filepath.Join(w.Root, recordFile)
 	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
