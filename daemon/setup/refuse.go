@@ -1,0 +1,124 @@
+package setup
+
+import (
+	"fmt"
+	iofs "io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/fstab"
+	"github.com/impermanence/impermanence/daemon/machine"
+)
+
+// refuse says why a machine can't be set up.
+func (f *Facts) refuse(o Options) error {
+	root := f.Mounts[0]
+	switch {
+	case len(f.Config.Ephemeral) > 0 && slices.ContainsFunc(f.Config.Ephemeral, isRoot):
+		return ErrConfigured
+	case f.Initrd != nil && !f.Installed, len(f.Units) == 0:
+		return ErrNotInstalled
+	case root.Subvolume == "":
+		return fmt.Errorf("%w: the root is the top level of its file system, and has to be a subvolume: make one of it (btrfs subvolume snapshot / /root), boot it with rootflags=subvol=root, then delete the rest", ErrLayout)
+	case root.Inner != "":
+		return fmt.Errorf("%w: the root is the directory %q of subvolume %q, not a subvolume", ErrLayout, root.Inner, root.Subvolume)
+	case !path.IsAbs(o.Point()) || o.Point() == "/" || ofOneBoot(o.Point()):
+		return fmt.Errorf("%w: %q is no place for a volume", ErrLayout, o.Point())
+	case !slices.Contains([]string{"/", o.Point()}, machine.On(f.Mounts, o.Point()).Point):
+		return fmt.Errorf("%w: %s lies on what is mounted at %s, and not on the root: give another place with --volume", ErrLayout, o.Point(), machine.On(f.Mounts, o.Point()).Point)
+	case f.TopLevel[o.Template()]:
+		return fmt.Errorf("%w: there is a subvolume %q already: give another with --template", ErrTaken, o.Template())
+	case f.Undone:
+		return fmt.Errorf("%w: the subvolume %q is left of a set-up that was undone, and would count where the root has something newer: delete it, or give another name with --subvolume; if it is to count, delete %s in it",
+			ErrTaken, o.Volume(), undoneMark)
+	case len(f.Swap) > 0:
+		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume of its own", ErrLayout, f.Swap[0])
+	}
+	if err := f.refuseAside(); err != nil {
+		return err
+	}
+	if err := f.refuseNested(o); err != nil {
+		return err
+	}
+	if line, found := fstab.Parse(f.Files[fstabFile]).At(o.Point()); found {
+		if subvolume, _ := line.Option("subvol"); !f.Own[line.Spec] || strings.TrimPrefix(subvolume, "/") != o.Volume() {
+			return fmt.Errorf("%w: fstab mounts something else at %s: give another place with --volume", ErrTaken, o.Point())
+		}
+	}
+	if f.Hidden {
+		return fmt.Errorf("%w: there is something in %s of the root, which the volume would hide: move it away, or give another place with --volume", ErrTaken, o.Point())
+	}
+	return nil
+}
+
+// refuseNested refuses subvolumes inside the root's that hold what is to be kept, as systemd-tmpfiles makes /home and /srv where they are
+// missing: a snapshot of the root has an empty directory there, and an old root has the data.
+func (f *Facts) refuseNested(o Options) error {
+	kept := slices.Clone(f.Data)
+	for _, preset := range slices.Concat(f.Presets, f.Asked) {
+		for _, e := range preset.Entries {
+			kept = append(kept, e.Target)
+		}
+	}
+	for _, e := range f.Config.Entries() {
+		if e.Volume == o.Point() {
+			kept = append(kept, e.Target)
+		}
+	}
+	for _, nested := range f.Nested {
+		i := slices.IndexFunc(kept, func(dir string) bool { return machine.Within(nested, dir) })
+		if i >= 0 && f.onRoot(nested) {
+			return fmt.Errorf("%w: the subvolume %s, in %s: a copy of the root would not have what is in it: move it to the top level (mv) and mount it from fstab",
+				ErrNested, nested, kept[i])
+		}
+	}
+	return f.refuseMounted()
+}
+
+// refuseMounted refuses subvolumes inside the root's that are mounted, wherever: a fresh root does not have them, and the machine would wait
+// for them in vain.
+func (f *Facts) refuseMounted() error {
+	root := f.Mounts[0]
+	refused := func(point, subvolume string) error {
+		inner, inside := strings.CutPrefix(subvolume, root.Subvolume+"/")
+		if !inside || ofOneBoot(point) {
+			return nil
+		}
+		return fmt.Errorf("%w: the subvolume /%s, which is mounted at %s, lies in that of the root, and a fresh one does not have it: move it to the top level (mv), and have fstab mount it from there",
+			ErrLayout, inner, point)
+	}
+	for _, m := range f.Mounts {
+		if m.Type == "btrfs" && m.Source == root.Source {
+			if err := refused(m.Point, m.Subvolume); err != nil {
+				return err
+			}
+		}
+	}
+	for _, line := range fstab.Parse(f.Files[fstabFile]) {
+		subvolume, _ := line.Option("subvol")
+		if err := refused(line.Point, strings.Trim(subvolume, "/")); err != nil && f.Own[line.Spec] {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkVolume refuses a volume that is, or lies in, what is replaced or deleted, or has it in itself.
+func (r Record) checkVolume() error {
+	if !iofs.ValidPath(r.Volume) || r.Volume == "." {
+		return fmt.Errorf("%w: the volume %q is not a path relative to the top level", btrfsops.ErrInvalidName, r.Volume)
+	}
+	for _, other := range []string{r.Layout.Root, r.Layout.OldRoots, r.Layout.Template} {
+		if machine.Within(r.Volume, other) || machine.Within(other, r.Volume) {
+			return fmt.Errorf("%w: the volume %q and %q lie in one another: give another with --subvolume", ErrLayout, r.Volume, other)
+		}
+	}
+	return nil
+}
+
+// ofOneBoot tells which places are mounted over, or made empty, as the machine starts.
+func ofOneBoot(place string) bool {
+	return slices.ContainsFunc([]string{"/dev", "/proc", "/run", "/sys", "/tmp", "/var/tmp"}, func(dir string) bool { return machine.Within(place, dir) })
+}
