@@ -65,6 +65,28 @@ func TestPackagesInstall(t *testing.T) {
 	}
 }
 
+// TestDebComesBack has dpkg install our package, remove it and install it again: what it enabled is enabled, but for what an administrator
+// disabled.
+func TestDebComesBack(t *testing.T) {
+	root := overlay(t)
+	btrfstest.Run(t, "cp", makePackages(t)["deb"], root+"/impermanence.deb")
+	dpkg := func(args ...string) {
+		btrfstest.Run(t, "chroot", append([]string{root, "dpkg", "--force-depends", "--no-triggers"}, args...)...)
+	}
+	dpkg("--install", "/impermanence.deb")
+	units := presetUnits(t)
+	btrfstest.Run(t, "systemctl", "--root="+root, "disable", units[0])
+	dpkg("--remove", "impermanence")
+	if left := btrfstest.Run(t, "find", root+"/etc/systemd", "-name", "*impermanence*"); left != "" {
+		t.Errorf("units are still enabled:\n%s", left)
+	}
+	dpkg("--install", "/impermanence.deb")
+	enabled(t, root, units[0], "disabled")
+	for _, unit := range units[1:] {
+		enabled(t, root, unit, "enabled")
+	}
+}
+
 // packagerOf knows the command lines.
 func packagerOf(t *testing.T, format, root string) packager {
 	t.Helper()
