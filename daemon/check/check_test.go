@@ -3,8 +3,10 @@ package check
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,6 +72,38 @@ func TestNothingIsWrong(t *testing.T) {
 	if found := Judge(f); len(found) > 0 {
 		t.Errorf("a command line with root= counts, not what is built in: %+v", found)
 	}
+	f = right()
+	f.Others = map[string]bool{"400": true}
+	for form, text := range map[machine.BootForm]string{
+		machine.LoaderEntry: "linux /x\noptions root=UUID=1-2 rootflags=subvolid=400\n",
+		machine.GrubConfig:  "linux /x root=UUID=1-2 rootflags=subvolid=400,subvol=@other\nlinux16 /boot/memtest86+.bin\n",
+	} {
+		f.Boot = append(f.Boot, machine.NewBootFile(fmt.Sprint("/boot/", form), form, text))
+	}
+	if found := Judge(f); len(found) > 0 {
+		t.Errorf("another system on the same file system: %+v", found)
+	}
+	f = right()
+	f.Config.Volumes[0].Path = "/persist/system"
+	if found := Judge(f); len(found) > 0 {
+		t.Errorf("a volume that is a directory of what is mounted: %+v", found)
+	}
+	f = right()
+	f.NixOS, f.Units, f.Running = true, nil, "init=/nix/store/x/init root=fstab"
+	if found := Judge(f); len(found) > 0 {
+		t.Errorf("NixOS: %+v", found)
+	}
+}
+
+// TestAnOldRootIsNoRoot: what was booted by mistake is not to become the configuration's root.
+func TestAnOldRootIsNoRoot(t *testing.T) {
+	for mounted, may := range map[string]bool{"old_roots/x": false, "old_roots_not": true} {
+		f := right()
+		f.Mounts[0].Subvolume = mounted
+		if found := Judge(f); len(found) != 1 || strings.Contains(found[0].Try, "configuration") != may {
+			t.Errorf("with %s as the root: %+v", mounted, found)
+		}
+	}
 }
 
 func TestWhatIsWrong(t *testing.T) {
@@ -92,6 +126,13 @@ func TestWhatIsWrong(t *testing.T) {
 			f.Boot[0] = machine.NewBootFile("/etc/kernel/cmdline", machine.PlainCmdline, "root=/dev/sda2 rootflags=subvolid=256")
 		}},
 		{"rootflags-subvolid", Error, func(f *Facts) { f.Running = "rootflags=subvol=@,subvolid=256" }},
+		{"rootflags-subvolid", Error, func(f *Facts) {
+			f.Others = map[string]bool{"256": true}
+			f.Boot[0] = machine.NewBootFile("/etc/kernel/cmdline", machine.PlainCmdline, "root=/dev/sda2 rootflags=subvolid=256")
+		}},
+		{"rootflags-subvolid", Error, func(f *Facts) {
+			f.Boot[1] = machine.NewBootFile("/boot/loader/entries/x.conf", machine.LoaderEntry, "linux /x\noptions root=UUID=1-2 rootflags=subvolid=256\n")
+		}},
 		{"rootflags", Error, func(f *Facts) { f.Running = "root=UUID=1-2 quiet" }},
 		{"rootflags", Error, func(f *Facts) { f.Running = "root=UUID=1-2 rootflags=subvol=@old" }},
 		{"rootflags-subvolid", Error, func(f *Facts) {
@@ -107,6 +148,8 @@ func TestWhatIsWrong(t *testing.T) {
 		{"unit", Error, func(f *Facts) { f.Units["impermanenced.service"] = false }},
 		{"volume-missing", Error, func(f *Facts) { fstab(root)(f); f.Mounts = slices.Delete(f.Mounts, 1, 2) }},
 		{"volume-not-mounted", Error, func(f *Facts) { f.Mounts = slices.Delete(f.Mounts, 1, 2) }},
+		{"volume-not-mounted", Error, func(f *Facts) { f.Config.Volumes[0].Path, f.Mounts = "/persist/system", slices.Delete(f.Mounts, 1, 2) }},
+		{"volume-missing", Error, func(f *Facts) { f.Config.Volumes[0].Path = "/persistent/system" }},
 		{"volume-late", Warning, fstab(root + "UUID=1-2 /persist btrfs subvol=persist 0 0\n")},
 		{"volume-in-root", Error, fstab(root + "UUID=1-2 /persist btrfs subvol=/@/persist,x-initrd.mount 0 0\n")},
 		{"volume-in-root", Error, func(f *Facts) {
@@ -142,19 +185,26 @@ func TestWhatIsWrong(t *testing.T) {
 
 // TestInitrdsAreLookedInto lets the machine's own tool list them.
 func TestInitrdsAreLookedInto(t *testing.T) {
-	device, root := btrfstest.NewDevice(t, 0), filepath.Join(t.TempDir(), "root")
+	device, root := btrfstest.NewDevice(t, 0), filepath.Join(t.TempDir(), "rescue")
 	btrfstest.Mount(t, device, root, "")
 	machinetest.Install(t, root, "usr/sbin/update-initramfs", map[string]string{
 		"usr/sbin/mkinitramfs": "", "boot/initrd.img-1": "usr/lib/impermanence/impermanence-initrd\n", "boot/initrd.img-2": "other\n",
-		"boot/initramfs-linux-fallback.img": "",
+		"boot/initramfs-linux-fallback.img": "", "boot/initramfs-6.1kdump.img": "", "etc/impermanence/conf.d/a.toml": "", "etc/impermanence/conf.d/b.json": "{}",
 	})
 	machinetest.Write(t, filepath.Join(root, "usr/bin/lsinitramfs"), "#!/bin/sh\ncat \"$1\"\n", 0o755)
+	changed := time.Now().Add(time.Hour).Truncate(time.Second)
+	if err := os.Chtimes(filepath.Join(root, "etc/impermanence/conf.d/b.json"), changed, changed); err != nil {
+		t.Fatal(err)
+	}
 	f, err := Gather(t.Context(), root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(f.Initrds) != 2 || !f.Initrds[0].Known || !f.Initrds[0].Stub || !f.Initrds[1].Known || f.Initrds[1].Stub {
 		t.Errorf("got %+v", f.Initrds)
+	}
+	if !f.ConfigTime.Equal(changed) {
+		t.Errorf("the configuration was changed at %v", f.ConfigTime)
 	}
 }
 

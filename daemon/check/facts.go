@@ -39,9 +39,10 @@ type Facts struct {
 	Quotas      bool
 	Nested      []string // subvolumes inside the root, by their path there
 	Template    *template.State
-	TemplateErr error // why there is none, or why it can't be looked at
-	Staged      bool  // a change of the template was interrupted
-	HalfSetUp   bool  // a set-up was begun and not finished
+	TemplateErr error           // why there is none, or why it can't be looked at
+	Staged      bool            // a change of the template was interrupted
+	HalfSetUp   bool            // a set-up was begun and not finished
+	Others      map[string]bool // ids on command lines of subvolumes that are neither roots nor templates of this machine
 
 	Names      []string // what root= may call the root's file system, besides its UUID
 	Boot       []machine.BootFile
@@ -50,6 +51,7 @@ type Facts struct {
 	InitrdTool *machine.InitrdTool
 	ConfigTime time.Time       // when the configuration was last changed
 	Units      map[string]bool // those that a preset enables -> enabled
+	NixOS      bool            // where units are NixOS's
 	Packages   machine.Packages
 	Rollover   []btrfsops.BootRecord // what early boot did; nil: it left no record
 }
@@ -91,6 +93,7 @@ func Gather(ctx context.Context, root string) (Facts, error) {
 	}
 	f.boot(ctx, root)
 	f.Units = units(root)
+	f.NixOS = machine.FirstFile(root, "/etc/NIXOS") != ""
 	f.ConfigTime = newest(root)
 	if f.Packages, err = machine.ReadPackages(root); err != nil {
 		return f, err
@@ -117,15 +120,19 @@ func (f *Facts) boot(ctx context.Context, root string) {
 		files, _ := filepath.Glob(filepath.Join(root, glob))
 		for _, file := range files {
 			info, err := os.Lstat(file)
-			if err != nil || !info.Mode().IsRegular() || strings.Contains(file, "fallback") || strings.Contains(file, "rescue") {
+			initrd := Initrd{File: strings.TrimPrefix(file, strings.TrimSuffix(root, "/"))}
+			if err != nil || !info.Mode().IsRegular() || notForBoots().MatchString(initrd.File) {
 				continue
 			}
-			initrd := Initrd{File: strings.TrimPrefix(file, strings.TrimSuffix(root, "/")), Time: info.ModTime()}
+			initrd.Time = info.ModTime()
 			initrd.list(ctx, root)
 			f.Initrds = append(f.Initrds, initrd)
 		}
 	}
 }
+
+// notForBoots matches initrds that no ordinary boot loads.
+var notForBoots = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`fallback|rescue|kdump`) })
 
 // listers list the content of an initrd, by the program that lists it.
 var listers = []struct {
@@ -180,7 +187,7 @@ func units(root string) map[string]bool {
 // newest is when a file of the configuration was last changed.
 func newest(root string) time.Time {
 	var last time.Time
-	for _, glob := range []string{"etc/impermanence/*.toml", "etc/impermanence/*/*.toml"} {
+	for _, glob := range []string{"etc/impermanence/*.toml", "etc/impermanence/*/*.toml", "etc/impermanence/conf.d/*.json"} {
 		files, _ := filepath.Glob(filepath.Join(root, glob))
 		for _, file := range files {
 			if info, err := os.Stat(file); err == nil && info.ModTime().After(last) {
@@ -217,6 +224,9 @@ func (f *Facts) subvolumes() error {
 		}
 	}
 	layout := btrfsops.Layout{Root: f.Root.Subvolume, OldRoots: f.Root.OldRoots, Template: f.Root.Template}
+	if f.Others, err = f.others(top); err != nil {
+		return err
+	}
 	_, err = top.ListRoots(layout)
 	f.OldRoots = err == nil
 	if layout.Template != "" {
@@ -224,6 +234,38 @@ func (f *Facts) subvolumes() error {
 		f.Staged = err == nil && found.Staged != nil
 	}
 	return nil
+}
+
+// others looks for subvolumes whose ids are on command lines, and that are neither a root nor a template of this machine.
+func (f *Facts) others(top *btrfsops.Filesystem) (map[string]bool, error) {
+	wanted := map[string]bool{}
+	for _, file := range f.Boot {
+		for _, line := range file.Lines {
+			if id := machine.ParseCmdline(line).SubvolID; id != "" {
+				wanted[id] = true
+			}
+		}
+	}
+	if len(wanted) == 0 {
+		return nil, nil
+	}
+	paths, err := top.SubvolumesIn(".")
+	if err != nil {
+		return nil, err
+	}
+	others := map[string]bool{}
+	for _, at := range paths {
+		own := at == f.Root.Subvolume || at == f.Mounts[0].Subvolume || machine.Within(at, f.Root.OldRoots) ||
+			f.Root.Template != "" && strings.HasPrefix(at, f.Root.Template)
+		if own {
+			continue
+		}
+		info, err := top.SubvolumeAt(at)
+		if err == nil && wanted[fmt.Sprint(info.ID)] {
+			others[fmt.Sprint(info.ID)] = true
+		}
+	}
+	return others, nil
 }
 
 // template looks into the template.

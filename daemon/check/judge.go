@@ -10,6 +10,7 @@ import (
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
 )
 
@@ -72,8 +73,11 @@ func (j *judge) root() {
 	case j.RootID == 0:
 		j.add(Error, "no-root", "sudo btrfs subvolume list /", "there is no subvolume %q, which is configured as the root", j.Root.Subvolume)
 	case j.Mounts[0].Subvolume != j.Root.Subvolume:
-		j.add(Error, "other-root", fmt.Sprintf("put subvolume = %q into the configuration, or rootflags=subvol=%s on the kernel command line", j.Mounts[0].Subvolume, j.Root.Subvolume),
-			"the root is subvolume %q, and %q is configured", j.Mounts[0].Subvolume, j.Root.Subvolume)
+		try := fmt.Sprintf("put rootflags=subvol=%s on the kernel command line", j.Root.Subvolume)
+		if !machine.Within(j.Mounts[0].Subvolume, j.Root.OldRoots) {
+			try += fmt.Sprintf(", or subvolume = %q into the configuration", j.Mounts[0].Subvolume)
+		}
+		j.add(Error, "other-root", try, "the root is subvolume %q, and %q is configured", j.Mounts[0].Subvolume, j.Root.Subvolume)
 	}
 }
 
@@ -85,7 +89,7 @@ func (j *judge) commandLine() {
 	lines := map[string][]string{}
 	for _, file := range j.Boot {
 		for _, line := range file.Lines {
-			if machine.For(line, j.UUID, j.Names) {
+			if machine.For(line, j.UUID, j.Names) && !j.another(file, line) {
 				lines[file.Path] = append(lines[file.Path], line)
 			}
 		}
@@ -106,6 +110,13 @@ func (j *judge) commandLine() {
 				"fstab mounts the root by subvolid=%s, which a fresh root does not have", id)
 		}
 	}
+}
+
+// another tells whether a command line boots another system on the root's file system by its subvolume's id.
+func (j *judge) another(file machine.BootFile, line string) bool {
+	c := machine.ParseCmdline(line)
+	shared := file.Form == machine.LoaderEntry || file.Form == machine.GrubConfig
+	return shared && j.Others[c.SubvolID] && c.Subvol != j.Root.Subvolume
 }
 
 // oneLine judges a command line, and by it, when it says nothing of the root, what each initrd has dracut take in its place.
@@ -134,6 +145,8 @@ func (j *judge) oneLine(file, line string) bool {
 func (j *judge) boots(file, who, try, line string) bool {
 	c := machine.ParseCmdline(line)
 	switch {
+	case c.Root == "fstab": // as on NixOS: the initrd's own says it
+		return false
 	case c.SubvolID != "":
 		j.add(Error, "rootflags-subvolid", try, "%s boots the root by subvolid=%s: that stays the same old root at every boot", who, c.SubvolID)
 	case c.Subvol == "" && j.DefaultID != j.RootID && j.RootID != 0:
@@ -183,7 +196,7 @@ func (j *judge) initrd() {
 }
 
 func (j *judge) units() {
-	if len(j.Units) == 0 {
+	if len(j.Units) == 0 && !j.NixOS {
 		j.add(Error, "not-installed", "install the package, or make install", "the units of impermanence are not installed in the root")
 	}
 	for _, unit := range slices.Sorted(maps.Keys(j.Units)) {
@@ -199,18 +212,18 @@ func (j *judge) volumes() {
 		return
 	}
 	for _, v := range j.Config.Volumes {
-		line, inFstab := j.Fstab.At(v.Path)
+		line, inFstab := j.mountsFor(v.Path)
 		on := machine.On(j.Mounts, v.Path)
 		switch {
-		case !inFstab && on.Point != v.Path:
+		case !inFstab && on.Point == "/":
 			j.add(Error, "volume-missing", fmt.Sprintf("add to /etc/fstab: UUID=%s %s btrfs subvol=%s,x-initrd.mount 0 0", j.UUID, v.Path, strings.TrimPrefix(v.Path, "/")),
 				"the persistent volume %s is neither mounted nor in fstab", v.Path)
 			continue
-		case on.Point != v.Path:
-			j.add(Error, "volume-not-mounted", "sudo mount "+v.Path, "the persistent volume %s is not mounted", v.Path)
+		case inFstab && !machine.Within(on.Point, path.Clean(line.Point)):
+			j.add(Error, "volume-not-mounted", "sudo mount "+line.Point, "the persistent volume %s is not mounted", v.Path)
 		}
 		if _, early := line.Option("x-initrd.mount"); inFstab && !early {
-			j.add(Warning, "volume-late", "edit /etc/fstab: add x-initrd.mount to the options of "+v.Path,
+			j.add(Warning, "volume-late", "edit /etc/fstab: add x-initrd.mount to the options of "+line.Point,
 				"the persistent volume %s is not mounted in the initrd: its entries are in place only before local-fs.target, too late for /etc/machine-id", v.Path)
 		}
 		subvolume, _ := line.Option("subvol")
@@ -219,6 +232,16 @@ func (j *judge) volumes() {
 				"the persistent volume %s lies inside the root, and would become a part of an old root: no rollover is made", v.Path)
 		}
 	}
+}
+
+// mountsFor gives the line of fstab that mounts what a volume is on: a volume may be a directory of what is mounted. The root is none.
+func (j *judge) mountsFor(volume string) (fstab.Line, bool) {
+	for p := path.Clean(volume); p != "/"; p = path.Dir(p) {
+		if line, found := j.Fstab.At(p); found {
+			return line, true
+		}
+	}
+	return fstab.Line{}, false
 }
 
 // template holds it against the root and the kernels.

@@ -91,7 +91,9 @@ func NewBootFile(name string, form BootForm, text string) BootFile {
 		}
 	case GrubConfig:
 		for _, m := range grubLinux().FindAllStringSubmatch(text, -1) {
-			f.Lines = append(f.Lines, m[1])
+			if strings.Contains(m[1], "root=") || strings.Contains(m[1], "$") { // else a memory test, or the like
+				f.Lines = append(f.Lines, m[1])
+			}
 		}
 	case GrubDefaults:
 	}

@@ -21,7 +21,8 @@ var kernelGlobs = []string{
 	"boot/vmlinu[xz]*", "boot/Image*", "boot/*/*/linux", "efi/*/*/linux", "boot/efi/*/*/linux", "boot/EFI/Linux/*.efi", "efi/EFI/Linux/*.efi",
 }
 
-// BootKernels lists the kernels below root, by file. One whose version can't be told is left out.
+// BootKernels lists the kernels below root, by file. One whose version can't be told is left out, and so is one that comes with all that it
+// needs to rescue the machine, as Fedora's: nobody keeps its modules.
 func BootKernels(root string) []Kernel {
 	var kernels []Kernel
 	for _, glob := range kernelGlobs {
@@ -31,8 +32,9 @@ func BootKernels(root string) []Kernel {
 			if err != nil || !info.Mode().IsRegular() {
 				continue
 			}
-			if version := kernelVersion(file); version != "" {
-				kernels = append(kernels, Kernel{strings.TrimPrefix(file, strings.TrimSuffix(root, "/")), version})
+			name := strings.TrimPrefix(file, strings.TrimSuffix(root, "/"))
+			if version := kernelVersion(file); version != "" && !strings.Contains(name, "rescue") {
+				kernels = append(kernels, Kernel{name, version})
 			}
 		}
 	}

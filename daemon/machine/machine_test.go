@@ -62,7 +62,7 @@ func TestBootFiles(t *testing.T) {
 	put("boot/loader/entries/b.conf", "title x\nlinux /y\n")
 	put("boot/loader/entries/windows.conf", "title Windows\nefi /EFI/Microsoft/Boot/bootmgfw.efi\n")
 	put("etc/default/grub", "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX='net.ifnames=0'\n")
-	put("boot/grub/grub.cfg", "menuentry x {\n\tlinux\t/vmlinuz root=UUID=1 ro  \n}\nlinuxefi /k root=UUID=2\nlinux_foo no\n")
+	put("boot/grub/grub.cfg", "menuentry x {\n\tlinux\t/vmlinuz root=UUID=1 ro  \n}\nlinuxefi /k root=UUID=2\nlinux_foo no\nlinux16 /boot/memtest86+x64.bin console=ttyS0\nlinux /k $kernelopts\n")
 	found, err := BootFiles(root)
 	if err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestBootFiles(t *testing.T) {
 		{"/boot/loader/entries/a.conf", []string{"root=UUID=1 ro quiet"}, "title x\nlinux /y\noptions root=UUID=1 ro\noptions quiet rootflags=subvol=@\n"},
 		{"/boot/loader/entries/b.conf", []string{""}, "title x\nlinux /y\noptions rootflags=subvol=@\n"},
 		{"/boot/loader/entries/windows.conf", nil, found[3].Text},
-		{"/boot/grub/grub.cfg", []string{"root=UUID=1 ro", "root=UUID=2"}, found[4].Text},
+		{"/boot/grub/grub.cfg", []string{"root=UUID=1 ro", "root=UUID=2", "$kernelopts"}, found[4].Text},
 		{"/etc/default/grub", nil, "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"net.ifnames=0 rootflags=subvol=@\"\n"},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -159,7 +159,7 @@ func TestKernels(t *testing.T) {
 	copy(image[0x800:], "6.12.1-arch1-1 (linux@archlinux) #1 SMP\x00more")
 	for name, text := range map[string]string{
 		"boot/vmlinuz-linux": string(image), "boot/vmlinuz-6.1.0-1-amd64": "no header", "boot/initrd.img-6.1.0": "", "boot/vmlinuz": "",
-		"boot/0123/6.15.0/linux": "", "usr/lib/modules/6.1.0-1-amd64/modules.dep": "", "usr/lib/modules/6.0/other": "",
+		"boot/0123/6.15.0/linux": "", "boot/vmlinuz-0-rescue-0123": string(image), "boot/0123/0-rescue/linux": string(image), "usr/lib/modules/6.1.0-1-amd64/modules.dep": "", "usr/lib/modules/6.0/other": "",
 	} {
 		machinetest.Write(t, filepath.Join(root, name), text, 0o644)
 	}
