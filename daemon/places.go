@@ -74,8 +74,10 @@ func (d *Daemon) findPlaces() ([]place, error) {
 		}
 		known[number] = append(known[number], names...)
 		places[i] = place{mountPoint: e.MountPoint, device: known[number][0], number: number, guards: d.guardsOf(mounts, cfg, e), mounts: mounts.print}
-		if number == 0 {
-			places[i].top = d.topLevel(mounts)
+		if number == 0 && d.opts.Top != "" {
+			places[i].top = d.opts.Top
+		} else if top := d.topOfRoot(mounts, known[number]); top != "" {
+			places[i].top = top
 		} else if m := mounts.at(d.inSysroot(e.MountPoint)); m != nil {
 			places[i].top = d.otherTop(m)
 		}
@@ -173,19 +175,21 @@ func (d *Daemon) namesOf(mounts mountTable, e config.Ephemeral) ([]string, error
 	return names, nil
 }
 
-// topLevel returns where the top level of the first file system is mounted, empty when it is nowhere.
-func (d *Daemon) topLevel(mounts mountTable) string {
-	if d.opts.Top != "" {
-		return d.opts.Top
-	}
+// topOfRoot returns where the top level of the root's file system is mounted, when that is the one with these names; else empty.
+func (d *Daemon) topOfRoot(mounts mountTable, names []string) string {
 	top := filepath.Join(d.opts.RunDir, "top")
-	if mountedSubvolume(mounts.at(top)) == btrfsops.TopLevelID {
+	m := mounts.at(top)
+	if mountedSubvolume(m) != btrfsops.TopLevelID {
+		return ""
+	}
+	device, err := filepath.EvalSymlinks(m.Source)
+	if slices.Contains(names, numberOf(m)) || err == nil && slices.Contains(names, device) {
 		return top
 	}
 	return ""
 }
 
-// otherTop returns where the top level of another file system than the first is mounted, which has something mounted. Where this process
+// otherTop returns where the top level of another file system than the root's is mounted, which has something mounted. Where this process
 // can't open it by itself it is mounted for it; empty: nowhere.
 func (d *Daemon) otherTop(mounted *mountinfo.Info) string {
 	d.topping.Lock()

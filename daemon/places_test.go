@@ -1,9 +1,11 @@
 package daemon_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -105,4 +107,44 @@ func TestARootInAnOldRootIsTold(t *testing.T) {
 	if len(roots) != 2 || roots[0].HeldRoot != "old_roots/"+holder+"/root" || roots[1].HeldRoot != "" {
 		t.Errorf("roots: %+v", roots)
 	}
+}
+
+// The top level that the service finds mounted is that of the file system that "/" is on. Where another one alone is ephemeral, nothing is
+// looked for there, nor deleted.
+func TestTheTopLevelOfAnotherFilesystem(t *testing.T) {
+	m := newMachine(t)
+	home := newMachine(t)
+	btrfstest.Mount(t, home.device, filepath.Join(m.sysroot, "home"), "subvol=root")
+	btrfstest.Mount(t, m.device, filepath.Join(m.runDir, "top"), "subvolid=5")
+	for _, device := range []string{"device = " + strconv.Quote(home.device), "device = \"UUID=5e0ff0c5-1d43-4a4f-8f3b-0d5b4f9a0000\"", ""} {
+		must(t, os.WriteFile(m.config, fmt.Appendf(nil, "[ephemeral.\"/home\"]\n%s\n", device), 0o644))
+		browser := &topBrowser{t: t}
+		kept := len(m.rolledOver(t))
+		m.oldRoot(t, 3*day)
+		m.oldRoot(t, 2*day)
+		there := home.oldRoot(t, day)
+		d := m.start(t, func(o *daemon.Options) { o.Browser = browser })
+		one := uint32(1)
+		id, err := d.Prune(t.Context(), anybody, dbus.PruneOptions{KeepLast: &one})
+		if job := finish(t, d, id, err); job.Result != dbus.ResultDone {
+			t.Errorf("%s: ended as %+v", device, job)
+		}
+		if len(m.rolledOver(t)) != kept+2 {
+			t.Errorf("%s: of the file system of / %q are left", device, m.rolledOver(t))
+		}
+		if list := roots(t, d); len(list) != 1 || list[there].ID == 0 {
+			t.Errorf("%s: listed %v", device, list)
+		}
+	}
+}
+
+// topBrowser mounts top levels, as the service manager does.
+type topBrowser struct {
+	daemon.Browser
+	t *testing.T
+}
+
+func (b *topBrowser) MountTop(_ context.Context, device, at string) error {
+	btrfstest.Mount(b.t, device, at, "subvolid=5")
+	return nil
 }
