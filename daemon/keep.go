@@ -101,7 +101,10 @@ func (d *Daemon) watchCopies(ctx context.Context) {
 		return
 	}
 	if err := d.opts.Placer.Watch(ctx); err != nil {
-		d.log.Warn("what is copied back is not watched", zap.Error(err))
+		d.log.Error("what is copied back is not watched", zap.Error(err))
+		d.mu.Lock()
+		d.copies = nil // the next change tries again
+		d.mu.Unlock()
 	}
 }
 

@@ -118,17 +118,32 @@ func (p unitPlacer) Watch(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(p.runDir, copiesName), nil, 0o644); err != nil {
 		return fmt.Errorf("start %s: %w", CopyBackUnit, err)
 	}
-	_, err := asked(ctx, CopyBackUnit, (*systemd.Conn).RestartUnitContext)
+	how, err := asked(ctx, CopyBackUnit, uncounted((*systemd.Conn).RestartUnitContext))
+	if err == nil && how != "done" {
+		err = fmt.Errorf("%s ended as %q: see journalctl -u %s", CopyBackUnit, how, CopyBackUnit)
+	}
 	return err
 }
 
 // startUnit starts a oneshot service and returns how its job ended. When ctx ends before, the service is stopped.
 func startUnit(ctx context.Context, unit string) (how string, err error) {
-	return asked(ctx, unit, (*systemd.Conn).StartUnitContext)
+	return asked(ctx, unit, uncounted((*systemd.Conn).StartUnitContext))
+}
+
+// asking is what PID 1 can be asked to do with a unit.
+type asking func(c *systemd.Conn, ctx context.Context, unit, mode string, result chan<- string) (int, error)
+
+// uncounted starts a unit however often that was done lately: PID 1 refuses the sixth start in ten seconds of one that it has loaded all the
+// time, which is meant for what crashes.
+func uncounted(start asking) asking {
+	return func(c *systemd.Conn, ctx context.Context, unit, mode string, result chan<- string) (int, error) {
+		_ = c.ResetFailedUnitContext(ctx, unit) // one that is not loaded has no count
+		return start(c, ctx, unit, mode, result)
+	}
 }
 
 // asked has PID 1 do something with a unit.
-func asked(ctx context.Context, unit string, do func(*systemd.Conn, context.Context, string, string, chan<- string) (int, error)) (how string, err error) {
+func asked(ctx context.Context, unit string, do asking) (how string, err error) {
 	dialing, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
 	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) { return dbus.Dial(dialing) })

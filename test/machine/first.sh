@@ -75,6 +75,14 @@ check 'and then does' show ActiveState ActiveState=active impermanence-copy-back
 printf 'again live\n' >/etc/again.new
 mv /etc/again.new /etc/again
 check 'and copies it' holds /persist/etc/again 'again live'
+# More often than PID 1 starts what it takes for crashing.
+for n in {1..8}; do echo "$n" >"/etc/many$n"; done
+check 'many are added' impermanence persist --method copy /etc/many{1..8}
+check 'and watched' show ActiveState ActiveState=active impermanence-copy-back.service
+echo live >/etc/many8.new
+mv /etc/many8.new /etc/many8
+check 'to the last one' holds /persist/etc/many8 live
+check 'and forgotten' impermanence forget /etc/many{1..8}
 
 # What others mount and unmount reaches the sandbox, and is told.
 check 'an entry is unmounted by hand' umount /srv/data
