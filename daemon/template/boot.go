@@ -64,14 +64,19 @@ func loadedFirst(dir string, names map[string]bool) []string {
 	var loaded, naming []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		info, err := os.Lstat(filepath.Join(dir, name))
-		switch kind := filepath.Ext(name); {
-		case kind == ".cfg", kind == ".conf", err == nil && info.Mode()&fs.ModeSymlink != 0:
+		if isConfiguration(name) || err == nil && info.Mode()&fs.ModeSymlink != 0 {
 			naming = append(naming, name)
-		default:
+		} else {
 			loaded = append(loaded, name)
 		}
 	}
 	return append(loaded, naming...)
+}
+
+// isConfiguration tells whether a file of a boot loader says what to load.
+func isConfiguration(name string) bool {
+	kind := filepath.Ext(name)
+	return kind == ".cfg" || kind == ".conf"
 }
 
 func mirrorFile(from, to string) error {

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
@@ -110,7 +111,7 @@ func (t *Template) tellKernels(ctx context.Context) {
 }
 
 func (t *Template) run(ctx context.Context, argv []string, s Streams) error {
-	return t.change(ctx, btrfsops.FromTemplate, func(dir string) error {
+	return t.change(ctx, btrfsops.FromTemplate, func(dir, path string) error {
 		unquiet, err := quiet(dir)
 		if err != nil {
 			return err
@@ -122,12 +123,15 @@ func (t *Template) run(ctx context.Context, argv []string, s Streams) error {
 		cmd := tree.Command(ctx, argv...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+		began := time.Now()
 		if err = cmd.Run(); err != nil {
 			err = &CommandError{argv, err}
 		} else {
 			t.update(ctx, dir, tree, s)
 			err = t.checkKernels(dir)
 		}
+		// After a failure too: what is on other file systems stays.
+		err = errors.Join(err, t.bootLoader(dir, path, began))
 		return errors.Join(err, tree.Close(), unquiet())
 	})
 }
@@ -169,7 +173,7 @@ func (t *Template) Commit(ctx context.Context) error {
 	if err := t.checkDatabase(); err != nil {
 		return err
 	}
-	return t.change(ctx, btrfsops.FromRoot, t.checkKernels)
+	return t.change(ctx, btrfsops.FromRoot, func(dir, _ string) error { return t.checkKernels(dir) })
 }
 
 // RollBack exchanges the template with the former one.
@@ -184,15 +188,16 @@ func (t *Template) RollBack(ctx context.Context) error {
 	return nil
 }
 
-// change stages a new template, has it worked on where it is mounted, and commits it; on an error it is dropped.
-func (t *Template) change(ctx context.Context, from btrfsops.TemplateSource, work func(dir string) error) error {
+// change stages a new template, has it worked on where it is mounted, and commits it; on an error it is dropped. The work is told
+// where it is mounted, and where it stands below the top level.
+func (t *Template) change(ctx context.Context, from btrfsops.TemplateSource, work func(dir, path string) error) error {
 	staged, err := t.fs.StageTemplate(ctx, t.layout, from)
 	if err != nil {
 		return err
 	}
 	defer staged.Close()
 	err = t.mounted(ctx, staged.ID(), func(dir string) error {
-		if err := work(dir); err != nil {
+		if err := work(dir, staged.Path()); err != nil {
 			return err
 		}
 		return Clean(dir, Kept(t.root, t.config.Entries()))
