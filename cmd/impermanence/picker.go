@@ -56,6 +56,13 @@ func newPicker(out output, top *treeNode, now time.Time, view func(string) *exec
 // unfold makes the rows anew: of each directory that is open, what is in it.
 func (p *picker) unfold() {
 	p.rows = nil
+	if len(p.top.changes) > 0 { // of the root itself
+		own := &treeNode{name: "/", changes: p.top.changes}
+		for _, c := range own.changes {
+			own.add(c)
+		}
+		p.rows = append(p.rows, &pick{node: own, name: own.name, path: "/"})
+	}
 	for _, child := range p.top.sorted() {
 		p.show(child, "", 0)
 	}
@@ -140,6 +147,10 @@ func (p *picker) fold(open bool) {
 // set marks the row, or takes its mark away when it has it, and goes to the next.
 func (p *picker) set(m mark) {
 	path := p.rows[p.cursor].path
+	if path == "/" {
+		p.said = "the root itself can be neither kept nor ignored"
+		return
+	}
 	if p.marks[path] == m || m == unmarked {
 		delete(p.marks, path)
 	} else {

@@ -32,6 +32,9 @@ func TestPickerKeepsItsScreen(t *testing.T) {
 		for i := range rapid.IntRange(1, 40).Draw(t, "paths") {
 			paths = append(paths, fmt.Sprintf("/%d/%d/%d\n\x1b[2J", i%3, i%7, i))
 		}
+		if rapid.Bool().Draw(t, "root") {
+			paths = append(paths, "/")
+		}
 		p := aPicker(paths...)
 		for range rapid.IntRange(0, 40).Draw(t, "steps") {
 			if rapid.Bool().Draw(t, "resize") {
@@ -51,6 +54,20 @@ func TestPickerKeepsItsScreen(t *testing.T) {
 			}
 		}
 	})
+}
+
+// The root itself can differ, and be all that does: it is shown, and can't be marked.
+func TestPickerOfTheRootItself(t *testing.T) {
+	p := aPicker("/")
+	for _, key := range []string{"p", "i", "u", "left", "right", "enter", "j"} {
+		p.key(key)
+		if screen := p.View(); !strings.Contains(screen, " /") {
+			t.Errorf("after %q: %q", key, screen)
+		}
+	}
+	if len(p.marks) > 0 {
+		t.Errorf("marked %q", p.marks)
+	}
 }
 
 // A rule that is made of a path ignores just that.
