@@ -133,7 +133,7 @@ func (p *picker) run(ctx context.Context) (err error) {
 	defer close(done)
 	go t.interrupt(ctx, resized, done)
 	for !p.left {
-		if width, height, err := term.GetSize(standardInput()); err == nil {
+		if width, height, err := term.GetSize(standardInput()); err == nil && width > 0 && height > 0 { // a serial line knows none
 			p.resize(width, height)
 		}
 		if err := t.draw(p.View()); err != nil {
