@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // version is set by the linker (-X main.version=…).
@@ -59,10 +60,25 @@ func (a *app) elsewhere(cmd *cobra.Command, _ []string) error {
 	if err := a.direct.check(cmd.CommandPath()); err != nil {
 		return err
 	}
+	if err := notEmpty(cmd); err != nil {
+		return err
+	}
 	if a.host == "" || cmd.GroupID == groupShell || !cmd.HasParent() {
 		return nil
 	}
 	return a.remote(cmd.Context())
+}
+
+// notEmpty refuses an option that is to name something and does not, as where a variable of a script was never set: what is
+// done without the option is something else.
+func notEmpty(cmd *cobra.Command) (err error) {
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		mayBe := f.Name == "label" || f.Name == "host" // no label, this machine
+		if f.Value.Type() == "string" && f.Value.String() == "" && !mayBe {
+			err = &usageError{fmt.Errorf("%s: --%s is empty", cmd.Name(), f.Name), cmd.CommandPath() + " --help"}
+		}
+	})
+	return err
 }
 
 // arguments accepts from least to most arguments; most is -1 for any number.

@@ -36,11 +36,11 @@ taken out there; once it is, this gives the copy back.`,
 }
 
 func (a *app) forget(ctx context.Context, paths []string, k *keepFlags) error {
-	if _, err := a.connect(ctx); err != nil {
-		return err
-	}
 	targets, err := absolute(paths)
 	if err != nil {
+		return err
+	}
+	if _, err := a.connect(ctx); err != nil {
 		return err
 	}
 	all := a.changeAll(ctx, dbus.RemoveEntry, targets, k)

@@ -177,15 +177,28 @@ func (c *changed) writers() bool { return len(details(c.job, "writers")) > 0 }
 func absolute(paths []string) ([]string, error) {
 	var targets []string
 	for _, path := range paths {
-		target, err := filepath.Abs(path)
+		target, err := absolutePath(path)
 		if err != nil {
-			return nil, fmt.Errorf("find %q: %w", path, err)
+			return nil, err
 		}
 		if !slices.Contains(targets, target) {
 			targets = append(targets, target)
 		}
 	}
 	return targets, nil
+}
+
+// absolutePath makes a path absolute. An empty one, which a variable of a script is that was never set, would be the
+// working directory.
+func absolutePath(path string) (string, error) {
+	if path == "" {
+		return "", &usageError{errors.New("a PATH is empty"), usage}
+	}
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("find %q: %w", path, err)
+	}
+	return absolute, nil
 }
 
 // isRefusal tells whether the daemon refused for one of these reasons.

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -36,9 +35,9 @@ user id, group id, when it was modified, text of a symlink, error.`,
 
 // log prints the versions of a path.
 func (a *app) log(ctx context.Context, path string) error {
-	path, err := filepath.Abs(path)
+	path, err := absolutePath(path)
 	if err != nil {
-		return fmt.Errorf("find the path: %w", err)
+		return err
 	}
 	client, err := a.connect(ctx)
 	if err != nil {

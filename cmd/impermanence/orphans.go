@@ -33,13 +33,16 @@ listed. Nothing is deleted, now or later: that is up to you.`,
 }
 
 func (a *app) orphans(ctx context.Context, args []string) error {
+	volume := ""
+	if len(args) > 0 {
+		var err error
+		if volume, err = absolutePath(args[0]); err != nil {
+			return err
+		}
+	}
 	client, err := a.connect(ctx)
 	if err != nil {
 		return err
-	}
-	volume := ""
-	if len(args) > 0 {
-		volume = args[0]
 	}
 	orphans, err := client.Orphans(ctx, volume)
 	if err != nil {

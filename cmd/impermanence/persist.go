@@ -50,15 +50,15 @@ differ, that is reported, and what is kept is what counts.`,
 
 // persist puts the entries with these targets in place, all when there is none, and begins to keep those that are none.
 func (a *app) persist(ctx context.Context, paths []string, k *keepFlags) error {
+	targets, err := absolute(paths)
+	if err != nil {
+		return err
+	}
 	client, err := a.connect(ctx)
 	if err != nil {
 		return err
 	}
 	entries, err := client.Entries(ctx)
-	if err != nil {
-		return err
-	}
-	targets, err := absolute(paths)
 	if err != nil {
 		return err
 	}

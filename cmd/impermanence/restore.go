@@ -61,8 +61,8 @@ func (a *app) restore(ctx context.Context, reference string, paths []string, opt
 		return err
 	}
 	if options.To != "" {
-		if options.To, err = filepath.Abs(options.To); err != nil {
-			return fmt.Errorf("find %q: %w", options.To, err)
+		if options.To, err = absolutePath(options.To); err != nil {
+			return err
 		}
 	}
 	found, err := a.resolveAll(ctx, []string{reference})
