@@ -19,6 +19,7 @@ type scripted struct {
 	entries []dbus.Entry
 	plan    []dbus.PlanItem
 	err     error                   // of every method that starts a job
+	refused error                   // of putting entries in their place
 	fixed   bool                    // the job can't be canceled
 	changes func(*dbus.Lines) error // what a comparison sends; nil: it has no reader
 
@@ -135,6 +136,9 @@ func (s *scripted) Prune(context.Context, dbus.Caller, dbus.PruneOptions) (uint6
 }
 
 func (s *scripted) ApplyPersistence(context.Context, dbus.Caller, []string) (uint64, error) {
+	if s.refused != nil {
+		return 0, s.refused
+	}
 	return s.start("apply-persistence", nil)
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,15 +74,20 @@ func (c *changed) failure() error {
 	return outcome(job)
 }
 
+// errBefore is about what an interrupt came before.
+var errBefore = fmt.Errorf("%w before anything was done", dbus.ErrCanceled)
+
 // changeAll begins or ends to keep paths, one after the other, and goes on after a failure.
 func (a *app) changeAll(ctx context.Context, deed dbus.EntryDeed, targets []string, k *keepFlags) []changed {
 	verb := map[dbus.EntryDeed]string{dbus.AddEntry: "persist", dbus.RemoveEntry: "forget"}[deed]
 	all := make([]changed, 0, len(targets))
 	for _, target := range targets {
-		if len(all) > 0 && ctx.Err() != nil {
-			break
-		}
 		c := changed{verb: verb, target: target}
+		if len(all) > 0 && ctx.Err() != nil {
+			c.err = fmt.Errorf("%s %s: %w", verb, target, errBefore)
+			all = append(all, c)
+			continue
+		}
 		change := k.change
 		change.Deed, change.Target = deed, target
 		id, err := a.client.ChangeEntry(ctx, change)
@@ -125,6 +131,14 @@ func explainChanges(all []changed, wanted int, try func(c changed, err error) st
 		return err
 	}
 	return &advised{err, next}
+}
+
+// both is the error about two things, on one line.
+func both(first, second error) error {
+	if first == nil || second == nil {
+		return cmp.Or(first, second)
+	}
+	return fmt.Errorf("%w; %w", first, second)
 }
 
 // printChanges prints the plan when nothing else was asked for, and else what was done.

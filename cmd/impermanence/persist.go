@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -67,24 +66,37 @@ func (a *app) persist(ctx context.Context, paths []string, k *keepFlags) error {
 		return err
 	}
 	p := persisting{all: a.changeAll(ctx, dbus.AddEntry, fresh, k), wanted: len(targets)}
-	if !k.dryRun && (len(known) > 0 || len(targets) == 0) && (len(fresh) == 0 || ctx.Err() == nil) {
-		id, err := client.ApplyPersistence(ctx, known)
-		if err != nil {
-			return err
-		}
-		job, err := a.await(ctx, id)
-		if err != nil {
-			return err
-		}
-		p.applied = &job
+	if !k.dryRun && (len(known) > 0 || len(targets) == 0) {
+		p.applied, p.refused = a.apply(ctx, known, len(fresh) == 0)
+	}
+	if p.refused != nil && len(fresh) == 0 {
+		return p.refused
 	}
 	return a.persisted(ctx, p, targets, k.dryRun)
+}
+
+// apply puts the entries with these targets in place, all when there is none, and returns the job that did. After something
+// else an interrupt comes before it.
+func (a *app) apply(ctx context.Context, targets []string, first bool) (*dbus.Job, error) {
+	if !first && ctx.Err() != nil {
+		return nil, fmt.Errorf("persist %s: %w", strings.Join(targets, ", "), errBefore)
+	}
+	id, err := a.client.ApplyPersistence(ctx, targets)
+	if err != nil {
+		return nil, err
+	}
+	job, err := a.await(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return &job, nil
 }
 
 // persisting is what persist did.
 type persisting struct {
 	all     []changed
-	applied *dbus.Job // that put entries in place; nil when none was asked for
+	applied *dbus.Job // that put entries in place; nil when none was asked for, or it was refused
+	refused error     // why there is none
 	wanted  int
 }
 
@@ -129,11 +141,20 @@ func (a *app) persisted(ctx context.Context, p persisting, targets []string, dry
 		}
 		a.stdout.entries(entries)
 	}
-	err = explainChanges(p.all, p.wanted, tryPersist)
+	return p.explain()
+}
+
+// explain returns the error that persist ends with. What was kept first stays kept, whatever became of the entries.
+func (p *persisting) explain() error {
+	kept := explainChanges(p.all, p.wanted, tryPersist)
+	placed := p.refused
 	if p.applied != nil {
-		err = errors.Join(err, outcome(*p.applied))
+		placed = outcome(*p.applied)
 	}
-	return err
+	if kept == nil && placed != nil && len(p.all) > 0 {
+		placed = fmt.Errorf("%w: %w", errPartly, placed)
+	}
+	return both(kept, placed)
 }
 
 // tryPersist is what to type after a path could not be kept.

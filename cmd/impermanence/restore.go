@@ -88,7 +88,7 @@ func (a *app) restore(ctx context.Context, reference string, paths []string, opt
 	if err := a.printRestored(all, job, kept, options.DryRun); err != nil {
 		return err
 	}
-	return errors.Join(outcome(job), explainChanges(kept, len(kept)+1, tryPersist))
+	return both(outcome(job), explainChanges(kept, len(kept)+1, tryPersist))
 }
 
 // gather reads results to their end, closes them, and returns them with the job that they come from, which has ended. An

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,6 +168,39 @@ func TestInterruptOfWhatCannotBeCanceledWaits(t *testing.T) {
 canceling; interrupt again to leave the job to the daemon
 it can no longer be canceled: waiting for its end
 `}, interrupted(t, s))
+}
+
+// What came after an interrupt is told as not done.
+func TestInterruptBetweenPaths(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	var runs atomic.Uint32
+	a, read := newApp(t, serve(t, &scripted{fixed: true, run: func(s *scripted) {
+		if runs.Add(1) == 2 {
+			interrupt()
+		}
+		s.mu.Lock()
+		s.job.State, s.job.Result = dbus.JobDone, dbus.ResultDone
+		s.mu.Unlock()
+		s.server.Changed(dbus.EverythingChanged)
+	}}), "persist")
+	err := a.persist(ctx, []string{"/first", "/second", "/third"}, &keepFlags{})
+	a.report(err)
+	got := read(exitCode(err))
+	if told := strings.Contains(got.Stderr, "persist /third: canceled before anything was done") || strings.Contains(got.Stderr, "and 1 more"); !told || got.Code != exitPartly {
+		t.Errorf("got %+v", got) // the interrupt may come before the answer about the second, or after it
+	}
+}
+
+// What was kept is told when the entries beside it are not put in their place, which needs another permission.
+func TestKeptAndThenRefused(t *testing.T) {
+	s := &scripted{
+		entries: []dbus.Entry{{Target: "/known", State: "missing"}}, refused: dbus.ErrAccessDenied,
+		run: func(s *scripted) { s.end(dbus.ResultDone, dbus.ErrorInfo{}, nil) },
+	}
+	want(t, result{exitPartly, "missing\t/known\t\t\t\t\n", `
+error: partly done: apply persistence: access denied
+try:   sudo impermanence persist /fresh /known
+`}, execute(t, serve(t, s), "persist", "/fresh", "/known"))
 }
 
 func TestADaemonThatLeavesIsOutOfReach(t *testing.T) {
