@@ -56,6 +56,11 @@ func (k *keepFlags) read(cmd *cobra.Command, paths int) error {
 	return nil
 }
 
+// shapes tells whether an option says what an entry is like.
+func shapes(option string) bool {
+	return option == "--volume" || option == "--method" || option == "--kind"
+}
+
 // changed is what became of one path.
 type changed struct {
 	verb   string // the command that was typed

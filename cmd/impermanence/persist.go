@@ -27,9 +27,10 @@ has open for writing, or a directory that it works in, is named and nothing is
 done; with --next-boot the next boot takes it from the root that runs now.
 
 A PATH that is an entry already, and all entries when no PATH is given, are put
-in their place as a boot does, and listed. What stands in a place and not yet on
-the persistent volume is copied there first. Where both hold something and
-differ, that is reported, and what is kept is what counts.`,
+in their place as a boot does, and listed; --next-boot leaves that to the next
+boot. What stands in a place and not yet on the persistent volume is copied
+there first. Where both hold something and differ, that is reported, and what is
+kept is what counts.`,
 		Example: `  impermanence persist
   impermanence persist --dry-run /var/lib/docker
   impermanence persist /etc/app.conf /srv`,
@@ -65,8 +66,12 @@ func (a *app) persist(ctx context.Context, paths []string, k *keepFlags) error {
 	if err != nil {
 		return err
 	}
+	if shape := slices.IndexFunc(k.given, shapes); shape >= 0 && len(known) > 0 {
+		err := fmt.Errorf("persist %q: %w: it is an entry already, which %s does not change", known[0], dbus.ErrInvalidArgs, k.given[shape])
+		return &advised{err, "impermanence persist " + quote(known[0])}
+	}
 	p := persisting{all: a.changeAll(ctx, dbus.AddEntry, fresh, k), wanted: len(targets)}
-	if !k.dryRun && (len(known) > 0 || len(targets) == 0) {
+	if !k.dryRun && !k.nextBoot && (len(known) > 0 || len(targets) == 0) {
 		p.applied, p.refused = a.apply(ctx, known, len(fresh) == 0)
 	}
 	if p.refused != nil && len(fresh) == 0 {
