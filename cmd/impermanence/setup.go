@@ -44,8 +44,8 @@ as well; one that is there is left alone. Nothing is ever wiped.`,
   sudo impermanence setup --device /dev/sda --luks --also home`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.device.Device != "" && (o.undo || o.root != "/") {
-				return &usageError{errors.New("setup: --device is for an empty disk: neither --undo nor --root goes with it"), "impermanence setup --help"}
+			if err := o.fit(); err != nil {
+				return err
 			}
 			return a.apart(cmd.Context(), func() error {
 				if o.device.Device != "" {
@@ -70,6 +70,20 @@ as well; one that is there is left alone. Nothing is ever wiped.`,
 	flags.StringVar(&o.device.KeyFile, "key-file", "", "device: take the passphrase from `FILE`")
 	flags.StringSliceVar(&o.device.Also, "also", nil, "device: make the subvolume `NAME` too, such as home or nix")
 	return cmd
+}
+
+// fit refuses options that do not go together.
+func (o *setupFlags) fit() error {
+	wrong := ""
+	switch d := o.device; {
+	case d.Device != "" && (o.undo || o.root != "/"):
+		wrong = "setup: --device is for an empty disk: neither --undo nor --root goes with it"
+	case d.Device == "" && (d.LUKS || d.KeyFile != "" || len(d.Also) > 0):
+		wrong = "setup: --luks, --key-file and --also are for an empty disk: they go with --device"
+	default:
+		return nil
+	}
+	return &usageError{errors.New(wrong), "impermanence setup --help"}
 }
 
 // setup plans and does it, or undoes it.

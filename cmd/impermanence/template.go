@@ -53,6 +53,9 @@ what is installed in the template stays.
 			}, cobra.ShellCompDirectiveNoFileComp
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.fit(args); err != nil {
+				return err
+			}
 			return a.apart(cmd.Context(), func() error { return a.template(cmd.Context(), o, args) })
 		},
 	}
@@ -81,6 +84,24 @@ func templateArguments(cmd *cobra.Command, args []string) error {
 		return &usageError{fmt.Errorf("template %s: one argument too many: %q", args[0], args[1]), help}
 	}
 	return nil
+}
+
+// fit refuses an option that what is to be done does not have: who asks for a dry run wants nothing done.
+func (o *templateFlags) fit(args []string) error {
+	verb := "show"
+	if len(args) > 0 {
+		verb = args[0]
+	}
+	option := ""
+	switch changes := verb == "commit" || verb == "rollback"; {
+	case o.dryRun && !changes:
+		option = "--dry-run"
+	case o.also && verb != "run":
+		option = "--also-now"
+	default:
+		return nil
+	}
+	return &usageError{fmt.Errorf("template %s: it has no %s", verb, option), "impermanence template --help"}
 }
 
 func (a *app) template(ctx context.Context, o templateFlags, args []string) error {
