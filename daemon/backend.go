@@ -78,6 +78,7 @@ func (d *Daemon) WaitJob(ctx context.Context, id uint64) (dbus.Job, error) {
 // force.
 func (d *Daemon) Reload(ctx context.Context) error {
 	d.used()
+	ctx = context.WithoutCancel(ctx) // who asked may leave: what is read is to be in force, and what is copied back watched
 	d.loading.Lock()
 	defer d.loading.Unlock()
 	d.status.reloading()

@@ -101,9 +101,14 @@ func TestCopyBackService(t *testing.T) {
 type watching struct {
 	daemon.Placer
 	watched int
+	err     error // of the last one's context
 }
 
-func (w *watching) Watch(context.Context) error { w.watched++; return nil }
+func (w *watching) Watch(ctx context.Context) error {
+	w.watched++
+	w.err = ctx.Err()
+	return nil
+}
 
 // TestCopiesAreWatchedAnew: whenever others than before are copied back, and only then.
 func TestCopiesAreWatchedAnew(t *testing.T) {
@@ -130,4 +135,20 @@ func TestCopiesAreWatchedAnew(t *testing.T) {
 	step("it is forgotten", 2, func() { changeEntry(t, d, dbus.EntryChange{Deed: dbus.RemoveEntry, Target: "/etc/gshadow"}) })
 	m.configure(t, "[persistence.\"/persist\"]\n")
 	step("a reload without", 3, func() { must(t, d.Reload(t.Context())) })
+}
+
+// A reload is done wholly, also for somebody who has left before it is: what is in force is what was read, and nobody is kept from
+// watching what is copied back.
+func TestAReloadWhoseCallerLeaves(t *testing.T) {
+	m := newMachine(t)
+	w := &watching{}
+	d := m.start(t, func(o *daemon.Options) { w.Placer = daemon.NewDirectPlacer(*o); o.Placer = w })
+	d.Manager() // the first look
+	m.configure(t, "[persistence.\"/persist\"]\nfiles = [{ file = \"/etc/shadow\", method = \"copy\" }]\n")
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	must(t, d.Reload(ctx))
+	if entries := d.Entries(); len(entries) != 1 || w.watched != 1 || w.err != nil {
+		t.Errorf("entries %v, watched anew %d times, canceled: %v", entries, w.watched, w.err)
+	}
 }
