@@ -36,11 +36,10 @@ func (f *Facts) refuse(o Options) error {
 	case len(f.Swap) > 0:
 		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume of its own", ErrLayout, f.Swap[0])
 	}
-	if err := f.refuseAside(); err != nil {
-		return err
-	}
-	if err := f.refuseNested(o); err != nil {
-		return err
+	for _, refused := range []error{f.refuseAside(), f.refuseBoot(), f.refuseNested(o)} {
+		if refused != nil {
+			return refused
+		}
 	}
 	if line, found := fstab.Parse(f.Files[fstabFile]).At(o.Point()); found {
 		if subvolume, _ := line.Option("subvol"); !f.Own[line.Spec] || strings.TrimPrefix(subvolume, "/") != o.Volume() {
@@ -75,6 +74,16 @@ func (f *Facts) refuseNested(o Options) error {
 		}
 	}
 	return f.refuseMounted()
+}
+
+// refuseBoot refuses a machine whose /boot is not mounted, as one below --root that was forgotten: what boots it would be looked for, and its
+// initrd be built, where no boot loader looks.
+func (f *Facts) refuseBoot() error {
+	line, found := fstab.Parse(f.Files[fstabFile]).At("/boot")
+	if found && machine.On(f.Mounts, "/boot").Point != "/boot" {
+		return fmt.Errorf("%w: fstab mounts %s at /boot, and it is not mounted: mount it first", ErrLayout, line.Spec)
+	}
+	return nil
 }
 
 // refuseMounted refuses subvolumes inside the root's that are mounted, wherever: a fresh root does not have them, and the machine would wait

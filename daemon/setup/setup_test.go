@@ -1091,6 +1091,10 @@ func TestRefused(t *testing.T) {
 			btrfstest.Subvolume(t, filepath.Join(w.top, "@rootfs/data"))
 			w.write(t, "etc/fstab", w.device+" /data btrfs noauto,subvol=/@rootfs/data 0 0\n", 0o644)
 		}, Options{}, ErrLayout, "/data, which is mounted at /data"},
+		{"a /boot that is not mounted", func(t *testing.T, w *world) {
+			t.Helper()
+			w.write(t, "etc/fstab", "LABEL=boot /boot ext4 defaults 0 2\n", 0o644)
+		}, Options{}, ErrLayout, "LABEL=boot at /boot, and it is not mounted"},
 		{"something else at the volume's place", func(t *testing.T, w *world) {
 			t.Helper()
 			w.write(t, "etc/fstab", "/dev/sdb1 /persist ext4 defaults 0 0\n", 0o644)
