@@ -43,7 +43,7 @@ type Facts struct {
 	Presets   []Preset        // what is worth keeping, for what is installed
 	Asked     []Preset        // those that were asked for
 	Data      []string        // directories with data that no preset names
-	Swap      []string        // swap files on the root
+	Swap      []string        // swap files in the root's subvolume
 	Nested    []string        // subvolumes inside the root's that are not empty
 	Config    *config.Config  // the configuration so far
 	Record    *Record         // of an earlier set-up
@@ -99,7 +99,8 @@ func Gather(root string, o Options) (Facts, error) {
 		return f, err
 	}
 	f.Data = f.findData(root)
-	f.Swap = f.findSwap()
+	active, _ := os.ReadFile("/proc/swaps")
+	f.Swap = f.findSwap(root, string(active))
 	f.Hidden = f.onRoot(o.Point()) && hasEntries(filepath.Join(root, o.Point()))
 	for _, line := range fstab.Parse(f.Files[fstabFile]) {
 		if _, some := line.Option("subvol"); some && !f.Own[line.Spec] {
@@ -246,17 +247,6 @@ func (f *Facts) systemd(root string, _ Options) error {
 		}
 	}
 	return nil
-}
-
-// findSwap lists swap files that fstab has on the root: the kernel makes no snapshot of a subvolume with an active one.
-func (f *Facts) findSwap() []string {
-	var files []string
-	for _, line := range fstab.Parse(f.Files[fstabFile]) {
-		if line.Type == "swap" && strings.HasPrefix(line.Spec, "/") && !strings.HasPrefix(line.Spec, "/dev/") && f.onRoot(line.Spec) {
-			files = append(files, line.Spec)
-		}
-	}
-	return files
 }
 
 // onRoot tells whether a path is on the root's own subvolume.

@@ -34,7 +34,7 @@ func (f *Facts) refuse(o Options) error {
 		return fmt.Errorf("%w: the subvolume %q is left of a set-up that was undone, and would count where the root has something newer: delete it, or give another name with --subvolume; if it is to count, delete %s in it",
 			ErrTaken, o.Volume(), undoneMark)
 	case len(f.Swap) > 0:
-		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume of its own", ErrLayout, f.Swap[0])
+		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume beside it, and mount that from fstab", ErrLayout, f.Swap[0])
 	}
 	for _, refused := range []error{f.refuseAside(), f.refuseBoot(), f.refuseNested(o)} {
 		if refused != nil {

@@ -1021,6 +1021,23 @@ func TestAPresetThatCantBeRead(t *testing.T) {
 	}
 }
 
+// TestSwapFiles are found where fstab has them, and where something else has turned them on, as dphys-swapfile does.
+func TestSwapFiles(t *testing.T) {
+	f := Facts{
+		Mounts: []machine.Mount{{Point: "/"}, {Point: "/swap"}},
+		Files:  map[string]string{fstabFile: "/swapfile none swap sw 0 0\n/swap/file none swap sw 0 0\n/dev/vda3 none swap sw 0 0\nUUID=1 none swap sw 0 0\n"},
+	}
+	const head = "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"
+	for root, active := range map[string]string{
+		"/":    head + "/dev/vda2  partition\t524284\t\t0\t\t-2\n/var/swap   file\t\t524284\t\t0\t\t-3\n/swap/more   file\t\t524284\t\t0\t\t-3\n",
+		"/mnt": head + "/var/swap  file\t524284\t\t0\t\t-2\n/mnt/var/swap   file\t\t524284\t\t0\t\t-3\n",
+	} {
+		if got, want := f.findSwap(root, active), []string{"/swapfile", "/var/swap"}; !slices.Equal(got, want) {
+			t.Errorf("of %s it finds %q, want %q", root, got, want)
+		}
+	}
+}
+
 // TestRefused holds which machines are not set up, with what is said.
 func TestRefused(t *testing.T) {
 	debian := distributions()[0]
