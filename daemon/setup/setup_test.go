@@ -342,6 +342,26 @@ func TestSetUpIsResumed(t *testing.T) {
 	}
 }
 
+// TestAnInterruptedSetUpIsUndone, at any step: nothing is left of it.
+func TestAnInterruptedSetUpIsUndone(t *testing.T) {
+	d := distributions()[0]
+	_, p := newWorld(t, d).plan(t, Options{})
+	for n := 1; n < len(p.Steps); n++ {
+		t.Run(p.Steps[n].String(), func(t *testing.T) {
+			w := newWorld(t, d)
+			before := w.snapshotOf(t)
+			f, p := w.plan(t, Options{})
+			must(t, w.machine(t).work(context.Background(), f, p.Record, p.Steps[:n]))
+			if notes := w.undo(t); len(notes) > 0 {
+				t.Errorf("it says %q", notes)
+			}
+			if diff := cmp.Diff(before, w.snapshotOf(t)); diff != "" {
+				t.Errorf("(-before +after undo):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestResumedOverAChange: what a person made of a file after the set-up was interrupted is not written over. Undone and set up anew it stays.
 func TestResumedOverAChange(t *testing.T) {
 	d := distributions()[0]

@@ -221,12 +221,16 @@ func (w *worker) removeVolume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	within, err := os.ReadDir(filepath.Join(w.top.Top(), w.record.Volume))
+	if err != nil {
+		return err
+	}
 	why := "the machine was booted since"
 	switch {
 	case w.facts.booted():
 	case w.facts.volumeMounted():
 		why = "it is mounted"
-	case info.ChangedIn != w.record.FilledIn:
+	case info.ChangedIn != w.record.FilledIn && len(within) > 0: // one that was not filled yet is empty
 		why = "it was changed since"
 	case w.inFstab():
 		why = "fstab mounts it"
