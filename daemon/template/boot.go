@@ -11,6 +11,9 @@ import (
 	"slices"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/impermanence/impermanence/daemon/machine"
+	"github.com/impermanence/impermanence/persist"
 )
 
 // grubEnvironment is the running system's: what it wants of the next boot.
@@ -34,14 +37,15 @@ func files(dir string) (map[string]bool, error) {
 }
 
 // mirror copies what a boot directory has to another, file by file, each whole or not at all: first what is loaded, then what names it, and
-// then takes away what was in the former one and no longer is. So a boot in between finds all that it may be about to load.
-func mirror(from, to string, former map[string]bool) error {
+// then takes away what was in the former one and no longer is. So a boot in between finds all that it may be about to load. What is apart from
+// the root, by its name there, stays as it is.
+func mirror(from, to string, former map[string]bool, apart func(name string) bool) error {
 	wanted, err := files(from)
 	if err != nil {
 		return fmt.Errorf("read /boot of the template: %w", err)
 	}
 	for _, name := range loadedFirst(from, wanted) {
-		if filepath.Base(name) == grubEnvironment {
+		if apart(name) {
 			continue
 		}
 		if err := mirrorFile(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
@@ -49,7 +53,7 @@ func mirror(from, to string, former map[string]bool) error {
 		}
 	}
 	for name := range former {
-		if wanted[name] || filepath.Base(name) == grubEnvironment {
+		if wanted[name] || apart(name) {
 			continue
 		}
 		if err := os.Remove(filepath.Join(to, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -57,6 +61,14 @@ func mirror(from, to string, former map[string]bool) error {
 		}
 	}
 	return nil
+}
+
+// apart tells what in /boot is no part of the root: what lies on a file system that is mounted there, as the EFI system partition, whatever the
+// template has below it; what an entry keeps; and what the running system wants of the next boot.
+func (t *Template) apart(name string) bool {
+	place := filepath.Join("/boot", name)
+	return filepath.Base(name) == grubEnvironment || t.isApart(place) ||
+		slices.ContainsFunc(t.config.Entries(), func(e persist.Entry) bool { return machine.Within(place, e.Target) })
 }
 
 // loadedFirst sorts files: what is loaded comes before the configuration and the symlinks that name it.

@@ -91,21 +91,21 @@ func (t *Template) Run(ctx context.Context, argv []string, s Streams) error {
 		return err
 	}
 	err := t.run(ctx, argv, s)
-	if err != nil && !errors.Is(err, ErrCommitted) && t.bootApart() {
+	if err != nil && !errors.Is(err, ErrCommitted) && slices.ContainsFunc([]string{"/boot", "/boot/efi", "/efi"}, t.isApart) {
 		t.tellKernels(context.WithoutCancel(ctx))
 	}
 	return err
 }
 
-// tellKernels notes which kernels the boot loader has that the template lacks the modules of, after a change that was dropped: /boot stays as
-// the command left it.
+// tellKernels notes which kernels the boot loader has that the template lacks the modules of, after a change that was dropped: what lies on
+// another file system than the root stays as the command left it.
 func (t *Template) tellKernels(ctx context.Context) {
 	state, err := t.Show(ctx)
 	if err != nil || len(state.Modules) == 0 {
 		return
 	}
 	for _, k := range state.Without {
-		t.note(fmt.Sprintf("%s is kernel %s, for which the template has no modules: the change was dropped, but /boot stays as it is; have it succeed before the next boot",
+		t.note(fmt.Sprintf("%s is kernel %s, for which the template has no modules: the change was dropped, but it stays; have it succeed before the next boot",
 			k.File, k.Version))
 	}
 }
@@ -269,7 +269,10 @@ func (t *Template) bootOf(dir string) string {
 }
 
 // bootApart tells whether /boot is a file system, or a subvolume, of its own.
-func (t *Template) bootApart() bool { return machine.On(t.mounts, "/boot").Point != "/" }
+func (t *Template) bootApart() bool { return t.isApart("/boot") }
+
+// isApart tells whether a place of the machine lies elsewhere than in its root.
+func (t *Template) isApart(place string) bool { return machine.On(t.mounts, place).Point != "/" }
 
 // RunHere runs a command in the running root, as Run did in the template.
 func (t *Template) RunHere(ctx context.Context, argv []string, s Streams) error {
@@ -302,7 +305,7 @@ func (t *Template) mirrorBoot(ctx context.Context, found btrfsops.Templates) err
 		}
 	}
 	err := t.mounted(ctx, found.Current.ID, func(dir string) error {
-		return mirror(filepath.Join(dir, "boot"), filepath.Join(t.root, "boot"), former)
+		return mirror(filepath.Join(dir, "boot"), filepath.Join(t.root, "boot"), former, t.apart)
 	})
 	if err != nil {
 		return fmt.Errorf("/boot of the root is not as in it yet: %w", err)
