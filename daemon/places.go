@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -74,6 +75,9 @@ func (d *Daemon) findPlaces() ([]place, error) {
 		}
 		known[number] = append(known[number], names...)
 		places[i] = place{mountPoint: e.MountPoint, device: known[number][0], number: number, guards: d.guardsOf(mounts, cfg, e), mounts: mounts.print}
+		if err := places[i].apart(places[:i]); err != nil && d.opts.Device == "" {
+			return nil, named(dbus.ErrInvalidConfiguration, "%s: %w", e.Origin, err)
+		}
 		if number == 0 && d.opts.Top != "" {
 			places[i].top = d.opts.Top
 		} else if top := d.topOfRoot(mounts, known[number]); top != "" {
@@ -83,6 +87,19 @@ func (d *Daemon) findPlaces() ([]place, error) {
 		}
 	}
 	return places, nil
+}
+
+// apart says why a place can't be beside others, as the configuration does where it names their devices alike: the roots of one would be
+// taken for those of another.
+func (p place) apart(others []place) error {
+	l := p.guards.Layout
+	for _, o := range others {
+		first := o.guards.Layout
+		if o.number == p.number && (l.Root == first.Root || isAt(l.OldRoots, first.OldRoots) || isAt(first.OldRoots, l.OldRoots)) {
+			return fmt.Errorf("%s and %s are on one file system, and share %q or %q: give each a subvolume and oldRoots of its own", o.mountPoint, p.mountPoint, first.Root, first.OldRoots)
+		}
+	}
+	return nil
 }
 
 // root returns the first place: where "/" is.

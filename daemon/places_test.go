@@ -148,3 +148,28 @@ func (b *topBrowser) MountTop(_ context.Context, device, at string) error {
 	btrfstest.Mount(b.t, device, at, "subvolid=5")
 	return nil
 }
+
+// Where two mount points name one file system differently, and keep their old roots in one directory, nothing is taken for the other's.
+func TestMountPointsThatShareADirectory(t *testing.T) {
+	m := newMachine(t)
+	alias := filepath.Join(t.TempDir(), "device")
+	must(t, os.Symlink(m.device, alias))
+	m.oldRoot(t, 2*day)
+	m.oldRoot(t, day)
+	for shared, own := range map[string]string{
+		"subvolume = \"home\"\n":           "subvolume = \"home\"\noldRoots = \"old_homes\"\n",
+		"oldRoots = \"old_homes\"\n":       "subvolume = \"home\"\noldRoots = \"old_homes\"\n",
+		"oldRoots = \"old_roots/homes\"\n": "subvolume = \"home\"\noldRoots = \"old_homes\"\n",
+	} {
+		m.configure(t, fmt.Sprintf("[ephemeral.\"/home\"]\ndevice = %q\n%s", alias, shared))
+		d := m.start(t)
+		_, err := d.Roots(t.Context(), dbus.RootFilter{})
+		wantError(t, "list", err, dbus.ErrInvalidConfiguration)
+		one := uint32(1)
+		_, err = d.Prune(t.Context(), anybody, dbus.PruneOptions{KeepLast: &one})
+		wantError(t, "prune", err, dbus.ErrInvalidConfiguration)
+		m.configure(t, fmt.Sprintf("[ephemeral.\"/home\"]\ndevice = %q\n%s", alias, own))
+		must(t, d.Reload(t.Context()))
+		roots(t, d)
+	}
+}

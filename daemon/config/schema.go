@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path"
@@ -76,9 +77,13 @@ func (d *decoder) ephemeral(key string, v *value) (Ephemeral, bool) {
 // checkEphemerals finds mount points that share a root or a directory of old roots: the roots of one would be taken for
 // those of the other, be counted as them, and be booted as them.
 func (d *decoder) checkEphemerals(c *Config) {
+	root := "" // the device of "/", which is what root= names, and so where one is left out
+	if len(c.Ephemeral) > 0 && c.Ephemeral[0].MountPoint == "/" {
+		root = c.Ephemeral[0].Device
+	}
 	for i, e := range c.Ephemeral {
 		for _, first := range c.Ephemeral[:i] {
-			if first.Device != e.Device {
+			if cmp.Or(first.Device, root) != cmp.Or(e.Device, root) {
 				continue
 			}
 			at := position{file: e.Origin.File, line: e.Origin.Line}
