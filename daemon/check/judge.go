@@ -262,11 +262,11 @@ func (j *judge) template() {
 	}
 	if len(j.Template.Modules) > 0 {
 		for _, k := range j.Template.Without {
-			j.add(Error, "kernel", "sudo impermanence template commit", "%s is kernel %s, for which the template has no modules (it has %s)", k.File, k.Version, strings.Join(j.Template.Modules, ", "))
+			j.add(Error, "kernel", j.Template.Remedy(k), "%s is kernel %s, for which the template has no modules (it has %s)", k.File, k.Version, strings.Join(j.Template.Modules, ", "))
 		}
 	}
-	if n := len(j.Template.Lost); n > 0 {
-		j.add(Warning, "packages-lost", "sudo impermanence template commit", "the running root has packages that are gone after the next boot: %s and %d more", j.Template.Lost[0], n-1)
+	if len(j.Template.Lost) > 0 {
+		j.add(Warning, "packages-lost", "sudo impermanence template commit", "%s", j.Template.TellLost())
 	}
 }
 

@@ -117,6 +117,13 @@ func readRPM(root, path string) (map[string]string, error) {
 	return versions, nil
 }
 
+// Without is p without what drop says.
+func (p Packages) Without(drop func(name, version string) bool) Packages {
+	p.Versions = maps.Clone(p.Versions)
+	maps.DeleteFunc(p.Versions, drop)
+	return p
+}
+
 // Missing lists what p has and other lacks or has in another version, as "name version", sorted.
 func (p Packages) Missing(other Packages) []string {
 	var missing []string

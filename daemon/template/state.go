@@ -3,6 +3,7 @@ package template
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +29,16 @@ type State struct {
 	New      []string         // that the template has, and the running root not: there after the next boot
 	Modules  []string         // kernel versions that the template has modules for
 	Without  []machine.Kernel // that the boot loader has, and the template has no modules for
+
+	running []string // kernel versions that the running root has modules for
+}
+
+// Remedy is what puts a kernel right that the template has no modules for: a command, or in words what to do.
+func (s State) Remedy(k machine.Kernel) string {
+	if slices.Contains(s.running, k.Version) {
+		return "sudo impermanence template commit"
+	}
+	return "install what " + k.File + " belongs to by sudo impermanence template run, or remove it"
 }
 
 // Problem is something that does not belong together, and the command that puts it right.
@@ -57,12 +68,38 @@ func (t *Template) Show(ctx context.Context) (State, error) {
 			return err
 		}
 		s.Manager, s.Packages = there.Manager, len(there.Versions)
-		s.Lost, s.New = here.Missing(there), there.Missing(here)
+		s.New = there.Missing(here)
 		s.Modules = machine.Kernels(dir)
 		s.Without = machine.Without(machine.BootKernels(t.root), s.Modules)
-		return nil
+		s.running = machine.Kernels(t.root)
+		installed, err := t.installed(ctx, found, here, there)
+		s.Lost = installed.Missing(there)
+		return err
 	})
 	return s, err
+}
+
+// installed are the packages of the running root, here, but for what it may have from a former template: after a change of the template the root
+// is behind, and loses nothing.
+func (t *Template) installed(ctx context.Context, found btrfsops.Templates, here, there machine.Packages) (machine.Packages, error) {
+	root, err := t.fs.SubvolumeAt(t.layout.Root)
+	if err != nil {
+		return here, err
+	}
+	related := func(s *btrfsops.Subvolume) bool { return root.ParentUUID == s.UUID || s.ParentUUID == root.UUID }
+	switch {
+	case related(found.Current):
+		return here, nil
+	case found.Former != nil && related(found.Former):
+		err := t.mounted(ctx, found.Former.ID, func(dir string) error {
+			former, err := machine.ReadPackages(dir)
+			here = here.Without(func(name, version string) bool { return former.Versions[name] == version })
+			return err
+		})
+		return here, err
+	}
+	// It was changed more than once, or the root was made from an old root: the same package in another version tells nothing.
+	return here.Without(func(name, _ string) bool { return there.Versions[name] != "" }), nil
 }
 
 // PlanCommit says what Commit would do, a line each.
@@ -94,12 +131,17 @@ func (s State) Problems() []Problem {
 	add := func(what, try string) { problems = append(problems, Problem{what, try}) }
 	if len(s.Modules) > 0 && len(s.Without) > 0 {
 		k := s.Without[0]
-		add(fmt.Sprintf("%s is kernel %s, for which the template has no modules", k.File, k.Version), "sudo impermanence template commit")
+		add(fmt.Sprintf("%s is kernel %s, for which the template has no modules", k.File, k.Version), s.Remedy(k))
 	}
 	if len(s.Lost) > 0 {
-		add("the running root has packages that are gone after the next boot: "+some(s.Lost), "sudo impermanence template commit")
+		add(s.TellLost(), "sudo impermanence template commit")
 	}
 	return problems
+}
+
+// TellLost says which packages are lost.
+func (s State) TellLost() string {
+	return "the running root has packages that are gone after the next boot: " + some(s.Lost)
 }
 
 // some names the first of many.
