@@ -104,7 +104,7 @@ func BenchmarkWaitCleaned(b *testing.B) {
 				report, err := fs.Delete(context.Background(), Guards{Layout: layout}, ids, nil)
 				must(b, err)
 				b.StartTimer()
-				must(b, fs.WaitCleaned(context.Background(), report.Subvolumes))
+				must(b, fs.WaitCleaned(context.Background(), report.Subvolumes, time.Minute))
 			}
 		})
 	}

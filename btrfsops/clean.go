@@ -3,6 +3,8 @@ package btrfsops
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"hash/fnv"
 	"slices"
 	"time"
 )
@@ -17,7 +19,12 @@ const (
 // WaitCleaned waits until the space of deleted subvolumes is free. BTRFS_IOC_SUBVOL_SYNC_WAIT is not used: for one id it
 // takes until the next periodic commit (about 30 s), and it says "clean" too early for a large root. The tree of tree
 // roots says it right: a deleted subvolume has an orphan item there until it is wholly gone.
-func (fs *Filesystem) WaitCleaned(ctx context.Context, ids []SubvolumeID) error {
+//
+// The cleaner does not begin with a subvolume as long as a program has something open in it, which may be for ever. When nothing
+// has been cleaned for as long as patience, it is ErrUncleaned.
+func (fs *Filesystem) WaitCleaned(ctx context.Context, ids []SubvolumeID, patience time.Duration) error {
+	var last uint64
+	changed := time.Now()
 	for pause := cleanPollFirst; ; pause = min(2*pause, cleanPollLast) {
 		// Each time: the sync wakes the cleaner through the transaction thread, and a wake-up can be lost (see commit). When
 		// it has freed something, the sync makes that usable.
@@ -32,8 +39,18 @@ func (fs *Filesystem) WaitCleaned(ctx context.Context, ids []SubvolumeID) error 
 			_, found := slices.BinarySearch(pending, id)
 			return found
 		}
-		if !slices.ContainsFunc(ids, left) {
+		first := slices.IndexFunc(ids, left)
+		if first < 0 {
 			return fs.Sync()
+		}
+		progress, err := fs.cleaning(pending)
+		switch {
+		case err != nil:
+			return err
+		case progress != last:
+			last, changed = progress, time.Now()
+		case time.Since(changed) > patience:
+			return fmt.Errorf("%w: a program has something open in subvolume %d, most likely", ErrUncleaned, ids[first])
 		}
 		select {
 		case <-ctx.Done():
@@ -41,6 +58,29 @@ func (fs *Filesystem) WaitCleaned(ctx context.Context, ids []SubvolumeID) error 
 		case <-time.After(pause):
 		}
 	}
+}
+
+// cleaning differs when the cleaner has got on with deleted subvolumes: of a large one its root item says how far it is. Who still
+// writes to one changes other parts of that.
+func (fs *Filesystem) cleaning(pending []SubvolumeID) (uint64, error) {
+	print := fnv.New64a()
+	for _, id := range pending {
+		fmt.Fprintln(print, id)
+		key := searchKey{
+			TreeID: rootTreeID, MinObjectid: uint64(id), MaxObjectid: uint64(id), MinType: keyRootItem, MaxType: keyRootItem,
+		}
+		err := search(fs.top, key, func(i item) error {
+			if len(i.data) < rootItemOldSize {
+				return errTruncated
+			}
+			_, err := print.Write(i.data[rootItemDropProgress:rootItemOldSize])
+			return err
+		})
+		if err != nil {
+			return 0, err
+		}
+	}
+	return print.Sum64(), nil
 }
 
 // Uncleaned returns the deleted subvolumes whose space is not free yet, in ascending order.

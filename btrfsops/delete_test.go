@@ -67,7 +67,7 @@ func TestDeleteTakesNestedSubvolumesAndNothingElse(t *testing.T) {
 	}
 	f.has(t, "persist/of", "persist")
 	f.has(t, "nix/of", "nix")
-	must(t, f.WaitCleaned(context.Background(), report.Subvolumes))
+	must(t, f.WaitCleaned(context.Background(), report.Subvolumes, time.Minute))
 	if left, err := f.Uncleaned(); err != nil || len(left) > 0 {
 		t.Errorf("not cleaned: %v (%v)", left, err)
 	}
@@ -479,4 +479,25 @@ func TestNothingIsDeletedUnseen(t *testing.T) {
 			t.Errorf("without a free file descriptor: %v", err)
 		}
 	}
+}
+
+// The space of a subvolume in which a program has something open is not waited for without end, also while that writes.
+func TestWhatIsOpenIsNotCleaned(t *testing.T) {
+	f := newFixture(t)
+	old := f.boot(t, 1, RolloverOptions{})
+	f.boot(t, 2, RolloverOptions{})
+	held, err := os.Create(f.path(old.OldRoot + "/held"))
+	must(t, err)
+	defer held.Close()
+	report := f.delete(t, old.Former)
+	if err := f.WaitCleaned(t.Context(), report.Subvolumes, 0); !errors.Is(err, ErrUncleaned) {
+		t.Errorf("while it is open: %v", err)
+	}
+	_, err = held.WriteString("more")
+	must(t, err)
+	if err := f.WaitCleaned(t.Context(), report.Subvolumes, 0); !errors.Is(err, ErrUncleaned) {
+		t.Errorf("while it is written to: %v", err)
+	}
+	must(t, held.Close())
+	must(t, f.WaitCleaned(t.Context(), report.Subvolumes, time.Minute))
 }

@@ -25,6 +25,7 @@ var (
 	ErrInvalidName    = errors.New("invalid name")
 	ErrBusy           = errors.New("busy")
 	ErrStateChanged   = errors.New("changed meanwhile")
+	ErrUncleaned      = errors.New("the space of what was deleted is not free yet")
 )
 
 // errnos translates, once and here, what the kernel says into what callers act on. What has no row stays as it is.

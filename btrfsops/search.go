@@ -48,17 +48,18 @@ func (k searchKey) contains(i item) bool {
 
 // Offsets in struct btrfs_root_item, which is packed and little-endian on disk. Older kernels wrote it only up to level.
 const (
-	rootItemFlags       = 208
-	rootItemGeneration  = 160
-	rootItemGeneration2 = 239
-	rootItemUUID        = 247
-	rootItemParentUUID  = 263
-	rootItemCtransid    = 295
-	rootItemOtransid    = 303
-	rootItemCtime       = 327
-	rootItemOtime       = 339
-	rootItemOldSize     = 239
-	rootItemMinimum     = 351
+	rootItemFlags        = 208
+	rootItemDropProgress = 220 // and after it drop_level
+	rootItemGeneration   = 160
+	rootItemGeneration2  = 239
+	rootItemUUID         = 247
+	rootItemParentUUID   = 263
+	rootItemCtransid     = 295
+	rootItemOtransid     = 303
+	rootItemCtime        = 327
+	rootItemOtime        = 339
+	rootItemOldSize      = 239
+	rootItemMinimum      = 351
 )
 
 // decodeRootItem reads struct btrfs_root_item. Without valid newer fields (a kernel before 3.6 wrote it) times and UUIDs

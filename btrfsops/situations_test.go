@@ -227,7 +227,7 @@ func TestDeletingMakesRoomOnAFullDisk(t *testing.T) {
 	if len(report.Failed) > 0 || len(report.Deleted) != 3 {
 		t.Fatalf("report: %+v", report)
 	}
-	must(t, f.WaitCleaned(context.Background(), report.Subvolumes))
+	must(t, f.WaitCleaned(context.Background(), report.Subvolumes, time.Minute))
 	f.write(t, "persist/there-is-room-again", strings.Repeat("x", 4<<20))
 }
 

@@ -62,8 +62,9 @@ type Daemon struct {
 	lost      lossRecord
 	// reloadNeeded says that the configuration files are not the ones that were read.
 	reloadNeeded bool
+	spaceRest    time.Time // until when nobody looks at the free space
 
-	spaceRest time.Time // until when nobody looks at the free space; for watch alone
+	cleaning time.Duration // see cleaningPatience
 }
 
 var _ dbus.Backend = (*Daemon)(nil)
@@ -89,7 +90,7 @@ func New(opts Options) *Daemon {
 	if opts.Notify == nil {
 		opts.Notify = func(string) {}
 	}
-	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log), sizes: newSizes(), renewal: make(chan struct{}, 1)}
+	d := &Daemon{opts: opts, log: opts.Log, status: newStatus(opts.Notify), files: newFilesystems(opts.Log), sizes: newSizes(), renewal: make(chan struct{}, 1), cleaning: cleaningPatience}
 	d.cache = newRootCache(func() { d.tell(dbus.RootsChanged) }, opts.Log)
 	d.jobs = jobs.New(jobs.Options{Journal: filepath.Join(opts.RunDir, "jobs"), Changed: d.jobsChanged, Log: opts.Log})
 	d.loaded, d.contents, d.wrong = load(opts.Config)

@@ -26,6 +26,7 @@ var sentinels = []struct{ from, to error }{
 	{btrfsops.ErrReadOnly, dbus.ErrNotSupported},
 	{btrfsops.ErrInvalidName, dbus.ErrInvalidName},
 	{btrfsops.ErrBusy, dbus.ErrBusy},
+	{btrfsops.ErrUncleaned, dbus.ErrBusy},
 
 	{persist.ErrSourceMissing, dbus.ErrSourceMissing},
 	{persist.ErrNoVolume, dbus.ErrSourceMissing},

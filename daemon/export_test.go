@@ -14,5 +14,8 @@ func (d *Daemon) DoNotSearchForSizes() (patient func()) {
 	return func() { d.sizes.patience = time.Hour }
 }
 
+// DoNotWaitForTheCleaner has a prune wait for nothing that does not get on.
+func (d *Daemon) DoNotWaitForTheCleaner() { d.cleaning = 0 }
+
 // RenewLosses is what the daemon does for losses every ten minutes.
 func (d *Daemon) RenewLosses(ctx context.Context) error { return d.renewLosses(ctx, false) }

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -178,6 +179,9 @@ func (d *Daemon) prune(ctx context.Context, progress *jobs.Progress, places []pl
 			break
 		}
 	}
+	if errors.Is(err, btrfsops.ErrUncleaned) {
+		d.restFromSpace(d.opts.Now())
+	}
 	err = t.result(err)
 	record := pruneRecord{Time: d.opts.Now().UTC(), Result: "done", Deleted: t.deleted, Failed: t.failed}
 	if err != nil {
@@ -223,7 +227,7 @@ func (r *pruning) place(ctx context.Context, p place) error {
 		}
 		if r.options.Wait {
 			progress.Stage("waiting for the space")
-			return fs.WaitCleaned(ctx, report.Subvolumes)
+			return fs.WaitCleaned(ctx, report.Subvolumes, r.cleaning)
 		}
 		return nil
 	})
@@ -233,8 +237,11 @@ func doomedRoot(d retention.Decision) btrfsops.OldRoot {
 	return btrfsops.OldRoot{ID: btrfsops.SubvolumeID(d.Root.ID), Name: d.Root.Name}
 }
 
+// cleaningPatience is how long is waited while the cleaner gets on with nothing: a program has something open in what was deleted.
+const cleaningPatience = time.Minute
+
 // forSpace deletes one root after the other until there is room. What a deletion frees is known only when the cleaner is
-// done, so each is waited for, and the plan is made anew.
+// done, so each is waited for, and the plan is made anew. Where that does not end nothing more is deleted.
 func (r *pruning) forSpace(ctx context.Context, fs *btrfsops.Filesystem, p place) error {
 	progress, failed := r.tally.progress, len(r.tally.failed)
 	for {
@@ -243,7 +250,7 @@ func (r *pruning) forSpace(ctx context.Context, fs *btrfsops.Filesystem, p place
 		if err != nil {
 			return err
 		}
-		if err := fs.WaitCleaned(ctx, pending); err != nil {
+		if err := fs.WaitCleaned(ctx, pending, r.cleaning); err != nil {
 			return err
 		}
 		plan, err := r.plan(ctx, p, r.options, false)

@@ -22,7 +22,7 @@ const (
 // help. In a boot that early boot was told to leave alone nothing is deleted: who boots so looks for something.
 func (d *Daemon) checkSpace(now time.Time) {
 	cfg, _ := d.current()
-	if cfg.Retention.MinFree.Bytes == 0 && cfg.Retention.MinFree.Percent == 0 || now.Before(d.spaceRest) || d.leftAlone() {
+	if cfg.Retention.MinFree.Bytes == 0 && cfg.Retention.MinFree.Percent == 0 || d.restsFromSpace(now) || d.leftAlone() {
 		return
 	}
 	places, err := d.findPlaces()
@@ -31,7 +31,7 @@ func (d *Daemon) checkSpace(now time.Time) {
 	}
 	for _, p := range places {
 		if short, helps := d.short(p); short && !helps {
-			d.spaceRest = now.Add(fruitlessRest)
+			d.restFromSpace(now)
 			d.log.Warn("less than minFree is left, and there is nothing to prune", zap.String("mountPoint", p.mountPoint))
 		} else if short {
 			d.log.Info("less than minFree is left", zap.String("mountPoint", p.mountPoint))
@@ -41,6 +41,19 @@ func (d *Daemon) checkSpace(now time.Time) {
 			return
 		}
 	}
+}
+
+// restFromSpace has nobody look at the free space for a while.
+func (d *Daemon) restFromSpace(now time.Time) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.spaceRest = now.Add(fruitlessRest)
+}
+
+func (d *Daemon) restsFromSpace(now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return now.Before(d.spaceRest)
 }
 
 // leftAlone says that early boot did nothing because somebody asked for it.

@@ -218,3 +218,30 @@ func TestPrunesForWantOfSpace(t *testing.T) {
 		t.Errorf("it prunes in vain: %d times", n)
 	}
 }
+
+// What was deleted and is open in a program frees nothing. That is told, nothing more is deleted for want of space, and nobody is kept
+// from the file system.
+func TestPruneThatCanNotFreeSpace(t *testing.T) {
+	m := newMachine(t)
+	m.configure(t, "[retention]\nkeepWithin = \"1y\"\nminFree = \"1000TiB\"\n")
+	first, second := m.oldRoot(t, 3*day), m.oldRoot(t, 2*day)
+	newest := m.oldRoot(t, day)
+	held, err := os.Open(filepath.Join(m.top, "old_roots", first))
+	must(t, err)
+	defer held.Close()
+	d := m.start(t)
+	d.DoNotWaitForTheCleaner()
+	for range 2 { // the second comes after what was deleted before
+		d.CheckSpace(now)
+		for _, j := range d.Jobs() {
+			job := finish(t, d, j.ID, nil)
+			if job.Result != dbus.ResultPartial || job.Error.Name != dbus.InfoOf(dbus.ErrBusy).Name {
+				t.Errorf("ended as %+v", job)
+			}
+		}
+	}
+	if left := m.rolledOver(t); !slices.Equal(left, []string{second, newest}) || len(d.Jobs()) != 1 {
+		t.Errorf("left %q after %d jobs", left, len(d.Jobs()))
+	}
+	must(t, d.SetPinned(t.Context(), roots(t, d)[second].ID, true))
+}
