@@ -151,6 +151,24 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestTheToolThatMakesInitrds: Debian's dracut leaves a part of initramfs-tools installed.
+func TestTheToolThatMakesInitrds(t *testing.T) {
+	for want, files := range map[string][]string{
+		"":                {"usr/sbin/mkinitramfs"},
+		"initramfs-tools": {"usr/sbin/mkinitramfs", "usr/sbin/update-initramfs", "usr/bin/dracut"},
+		"dracut":          {"usr/sbin/mkinitramfs", "usr/bin/dracut"},
+		"mkinitcpio":      {"usr/bin/mkinitcpio", "usr/bin/dracut"},
+	} {
+		root := t.TempDir()
+		for _, file := range files {
+			machinetest.Write(t, filepath.Join(root, file), "", 0o755)
+		}
+		if tool, found := FindInitrdTool(root); tool.Name != want || found != (want != "") {
+			t.Errorf("of %q it finds %q", files, tool.Name)
+		}
+	}
+}
+
 func TestKernels(t *testing.T) {
 	root := t.TempDir()
 	image := make([]byte, 0x1000)

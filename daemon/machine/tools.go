@@ -13,12 +13,13 @@ type InitrdTool struct {
 	Rebuild []string // the command that makes all of them anew
 }
 
-// initrdTools are looked for in this order: a machine can have dracut beside its own.
+// initrdTools are looked for in this order: a machine can have dracut beside its own. What is left of initramfs-tools on a Debian that has gone
+// over to dracut has mkinitramfs still, and nothing that makes all of them.
 var initrdTools = []struct {
 	file string
 	tool InitrdTool
 }{
-	{"/usr/sbin/mkinitramfs", InitrdTool{"initramfs-tools", []string{"update-initramfs", "-u", "-k", "all"}}},
+	{"/usr/sbin/update-initramfs", InitrdTool{"initramfs-tools", []string{"update-initramfs", "-u", "-k", "all"}}},
 	{"/usr/bin/mkinitcpio", InitrdTool{"mkinitcpio", []string{"mkinitcpio", "-P"}}},
 	{"/usr/bin/dracut", InitrdTool{"dracut", []string{"dracut", "--force", "--regenerate-all"}}},
 }
