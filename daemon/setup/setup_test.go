@@ -763,6 +763,30 @@ func TestUndoSetsAsideWhatDependsOnIt(t *testing.T) {
 	}
 }
 
+// TestUndoTellsWhatStaysElsewhere: what a person has added for another volume, in the file of the set-up or in one that is set aside.
+func TestUndoTellsWhatStaysElsewhere(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	const file = "etc/impermanence/impermanence.toml"
+	w.write(t, file, "[persistence.\"/former\"]\ndirectories = [\"/opt/former\"]\n", 0o644)
+	w.setUp(t)
+	w.write(t, file, w.read(t, filepath.Join(w.root, file))+"[persistence.\"/data\"]\ndirectories = [\"/opt/one\"]\n", 0o644)
+	w.write(t, "etc/impermanence/conf.d/mine.toml", "[persistence.\"/persist\"]\nfiles = [\"/opt/mine\", { file = \"/opt/two\", persistentStoragePath = \"/data\" }]\n", 0o644)
+	w.write(t, "etc/impermanence/conf.d/stays.toml", "[persistence.\"/data\"]\ndirectories = [\"/opt/three\"]\n", 0o644)
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	p, err := PlanUndo(f, Options{})
+	must(t, err)
+	want := []string{
+		"/opt/two is kept on /data by /etc/impermanence/conf.d/mine.toml, which is read no more: it stays there, and is not put back",
+		"/opt/one is kept on /data by /etc/impermanence/impermanence.toml, which is read no more: it stays there, and is not put back",
+	}
+	slices.Sort(want)
+	slices.Sort(p.Notes)
+	if diff := cmp.Diff(want, p.Notes); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+}
+
 // TestUndoLeavesWhatWasThere undoes a set-up of a machine that mounted its volume before: what a person keeps there is kept on.
 func TestUndoLeavesWhatWasThere(t *testing.T) {
 	d := distributions()[0]

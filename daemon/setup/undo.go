@@ -36,6 +36,7 @@ func PlanUndo(f Facts, o Options) (Plan, error) {
 		p.Notes = append(p.Notes, fmt.Sprintf("%[1]s is about what there will be no more: remove what brought it, or ln -s /dev/null %[2]s, and build the initrd again",
 			name, path.Join(localLists, path.Base(name))))
 	}
+	p.Notes = append(p.Notes, f.leftElsewhere(aside)...)
 	p.Steps = f.Record.undoSteps(aside, o.NoInitrd)
 	if f.volumeMounted() {
 		p.Notes = append(p.Notes, "programs that run go on with the files that they have open on the volume, and what they write there is not in the root: end them before, and restart the machine after it")
@@ -44,6 +45,24 @@ func PlanUndo(f Facts, o Options) (Plan, error) {
 		p.Notes = append(p.Notes, fmt.Sprintf("the machine was booted since: the subvolume %q stays with what is kept on it, and so do the old roots", f.Record.Volume))
 	}
 	return p, nil
+}
+
+// leftElsewhere notes what is kept on other volumes by files of the configuration that are read no more.
+func (f *Facts) leftElsewhere(aside []string) []string {
+	former := 0 // lines that come back, which a set-up leaves at the beginning
+	if c, _ := f.Record.change(configFile); c.Former != nil && strings.HasPrefix(f.Files[configFile], strings.TrimRight(*c.Former, "\n")) {
+		former = strings.Count(*c.Former, "\n") + 1
+	}
+	var notes []string
+	files := append(slices.Clone(aside), configFile)
+	for _, e := range f.Config.Entries() {
+		i := slices.IndexFunc(files, func(file string) bool { return strings.HasSuffix(e.Origin.File, file) })
+		if e.Volume == f.Record.Point || i < 0 || files[i] == configFile && e.Origin.Line <= former {
+			continue
+		}
+		notes = append(notes, fmt.Sprintf("%s is kept on %s by %s, which is read no more: it stays there, and is not put back", e.Target, e.Volume, files[i]))
+	}
+	return notes
 }
 
 // booted tells whether the root is another than the one that was set up: then the volume has what the root lacks.
