@@ -910,6 +910,22 @@ func TestNoHomeIsLost(t *testing.T) {
 	}
 }
 
+// TestWhatIsImmutableIsKept: a log that can only be added to, and files and directories that nobody can change, are in what is kept.
+func TestWhatIsImmutableIsKept(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	w.write(t, "home/demo/bin/tool", "", 0o755)
+	must(t, os.Symlink("tool", filepath.Join(w.root, "home/demo/bin/link")))
+	btrfstest.Run(t, "chattr", "+a", filepath.Join(w.root, "var/log/messages"))
+	btrfstest.Run(t, "chattr", "+i", filepath.Join(w.root, "home/demo/bin/tool"), filepath.Join(w.root, "home/demo/bin"), filepath.Join(w.root, "etc/machine-id"))
+	w.setUp(t)
+	w.boot(t, d, "first")
+	w.isSetUp(t, d)
+	if _, err := os.Stat(filepath.Join(w.root, "persist/home/demo/bin/tool")); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestAVolumeInAnotherPlace: what is kept is on it, also of a preset a part of which lies on a file system of its own.
 func TestAVolumeInAnotherPlace(t *testing.T) {
 	w := newWorld(t, distributions()[3])

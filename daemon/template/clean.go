@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -66,12 +67,9 @@ func cleanEntry(root *os.Root, e persist.Entry) error {
 		return nil
 	}
 	if err == nil && e.Target == machineID && info.Mode().IsRegular() {
-		var f *os.File
-		if f, err = root.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0); err == nil {
-			err = f.Close()
-		}
+		err = change(root, name, func() error { return truncate(root, name) })
 	} else if err == nil && !info.IsDir() {
-		err = root.Remove(name)
+		err = change(root, name, func() error { return root.Remove(name) })
 	}
 	if err != nil {
 		return fmt.Errorf("clean the template: %w", err)
@@ -94,11 +92,29 @@ func empty(root *os.Root, place string) error {
 		return fmt.Errorf("clean the template: %w", err)
 	}
 	for _, child := range children {
-		if err := root.RemoveAll(name + "/" + child.Name()); err != nil {
+		if err := change(root, name, func() error { return root.RemoveAll(name + "/" + child.Name()) }); err != nil {
 			return fmt.Errorf("clean the template: %w", err)
 		}
 	}
 	return nil
+}
+
+func truncate(root *os.Root, name string) error {
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_TRUNC, 0)
+	if err == nil {
+		err = f.Close()
+	}
+	return err
+}
+
+// change does so to what is at a name, or in it, also where somebody has made something there immutable or append-only: chattr(1).
+func change(root *os.Root, name string, do func() error) error {
+	err := do()
+	if errors.Is(err, fs.ErrPermission) {
+		_ = exec.Command("chattr", "-R", "-f", "-i", "-a", filepath.Join(root.Name(), name)).Run() // fails for what has no such flags, as symlinks
+		err = do()
+	}
+	return err
 }
 
 // inside is an absolute path as a root takes it.
