@@ -305,7 +305,10 @@ func (t *Template) mirrorBoot(ctx context.Context, found btrfsops.Templates) err
 		}
 	}
 	err := t.mounted(ctx, found.Current.ID, func(dir string) error {
-		return mirror(filepath.Join(dir, "boot"), filepath.Join(t.root, "boot"), former, t.apart)
+		if err := mirror(filepath.Join(dir, "boot"), filepath.Join(t.root, "boot"), former, t.apart); err != nil {
+			return err
+		}
+		return t.fs.Sync() // the template is on the disk already
 	})
 	if err != nil {
 		return fmt.Errorf("/boot of the root is not as in it yet: %w", err)

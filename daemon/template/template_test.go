@@ -147,3 +147,38 @@ func TestMirrorIsCutShort(t *testing.T) {
 		}
 	}
 }
+
+// TestBootIsDurable: once it is said that the template is changed, a power cut leaves neither it nor /boot of the root as it was.
+func TestBootIsDurable(t *testing.T) {
+	image, cut := btrfstest.NewImage(t, 0), filepath.Join(t.TempDir(), "cut.img")
+	t.Run("run", func(t *testing.T) {
+		device, dir := btrfstest.Attach(t, image), t.TempDir()
+		top, root := filepath.Join(dir, "top"), filepath.Join(dir, "root")
+		btrfstest.Mount(t, device, top, "subvolid=5")
+		btrfstest.Subvolume(t, filepath.Join(top, "root"))
+		btrfstest.Mount(t, device, root, "subvol=root")
+		machinetest.Install(t, root, "usr/bin/dracut", map[string]string{
+			"etc/impermanence/impermanence.toml": "[ephemeral.\"/\"]\ntemplate = \"root-template\"\n",
+		})
+		btrfstest.Run(t, "btrfs", "subvolume", "snapshot", "-r", root, filepath.Join(top, "root-template"))
+		template, err := Open(root, func(text string) { t.Error(text) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := template.Run(t.Context(), []string{"sh", "-c", "echo >/boot/new"}, Streams{Err: t.Output()}); err != nil {
+			t.Fatal(err)
+		}
+		btrfstest.Run(t, "cp", "--sparse=always", image, cut)
+		if err := template.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	device := btrfstest.Attach(t, cut)
+	for _, subvolume := range []string{"root-template", "root"} {
+		dir := filepath.Join(t.TempDir(), subvolume)
+		btrfstest.Mount(t, device, dir, "subvol="+subvolume)
+		if _, err := os.Stat(filepath.Join(dir, "boot/new")); err != nil {
+			t.Error(err)
+		}
+	}
+}
