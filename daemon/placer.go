@@ -144,28 +144,49 @@ func uncounted(start asking) asking {
 
 // asked has PID 1 do something with a unit.
 func asked(ctx context.Context, unit string, do asking) (how string, err error) {
+	if err := ctx.Err(); err != nil {
+		return "", err
+	}
 	dialing, hangUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer hangUp()
-	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) { return dbus.Dial(dialing) })
+	var lost <-chan struct{}
+	conn, err := systemd.NewConnection(func() (*dbus.Conn, error) {
+		c, err := dbus.Dial(dialing)
+		if err == nil {
+			lost = c.Context().Done()
+		}
+		return c, err
+	})
 	if err != nil {
 		return "", fmt.Errorf("ask the service manager to start %s: %w", unit, err)
 	}
 	defer conn.Close()
 	result := make(chan string, 1)
-	if _, err := do(conn, ctx, unit, "replace", result); err != nil {
+	if _, err := do(conn, dialing, unit, "replace", result); err != nil { // what PID 1 was asked it does, whoever waits for the answer
 		return "", fmt.Errorf("start %s: %w", unit, err)
 	}
 	select {
 	case how := <-result:
 		return how, nil
+	case <-lost:
+		return "", errLost(unit)
 	case <-ctx.Done():
 	}
 	stopped := make(chan string, 1)
 	if _, err := conn.StopUnitContext(dialing, unit, "replace", stopped); err != nil {
 		return "", fmt.Errorf("stop %s: %w", unit, err)
 	}
-	<-stopped // by then it has left its answer; the unit bounds how long that takes
+	select {
+	case <-stopped: // by then it has left its answer; the unit bounds how long that takes
+	case <-lost:
+		return "", errLost(unit)
+	}
 	return "", ctx.Err()
+}
+
+// errLost is about a bus that went away before it told how a unit's job ended.
+func errLost(unit string) error {
+	return named(dbus.ErrInternal, "the bus is gone, and what became of %s is not known: see journalctl -u %s", unit, unit)
 }
 
 // report reads what the unit left, and tells it from what an earlier run has left.
