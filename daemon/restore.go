@@ -25,8 +25,8 @@ func (d *Daemon) CheckRestore(_ context.Context, id uint64, o dbus.RestoreOption
 }
 
 // restoreItems gives each path its place in the old root, and where it goes.
-func restoreItems(p place, o dbus.RestoreOptions) ([]persist.RestoreItem, error) {
-	items := make([]persist.RestoreItem, len(o.Paths))
+func restoreItems(p place, o dbus.RestoreOptions) ([]RestoreItem, error) {
+	items := make([]RestoreItem, len(o.Paths))
 	targets := map[string]string{}
 	for i, asked := range o.Paths {
 		source, ok := inPlace(p, path.Clean(asked))
@@ -41,7 +41,7 @@ func restoreItems(p place, o dbus.RestoreOptions) ([]persist.RestoreItem, error)
 			return nil, named(dbus.ErrInvalidArgs, "%s and %s would both become %s", first, asked, target)
 		}
 		targets[target] = asked
-		items[i] = persist.RestoreItem{Source: source, Target: target}
+		items[i] = RestoreItem{Source: dbus.Bytes(source), Target: dbus.Bytes(target)}
 	}
 	return items, nil
 }
@@ -87,7 +87,7 @@ func (d *Daemon) restore(ctx context.Context, p *jobs.Progress, root guardedRoot
 		began = true
 		p.Stage("restoring")
 		err = d.files.use(root.place, func(fs *btrfsops.Filesystem) error {
-			r.From = path.Join(cmp.Or(root.place.top, fs.Top()), root.Path)
+			r.From = dbus.Bytes(path.Join(cmp.Or(root.place.top, fs.Top()), root.Path))
 			return d.opts.Restorer.Restore(ctx, r, func(news RestoreNews) {
 				if news.Result == nil {
 					p.Items(news.Entries, 0, 0)

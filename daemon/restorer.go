@@ -28,9 +28,15 @@ type Restorer interface {
 
 // RestoreRequest is what to bring back, and from where.
 type RestoreRequest struct {
-	From   string                `json:"from"` // directory of the old root
-	Items  []persist.RestoreItem `json:"items"`
-	DryRun bool                  `json:"dryRun"`
+	From   dbus.Bytes    `json:"from"` // directory of the old root
+	Items  []RestoreItem `json:"items"`
+	DryRun bool          `json:"dryRun"`
+}
+
+// RestoreItem is a persist.RestoreItem on its way to the service: no byte of it is changed.
+type RestoreItem struct {
+	Source dbus.Bytes `json:"source"`
+	Target dbus.Bytes `json:"target"`
 }
 
 // RestoreNews is how far a restore is: what became of a path, or how many files, directories and the like were copied.
@@ -59,8 +65,12 @@ const newsEvery = 100 * time.Millisecond
 
 func (d directRestorer) Restore(ctx context.Context, r RestoreRequest, news func(RestoreNews)) error {
 	var told time.Time
+	items := make([]persist.RestoreItem, len(r.Items))
+	for i, item := range r.Items {
+		items[i] = persist.RestoreItem{Source: string(item.Source), Target: string(item.Target)}
+	}
 	return persist.Restore(ctx, persist.Restoration{
-		Sysroot: d.sysroot, From: r.From, Items: r.Items, DryRun: r.DryRun,
+		Sysroot: d.sysroot, From: string(r.From), Items: items, DryRun: r.DryRun,
 		Progress: func(entries uint64) {
 			if now := time.Now(); now.Sub(told) >= newsEvery {
 				told = now
@@ -97,7 +107,7 @@ type message struct {
 }
 
 func (u unitRestorer) Restore(ctx context.Context, r RestoreRequest, news func(RestoreNews)) error {
-	if strings.HasPrefix(r.From, "/proc/") {
+	if strings.HasPrefix(string(r.From), "/proc/") {
 		return named(dbus.ErrNotSupported, "the top level is not mounted where another process sees it: see systemctl status impermanence-top.service")
 	}
 	listener, name, err := u.listen()

@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"github.com/impermanence/impermanence/dbus"
-	"github.com/impermanence/impermanence/persist"
 	"github.com/impermanence/impermanence/test/bustest"
 )
 
@@ -46,7 +45,7 @@ func newServiceTest(t *testing.T, start func(s *serviceTest, name string) (strin
 }
 
 func (s *serviceTest) restore(ctx context.Context, news func(RestoreNews)) error {
-	return s.unit.Restore(ctx, RestoreRequest{From: filepath.Join(s.dir, "old"), Items: []persist.RestoreItem{{Source: "/etc", Target: "/etc"}, {Source: "/x", Target: "/x"}}}, news)
+	return s.unit.Restore(ctx, RestoreRequest{From: dbus.Bytes(filepath.Join(s.dir, "old")), Items: []RestoreItem{{"/etc", "/etc"}, {"/x", "/x"}}}, news)
 }
 
 // work is what the service does.
@@ -76,6 +75,27 @@ func TestRestoreThroughAService(t *testing.T) {
 	}
 	if left, err := os.ReadDir(filepath.Join(s.dir, "restore")); err != nil || len(left) > 0 {
 		t.Errorf("left: %v, %v", left, err)
+	}
+}
+
+// Names that are not UTF-8 reach the service as they are.
+func TestRestoreThroughAServiceByBytes(t *testing.T) {
+	s := newServiceTest(t, func(s *serviceTest, name string) (string, error) { return s.work(context.Background(), name) })
+	const name = "caf\xe9"
+	if err := os.MkdirAll(filepath.Join(s.dir, name, name), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	request := RestoreRequest{From: dbus.Bytes(filepath.Join(s.dir, name)), Items: []RestoreItem{{"/" + name, "/new" + name}}}
+	err := s.unit.Restore(t.Context(), request, func(n RestoreNews) {
+		if n.Result != nil && n.Result.Error != nil {
+			t.Error(n.Result.Error)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(s.dir, "root/new"+name)); err != nil {
+		t.Error(err)
 	}
 }
 
