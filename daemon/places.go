@@ -162,12 +162,15 @@ func (d *Daemon) awaited(cfg *config.Config) []btrfsops.RootName {
 	return names
 }
 
-// namesOf names the file system of an ephemeral mount point: first the device that is configured, else the one that is mounted, and then
-// the number of what is mounted, unless that is surely another one. Symlinks of devices are followed where they lead somewhere; a
+// namesOf names the file system of an ephemeral mount point: first the device that is configured, else the one that is mounted there or at
+// "/", and then the number of what is mounted, unless that is surely another one. Symlinks of devices are followed where they lead somewhere; a
 // service without devices sees none lead anywhere.
 func (d *Daemon) namesOf(mounts mountTable, e config.Ephemeral) ([]string, error) {
 	spec := e.Device
 	m := mounts.at(d.inSysroot(e.MountPoint))
+	if spec == "" && m == nil { // then it is the root's, as for early boot
+		m = mounts.at(d.inSysroot("/"))
+	}
 	if spec == "" && m != nil {
 		spec = m.Source
 	}

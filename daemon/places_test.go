@@ -173,3 +173,17 @@ func TestMountPointsThatShareADirectory(t *testing.T) {
 		roots(t, d)
 	}
 }
+
+// A second mount point whose device is left out is on the root's file system, also while it is not mounted.
+func TestAMountPointThatIsNotMounted(t *testing.T) {
+	m := newMachine(t)
+	m.configure(t, "[ephemeral.\"/home\"]\nsubvolume = \"home\"\noldRoots = \"old_homes\"\n")
+	must(t, os.Mkdir(filepath.Join(m.top, "old_homes"), 0o755))
+	here := m.oldRoot(t, 2*day)
+	name := m.oldRoot(t, day)
+	must(t, os.Rename(filepath.Join(m.top, "old_roots", name), filepath.Join(m.top, "old_homes", name)))
+	list := roots(t, m.start(t))
+	if len(list) != 2 || list[here].Path != "old_roots/"+here || list[name].Path != "old_homes/"+name {
+		t.Errorf("listed %v", list)
+	}
+}
