@@ -97,12 +97,12 @@ func (d *Daemon) stopBrowsing(ctx context.Context, p place, id btrfsops.Subvolum
 	}
 }
 
-// browsedAt is where a root is mounted: by its name where that is plain, else by its id.
+// browsedAt is where a root is mounted: by its name where that is plain and of the first ephemeral mount point, else by its id.
 func (d *Daemon) browsedAt(p place, id btrfsops.SubvolumeID, name string) string {
 	plain := func(c rune) bool {
 		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("-_:+", c)
 	}
-	if strings.TrimFunc(name, plain) != "" || p.number != 0 {
+	if strings.TrimFunc(name, plain) != "" || p.index != 0 {
 		name = strconv.FormatUint(p.outside(id), 10)
 	}
 	return filepath.Join(d.opts.RunDir, "roots", name)

@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,5 +94,28 @@ func TestBrowseEndsWithItsRoot(t *testing.T) {
 	}
 	if _, err := os.Stat(at); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("left: %v", err)
+	}
+}
+
+// Two mount points may have old roots of one name, as a script gives them: each is mounted at a place of its own.
+func TestBrowseRootsOfOneName(t *testing.T) {
+	m := newMachine(t)
+	m.configure(t, fmt.Sprintf("[ephemeral.\"/home\"]\ndevice = %q\nsubvolume = \"home\"\noldRoots = \"old_homes\"\n", m.device))
+	must(t, os.Mkdir(filepath.Join(m.top, "old_homes"), 0o755))
+	for _, dir := range []string{"old_roots", "old_homes"} {
+		root := filepath.Join(m.top, dir, "2024-11-04_10:33:02")
+		btrfstest.Subvolume(t, root)
+		must(t, os.WriteFile(filepath.Join(root, "of"), []byte(dir), 0o644))
+	}
+	d := m.start(t)
+	list, err := d.Roots(t.Context(), dbus.RootFilter{})
+	must(t, err)
+	for _, r := range list {
+		at, err := d.BrowseRoot(t.Context(), r.ID)
+		must(t, err)
+		t.Cleanup(func() { btrfstest.Unmount(t, at) })
+		if data, err := os.ReadFile(filepath.Join(at, "of")); string(data) != filepath.Dir(r.Path) {
+			t.Errorf("%s shows what is of %q, %v", r.Path, data, err)
+		}
 	}
 }

@@ -22,6 +22,7 @@ import (
 // place is an ephemeral mount point: its file system, and what must not be deleted there.
 type place struct {
 	mountPoint string
+	index      int    // in the order of the configuration
 	device     string // names the file system
 	number     int    // of the file system, in the order of the configuration
 	top        string // where its top level is mounted; empty: nowhere that others see
@@ -74,7 +75,9 @@ func (d *Daemon) findPlaces() ([]place, error) {
 			number, known = len(known), append(known, nil)
 		}
 		known[number] = append(known[number], names...)
-		places[i] = place{mountPoint: e.MountPoint, device: known[number][0], number: number, guards: d.guardsOf(mounts, cfg, e), mounts: mounts.print}
+		places[i] = place{
+			mountPoint: e.MountPoint, index: i, device: known[number][0], number: number, guards: d.guardsOf(mounts, cfg, e), mounts: mounts.print,
+		}
 		if err := places[i].apart(places[:i]); err != nil && d.opts.Device == "" {
 			return nil, named(dbus.ErrInvalidConfiguration, "%s: %w", e.Origin, err)
 		}
