@@ -11,7 +11,14 @@ func main() {
 	// SIGPIPE stays as it is: who closes our standard output has seen enough. So does SIGHUP: a job outlives the
 	// terminal that it was begun on.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	context.AfterFunc(ctx, func() {
+		if os.Getenv(insideEnv) != "" { // the terminal tells this process, and the one that has started it tells it again
+			again := make(chan os.Signal, 1)
+			signal.Notify(again, os.Interrupt, syscall.SIGTERM)
+			<-again
+		}
+		stop() // a second signal ends the process at once
+	})
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr, os.Getenv))
 }
 

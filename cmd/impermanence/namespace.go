@@ -31,7 +31,7 @@ func (a *app) apart(ctx context.Context, f func() error) error {
 	err = cmd.Run()
 	var exit *exec.ExitError
 	switch {
-	case err == nil:
+	case err == nil, cmd.ProcessState != nil && cmd.ProcessState.Success(): // also where an interrupt came too late
 		return errRemoteDone
 	case errors.As(err, &exit) && exit.ExitCode() >= 0:
 		return &remoteError{exit.ExitCode()}

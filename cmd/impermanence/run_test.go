@@ -203,6 +203,31 @@ try:   sudo impermanence persist /fresh /known
 `}, execute(t, serve(t, s), "persist", "/fresh", "/known"))
 }
 
+// What was done all the same after an interrupt is done.
+func TestInterruptThatComesTooLate(t *testing.T) {
+	dir := t.TempDir()
+	late := "#!/bin/sh\ntrap 'kill $!; exit 0' INT\ntail -f /dev/null &\necho begun\nwait\n"
+	if err := os.WriteFile(filepath.Join(dir, "unshare"), []byte(late), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	defer write.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	go func() {
+		_, _ = bufio.NewReader(read).ReadString('\n') // whatever it is, it has begun
+		interrupt()
+	}()
+	a := &app{env: onBus(""), stdout: newOutput(write, onBus("")), stderr: newOutput(os.Stderr, onBus(""))}
+	if err := a.apart(ctx, nil); exitCode(err) != exitDone {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestADaemonThatLeavesIsOutOfReach(t *testing.T) {
 	s := twoRoots()
 	s.run = func(s *scripted) { s.leave() }

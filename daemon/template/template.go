@@ -83,6 +83,10 @@ type Streams struct {
 	Out, Err io.Writer
 }
 
+// lastWord is how long a command in the template may take to end after an interrupt. It is the first of its process ids, which the
+// kernel ends at Ctrl-C only if it asks for that.
+const lastWord = 5 * time.Second
+
 // Run changes the template by running a command in a copy of it, with what the machine has mounted below its root: what the
 // command writes to entries, to /boot when that is a file system of its own, or to /home is written there at once. When it
 // succeeds the copy becomes the template; else the copy is dropped, and the error is a CommandError.
@@ -123,6 +127,7 @@ func (t *Template) run(ctx context.Context, argv []string, s Streams) error {
 		cmd := tree.Command(ctx, argv...)
 		cmd.Stdin, cmd.Stdout, cmd.Stderr = s.In, s.Out, s.Err
 		cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+		cmd.WaitDelay = lastWord
 		began := time.Now()
 		if err = cmd.Run(); err != nil {
 			err = &CommandError{argv, err}
