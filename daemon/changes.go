@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"path"
 	"time"
 
 	"github.com/impermanence/impermanence/btrfsops"
@@ -99,11 +98,11 @@ func (d *Daemon) search(ctx context.Context, at place, f dbus.ChangeFilter, each
 // nextBase is the subvolume that the next boot makes a root of, relative to the top level; "" for none. One that is to keep
 // its root is looked at as if it were not.
 func nextBase(fs *btrfsops.Filesystem, l btrfsops.Layout) (string, error) {
-	next, err := fs.NextBoot(l)
-	if err != nil || next == btrfsops.NextFresh || next == btrfsops.NextKeep {
+	_, root, err := nextRoot(fs, l)
+	if err != nil || root.ID == 0 {
 		return l.Template, err
 	}
-	return path.Join(l.OldRoots, next), nil
+	return root.Path, nil
 }
 
 // abs is a path of a root as it is on the machine.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/impermanence/impermanence/btrfsops"
@@ -109,5 +110,21 @@ func TestLossesAreThoseOfTheNextBoot(t *testing.T) {
 		if l := m.start(t).Manager().Losses; l != (dbus.Losses{}) {
 			t.Errorf("%q: %+v", text, l)
 		}
+	}
+}
+
+// The old root that the next boot was to boot may be gone: then the boot has a fresh root, and that is what losses are counted for.
+func TestLossesWhenTheNextRootIsGone(t *testing.T) {
+	m := newMachine(t)
+	old := m.oldRoot(t, 2*day)
+	m.oldRoot(t, day)
+	m.lose(t, "one", 1000)
+	d := m.start(t, func(o *daemon.Options) { o.Top = m.top })
+	must(t, d.SetNextBoot(t.Context(), strconv.FormatUint(roots(t, d)[old].ID, 10)))
+	btrfstest.Run(t, "btrfs", "subvolume", "delete", filepath.Join(m.top, "old_roots", old))
+	must(t, d.Rescan(t.Context()))
+	must(t, d.RenewLosses(t.Context()))
+	if found := d.Manager(); found.NextBoot != "fresh" || found.Losses.Count == 0 {
+		t.Errorf("next is %s, with %+v", found.NextBoot, found.Losses)
 	}
 }

@@ -213,20 +213,29 @@ func (d *Daemon) write(p place, what dbus.Change, change func(*btrfsops.Filesyst
 
 // nextOf returns what was asked for the next boot, an old root by its id.
 func nextOf(fs *btrfsops.Filesystem, p place) (string, error) {
-	next, err := fs.NextBoot(p.guards.Layout)
-	if err != nil || next == btrfsops.NextFresh || next == btrfsops.NextKeep {
-		return next, err
+	next, root, err := nextRoot(fs, p.guards.Layout)
+	if err == nil && root.ID != 0 {
+		next = strconv.FormatUint(p.outside(root.ID), 10)
 	}
-	roots, err := fs.ListRoots(p.guards.Layout)
+	return next, err
+}
+
+// nextRoot returns what was asked for the next boot, and the old root that it is the name of, if it is one.
+func nextRoot(fs *btrfsops.Filesystem, l btrfsops.Layout) (next string, root btrfsops.OldRoot, err error) {
+	next, err = fs.NextBoot(l)
+	if err != nil || next == btrfsops.NextFresh || next == btrfsops.NextKeep {
+		return next, root, err
+	}
+	roots, err := fs.ListRoots(l)
 	if err != nil {
-		return "", err
+		return "", root, err
 	}
 	for _, r := range roots {
 		if r.Name == next {
-			return strconv.FormatUint(p.outside(r.ID), 10), nil
+			return next, r, nil
 		}
 	}
-	return btrfsops.NextFresh, nil // it is gone: early boot will find that too
+	return btrfsops.NextFresh, root, nil // it is gone: early boot will find that too
 }
 
 // SetNextBoot chooses what the next boot does.
