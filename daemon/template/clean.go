@@ -6,16 +6,30 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/persist"
 )
 
-// accounts stay in a template even where they are entries: programs that run in it need users, and early boot resolves owners.
-var accounts = map[string]bool{
-	"/etc/passwd": true, "/etc/group": true, "/etc/shadow": true, "/etc/gshadow": true, "/etc/subuid": true, "/etc/subgid": true,
+// needed stays in a template even where it is kept: the boot loader finds kernels there, early boot what to mount and to put in place before
+// that is in place, and whose it is; programs that run in the template need users.
+var needed = []string{
+	"/boot", "/etc/fstab", "/etc/impermanence",
+	"/etc/passwd", "/etc/group", "/etc/shadow", "/etc/gshadow", "/etc/subuid", "/etc/subgid",
+}
+
+// isNeeded tells whether a path is needed, or lies in what is.
+func isNeeded(p string) bool {
+	return slices.ContainsFunc(needed, func(n string) bool { return machine.Within(p, n) })
+}
+
+// holdsNeeded tells whether something that is needed lies in a path.
+func holdsNeeded(p string) bool {
+	return slices.ContainsFunc(needed, func(n string) bool { return machine.Within(n, p) })
 }
 
 // temporary are the directories whose content is of one boot.
@@ -56,10 +70,10 @@ func Kept(root string, entries []persist.Entry) []persist.Entry {
 
 func cleanEntry(root *os.Root, e persist.Entry) error {
 	switch {
+	case isNeeded(e.Target):
+		return nil
 	case e.Kind == persist.Directory:
 		return empty(root, e.Target)
-	case accounts[e.Target]:
-		return nil
 	}
 	name := inside(e.Target)
 	info, err := root.Lstat(name)
@@ -77,7 +91,7 @@ func cleanEntry(root *os.Root, e persist.Entry) error {
 	return nil
 }
 
-// empty removes what is in a directory.
+// empty removes what is in a directory, but for what is needed.
 func empty(root *os.Root, place string) error {
 	name := inside(place)
 	info, err := root.Lstat(name)
@@ -92,7 +106,14 @@ func empty(root *os.Root, place string) error {
 		return fmt.Errorf("clean the template: %w", err)
 	}
 	for _, child := range children {
-		if err := change(root, name, func() error { return root.RemoveAll(name + "/" + child.Name()) }); err != nil {
+		switch at := path.Join(place, child.Name()); {
+		case isNeeded(at):
+		case holdsNeeded(at):
+			err = empty(root, at)
+		default:
+			err = change(root, name, func() error { return root.RemoveAll(inside(at)) })
+		}
+		if err != nil {
 			return fmt.Errorf("clean the template: %w", err)
 		}
 	}

@@ -62,6 +62,41 @@ func TestClean(t *testing.T) {
 	}
 }
 
+// TestCleanLeavesWhatABootNeeds: the volume is found by fstab, and the kernel by the boot loader, before anything is in place.
+func TestCleanLeavesWhatABootNeeds(t *testing.T) {
+	needed := []string{"etc/fstab", "etc/impermanence/conf.d/a.toml", "etc/passwd", "etc/group", "boot/vmlinuz", "boot/grub/grub.cfg"}
+	for _, entries := range [][]persist.Entry{
+		{{Target: "/etc"}, {Target: "/boot"}},
+		{
+			{Target: "/etc/fstab", Kind: persist.File},
+			{Target: "/etc/impermanence"},
+			{Target: "/boot/grub"},
+			{Target: "/etc/default"},
+			{Target: "/etc/fstab.d/x", Kind: persist.File},
+		},
+	} {
+		dir := t.TempDir()
+		want := map[string]bool{}
+		for _, name := range needed {
+			machinetest.Write(t, filepath.Join(dir, name), "x", 0o600)
+			want[name] = true
+		}
+		for _, name := range []string{"etc/default/grub", "etc/fstab.d/x"} {
+			machinetest.Write(t, filepath.Join(dir, name), "x", 0o600)
+		}
+		if err := Clean(dir, entries); err != nil {
+			t.Fatal(err)
+		}
+		left, err := files(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, left); diff != "" {
+			t.Errorf("what is left (-want +got):\n%s", diff)
+		}
+	}
+}
+
 // environment tells what stays as it is on a machine that has nothing mounted below /boot, and keeps nothing there.
 func environment(name string) bool { return filepath.Base(name) == grubEnvironment }
 
