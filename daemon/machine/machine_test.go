@@ -151,6 +151,20 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestWhatCantBeReadIsNotEmpty: blkid says the same of both.
+func TestWhatCantBeReadIsNotEmpty(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "disk")
+	machinetest.Write(t, file, strings.Repeat("\x00", 1<<16), 0o644)
+	for _, empty := range []string{file, file + "1"} { // the latter as a partition that the kernel does not show
+		if found, err := Probe(t.Context(), empty); err != nil || len(found) > 0 {
+			t.Errorf("of an empty one it says %v, %v", found, err)
+		}
+	}
+	if found, err := Probe(t.Context(), "/proc/self/mem"); err == nil { // reading it is EIO
+		t.Errorf("of one that fails it says %v", found)
+	}
+}
+
 // TestTheToolThatMakesInitrds: Debian's dracut leaves a part of initramfs-tools installed.
 func TestTheToolThatMakesInitrds(t *testing.T) {
 	for want, files := range map[string][]string{

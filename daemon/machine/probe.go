@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
+	"os"
 	"os/exec"
 	"strings"
 )
@@ -14,7 +17,7 @@ func Probe(ctx context.Context, device string) (map[string]string, error) {
 	var exit *exec.ExitError
 	const nothing = 2 // blkid(8): no information
 	if errors.As(err, &exit) && exit.ExitCode() == nothing {
-		return map[string]string{}, nil
+		return map[string]string{}, readable(device)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("blkid %s: %w", device, err)
@@ -25,4 +28,22 @@ func Probe(ctx context.Context, device string) (map[string]string, error) {
 		tags[key] = value
 	}
 	return tags, nil
+}
+
+// readable tells why what blkid looks at can't be read: it calls that nothing. What is not there, as a partition that the kernel does not show
+// yet, has nothing on it.
+func readable(device string) error {
+	f, err := os.Open(device)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	const looked = 1 << 20
+	if _, err := io.CopyN(io.Discard, f, looked); err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
