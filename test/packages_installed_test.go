@@ -87,6 +87,41 @@ func TestDebComesBack(t *testing.T) {
 	}
 }
 
+// TestRemovalTells runs what each package runs when it is removed, on machines that were set up, that somebody configured, and that nobody did.
+func TestRemovalTells(t *testing.T) {
+	root := overlay(t)
+	btrfstest.Run(t, "mkdir", "--parents", root+"/etc/impermanence/conf.d", root+"/scripts")
+	removed := func(script, argument string) string {
+		btrfstest.Run(t, "cp", "../systemd-units/packages/"+script, root+"/scripts")
+		out, err := exec.Command("chroot", root, "bash", "/scripts/"+script, argument).CombinedOutput()
+		if err != nil {
+			t.Errorf("%s: %v\n%s", script, err, out)
+		}
+		return string(out)
+	}
+	const lost, undo = "this machine is still set up", "impermanence setup --undo"
+	for _, machine := range []struct{ file, tells, not string }{
+		{"", "", lost},
+		{"/etc/impermanence/conf.d/mine.json", lost, undo},
+		{"/etc/impermanence/impermanence.toml", lost, undo},
+		{"/etc/impermanence/setup.json", undo, "no other"},
+	} {
+		if machine.file != "" {
+			writeFile(t, root+machine.file, "")
+		}
+		for script, argument := range map[string]string{"deb.prerm": "remove", "rpm.preun": "0", "arch.pre_remove": "1"} {
+			if out := removed(script, argument); !strings.Contains(out, machine.tells) || strings.Contains(out, machine.not) {
+				t.Errorf("%s with %q says %q", script, machine.file, out)
+			}
+		}
+		for script, argument := range map[string]string{"deb.prerm": "upgrade", "rpm.preun": "1"} {
+			if out := removed(script, argument); out != "" {
+				t.Errorf("an upgrade by %s says %q", script, out)
+			}
+		}
+	}
+}
+
 // packagerOf knows the command lines.
 func packagerOf(t *testing.T, format, root string) packager {
 	t.Helper()
