@@ -79,7 +79,7 @@ func entryProblem(e dbus.Entry) problem {
 		what = e.Target + ": " + what
 	}
 	if e.State == "conflict" {
-		return problem{what, fmt.Sprintf("sudo mv %s %s && sudo impermanence persist %s", target, quote(e.Target+".before"), target)}
+		return problem{what, fmt.Sprintf("sudo mv --backup=numbered --no-target-directory %s %s && sudo impermanence persist %s", target, quote(e.Target+".before"), target)}
 	}
 	return problem{what, "sudo impermanence persist " + target}
 }
