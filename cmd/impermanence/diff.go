@@ -191,7 +191,7 @@ const printBuffer = 64 << 10
 // incomplete says of an error that what was printed so far is not all.
 func incomplete(err error) error {
 	if errors.Is(err, context.Canceled) {
-		return fmt.Errorf("diff: %w: what is printed is not all", err)
+		return fmt.Errorf("diff: %w: what is printed is not all", dbus.ErrCanceled)
 	}
 	return err
 }

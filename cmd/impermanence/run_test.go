@@ -346,6 +346,31 @@ func TestDifferencesArePrintedAsTheyCome(t *testing.T) {
 	}
 }
 
+// An interrupt in the middle of differences says that they are not all; the daemon has answered.
+func TestInterruptedDifferences(t *testing.T) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	ctx, interrupt := context.WithCancel(t.Context())
+	over := make(chan struct{})
+	address := serve(t, &scripted{changes: func(l *dbus.Lines) error {
+		err := l.Change(&dbus.FileChange{Change: "added", Path: "/first", Type: "file"})
+		<-over
+		return err
+	}})
+	go func() {
+		_, _ = bufio.NewReader(read).ReadString('\n')
+		interrupt()
+	}()
+	_, stderr, printed := streams(t)
+	got := printed(run(ctx, []string{"diff"}, write, stderr, onBus(address)))
+	close(over)
+	write.Close()
+	want(t, result{exitFailed, "", "error: diff: canceled: what is printed is not all\ntry:   impermanence diff\n"}, got)
+}
+
 func TestOutputThatCannotBeWrittenIsAnError(t *testing.T) {
 	s := twoRoots()
 	s.changes = func(l *dbus.Lines) error {
