@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/daemon/setup"
@@ -116,7 +118,9 @@ func (a *app) advice(err error) string {
 }
 
 // commandLine returns arguments as they would be typed in a shell after the name of the program.
-func commandLine(args []string) string {
+func commandLine(args []string) string { return typed(args, quote) }
+
+func typed(args []string, quote func(string) string) string {
 	words := []string{"impermanence"}
 	for _, arg := range args {
 		words = append(words, quote(arg))
@@ -124,8 +128,16 @@ func commandLine(args []string) string {
 	return strings.Join(words, " ")
 }
 
-// quote returns a word as a shell takes it literally.
+// quote returns a word as it would be typed: where it has what is escaped when it is printed, as bash, zsh and ksh read escapes.
 func quote(word string) string {
+	if utf8.ValidString(word) && strings.IndexFunc(word, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return literally(word)
+	}
+	return "$'" + strings.NewReplacer(`\`, `\\`, "'", `\'`).Replace(word) + "'"
+}
+
+// literally returns a word as any shell takes it.
+func literally(word string) string {
 	harmless := func(r rune) bool {
 		return r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("%+,-./:=@_", r)
 	}

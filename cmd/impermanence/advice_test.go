@@ -48,6 +48,7 @@ func TestExitCodes(t *testing.T) {
 
 func TestQuote(t *testing.T) {
 	for word, want := range map[string]string{
+		"new\nline": `$'new` + "\n" + `line'`, "caf\xe9": "$'caf\xe9'", "\x1b": "$'\x1b'", "it's\x7f\\": "$'it\\'s\x7f\\\\'", "größe": "'größe'",
 		"": "''", "/var/log": "/var/log", "a b": "'a b'", "$HOME": "'$HOME'", "it's": `'it'\''s'`, "20261123T075400Z-257": "20261123T075400Z-257",
 	} {
 		if got := quote(word); got != want {

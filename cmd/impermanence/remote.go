@@ -18,7 +18,7 @@ func (a *app) remote(ctx context.Context) error {
 	if a.stdout.terminal && a.stderr.terminal {
 		options = []string{"-t"}
 	}
-	cmd := exec.CommandContext(ctx, "ssh", append(options, "--", a.host, commandLine(withoutHost(a.args)))...)
+	cmd := exec.CommandContext(ctx, "ssh", append(options, "--", a.host, typed(withoutHost(a.args), literally))...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, a.stdout.beneath(), a.stderr.beneath()
 	err := cmd.Run()
