@@ -84,6 +84,11 @@ func TestNothingIsWrong(t *testing.T) {
 		t.Errorf("another system on the same file system: %+v", found)
 	}
 	f = right()
+	f.Running += " resume=UUID=1-2"
+	if found := Judge(f); len(found) > 0 {
+		t.Errorf("a swap file that lies outside of the root: %+v", found)
+	}
+	f = right()
 	f.Config.Volumes[0].Path = "/persist/system"
 	if found := Judge(f); len(found) > 0 {
 		t.Errorf("a volume that is a directory of what is mounted: %+v", found)
@@ -167,7 +172,10 @@ func TestWhatIsWrong(t *testing.T) {
 		{"quotas", Warning, func(f *Facts) { f.Quotas = true }},
 		{"nested", Warning, func(f *Facts) { f.Nested = []string{"home/demo/containers", "var/lib/machines"} }},
 		{"swap-file", Error, func(f *Facts) { f.Mounts = f.Mounts[:2] }},
-		{"hibernation", Warning, func(f *Facts) { f.Running += " resume=UUID=1-2" }},
+		{"hibernation", Warning, func(f *Facts) {
+			fstab(root + "UUID=1-2 /persist btrfs subvol=persist,x-initrd.mount 0 0\n")(f)
+			f.Running += " resume=UUID=1-2"
+		}},
 	} {
 		t.Run(test.id, func(t *testing.T) {
 			f := right()

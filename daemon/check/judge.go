@@ -304,14 +304,19 @@ func (j *judge) swap() {
 	if j.Root == nil {
 		return
 	}
+	outside := false // there is a swap file that does not lie in the root
 	for _, line := range j.Fstab {
-		file := strings.HasPrefix(line.Spec, "/") && !strings.HasPrefix(line.Spec, "/dev/")
-		if line.Type == "swap" && file && machine.On(j.Mounts, line.Spec).Point == "/" {
-			j.add(Error, "swap-file", "move "+line.Spec+" to a subvolume of its own, and mount that from fstab", "the swap file %s lies in the root: no snapshot can be made while it is in use, and a machine hibernated to it can't resume", line.Spec)
+		if line.Type != "swap" || !strings.HasPrefix(line.Spec, "/") || strings.HasPrefix(line.Spec, "/dev/") {
+			continue
 		}
+		if machine.On(j.Mounts, line.Spec).Point != "/" {
+			outside = true
+			continue
+		}
+		j.add(Error, "swap-file", "move "+line.Spec+" to a subvolume of its own, and mount that from fstab", "the swap file %s lies in the root: no snapshot can be made while it is in use, and a machine hibernated to it can't resume", line.Spec)
 	}
 	resume := machine.ParseCmdline(j.Running).Resume
-	if strings.HasPrefix(resume, "UUID="+j.UUID) && j.UUID != "" {
+	if strings.HasPrefix(resume, "UUID="+j.UUID) && j.UUID != "" && !outside {
 		j.add(Warning, "hibernation", "hibernate to a partition of its own", "resume= names the file system of the root: the swap file there must lie outside the root")
 	}
 }
