@@ -80,6 +80,8 @@ func (o *setupFlags) fit() error {
 		wrong = "setup: --device is for an empty disk: neither --undo nor --root goes with it"
 	case d.Device == "" && (d.LUKS || d.KeyFile != "" || len(d.Also) > 0):
 		wrong = "setup: --luks, --key-file and --also are for an empty disk: they go with --device"
+	case d.KeyFile != "" && !d.LUKS:
+		wrong = "setup: --key-file is for a disk that is encrypted: it goes with --luks"
 	default:
 		return nil
 	}
