@@ -30,13 +30,10 @@ func (f *Facts) refuse(o Options) error {
 		return fmt.Errorf("%w: %s lies on what is mounted at %s, and not on the root: give another place with --volume", ErrLayout, o.Point(), machine.On(f.Mounts, o.Point()).Point)
 	case f.TopLevel[o.Template()]:
 		return fmt.Errorf("%w: there is a subvolume %q already: give another with --template", ErrTaken, o.Template())
-	case f.Undone:
-		return fmt.Errorf("%w: the subvolume %q is left of a set-up that was undone, and would count where the root has something newer: delete it, or give another name with --subvolume; if it is to count, delete %s in it",
-			ErrTaken, o.Volume(), undoneMark)
 	case len(f.Swap) > 0:
 		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume beside it, and mount that from fstab", ErrLayout, f.Swap[0])
 	}
-	for _, refused := range []error{f.refuseAside(), f.refuseBoot(), f.refuseNested(o)} {
+	for _, refused := range []error{f.refuseAside(), f.refuseUndone(o), f.refuseBoot(), f.refuseNested(o)} {
 		if refused != nil {
 			return refused
 		}
@@ -74,6 +71,15 @@ func (f *Facts) refuseNested(o Options) error {
 		}
 	}
 	return f.refuseMounted()
+}
+
+// refuseUndone refuses a volume that an undoing has left: people have gone on with what is in the root.
+func (f *Facts) refuseUndone(o Options) error {
+	if !f.Undone {
+		return nil
+	}
+	return fmt.Errorf("%w: the subvolume %q is left of a set-up that was undone, and would count where the root has something newer: delete it, or give another name with --subvolume; if it is to count, delete %s in it",
+		ErrTaken, o.Volume(), undoneMark)
 }
 
 // refuseBoot refuses a machine whose /boot is not mounted, as one below --root that was forgotten: what boots it would be looked for, and its

@@ -629,9 +629,17 @@ func TestWhatAnUndoingLeftDoesNotCount(t *testing.T) {
 	w := newWorld(t, d)
 	w.setUp(t)
 	w.boot(t, d, "first")
+	list := filepath.Join(w.root, "etc/impermanence/conf.d/mine.toml")
+	w.write(t, "etc/impermanence/conf.d/mine.toml", "[persistence.\"/persist\"]\ndirectories = [\"/opt/mine\"]\n", 0o644)
 	w.undo(t)
 	w.write(t, "home/demo/.profile", "worked on\n", 0o644)
 	f, err := Gather(w.root, Options{})
+	must(t, err)
+	if _, err := MakePlan(f, Options{}); !errors.Is(err, ErrAside) { // what else it left comes first
+		t.Errorf("got %v", err)
+	}
+	must(t, os.Remove(list+asideSuffix))
+	f, err = Gather(w.root, Options{})
 	must(t, err)
 	if _, err := MakePlan(f, Options{}); !errors.Is(err, ErrTaken) || !strings.Contains(err.Error(), "undone") {
 		t.Errorf("got %v", err)
