@@ -34,6 +34,14 @@ func (s *screen) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
+// clear makes it as if nothing was printed. The transcript keeps it.
+func (s *screen) clear() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.buffer.Reset()
+	s.read = 0
+}
+
 // await waits until text is printed, after what it waited for last; it is false when the machine is off before.
 func (s *screen) await(text string, off <-chan struct{}) bool {
 	return s.awaitThat(func() bool { return s.seen(text) }, off)
