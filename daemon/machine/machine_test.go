@@ -149,6 +149,15 @@ func TestNames(t *testing.T) {
 	if want := []string{device, "LABEL=mine", "/dev/disk/by-label/mine"}; err != nil || !slices.Equal(names, want) {
 		t.Errorf("got %q, %v", names, err)
 	}
+	for device, want := range map[string][]string{
+		"/dev/mapper/my--group-the--root": {"/dev/mapper/my--group-the--root", "/dev/my-group/the-root"},
+		"/dev/mapper/root":                {"/dev/mapper/root"},
+		"/dev/mapper/luks-1-2":            {"/dev/mapper/luks-1-2"},
+	} {
+		if names, err := Names(t.Context(), device); err != nil || !slices.Equal(names, want) {
+			t.Errorf("of %s got %q, %v", device, names, err)
+		}
+	}
 }
 
 // TestWhatCantBeReadIsNotEmpty: blkid says the same of both.
