@@ -62,7 +62,7 @@ wrong       no fresh root at /home: no space left on the file system
   try       journalctl -b | grep impermanence
 
 wrong       /etc/ssh: its place holds something else
-  try       sudo mv /etc/ssh /etc/ssh.before && sudo impermanence persist /etc/ssh
+  try       sudo mv --backup=numbered --no-target-directory /etc/ssh /etc/ssh.before && sudo impermanence persist /etc/ssh
 
 wrong       /var/log is not in place yet
   try       sudo impermanence persist /var/log
