@@ -17,7 +17,7 @@ import (
 // startCopyBack starts the service, below a command if one is given, and waits until it is ready.
 func (s *service) startCopyBack(t *testing.T, below ...string) *exec.Cmd {
 	t.Helper()
-	command := append(below, s.binary, "copy-back", "--config="+s.machine.config, "--sysroot="+s.machine.sysroot)
+	command := append(below, s.binary, "copy-back", "--config="+s.machine.config, "--sysroot="+s.machine.sysroot, "--run-dir="+s.machine.runDir)
 	process := exec.Command(command[0], command[1:]...)
 	process.Stderr = os.Stderr
 	process.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -30,7 +30,7 @@ func (s *service) startCopyBack(t *testing.T, below ...string) *exec.Cmd {
 // copyLast does what is done after the service when that did not end well.
 func (s *service) copyLast(t *testing.T) {
 	t.Helper()
-	if out, err := exec.Command(s.binary, "copy-last", "--config="+s.machine.config, "--sysroot="+s.machine.sysroot).CombinedOutput(); err != nil {
+	if out, err := exec.Command(s.binary, "copy-last", "--config="+s.machine.config, "--sysroot="+s.machine.sysroot, "--run-dir="+s.machine.runDir).CombinedOutput(); err != nil {
 		t.Fatalf("copy-last: %v: %s", err, out)
 	}
 }
@@ -100,14 +100,23 @@ func TestCopyBackService(t *testing.T) {
 // watching is a placer that counts how often files are to be watched anew.
 type watching struct {
 	daemon.Placer
+	options daemon.Options
 	watched int
 	err     error // of the last one's context
+	told    chan struct{}
 }
 
 func (w *watching) Watch(ctx context.Context) error {
 	w.watched++
 	w.err = ctx.Err()
-	return nil
+	defer func() { w.told <- struct{}{} }()
+	return w.options.SayWatched()
+}
+
+// place has a daemon use it.
+func (w *watching) place(o *daemon.Options) {
+	w.Placer, w.options, w.told = daemon.NewDirectPlacer(*o), *o, make(chan struct{}, 10)
+	o.Placer = w
 }
 
 // TestCopiesAreWatchedAnew: whenever others than before are copied back, and only then.
@@ -119,8 +128,9 @@ func TestCopiesAreWatchedAnew(t *testing.T) {
 		m.write(t, path, "text")
 	}
 	w := &watching{}
-	d := m.start(t, func(o *daemon.Options) { w.Placer = daemon.NewDirectPlacer(*o); o.Placer = w })
-	d.Manager() // the first look
+	d := m.start(t, w.place)
+	must(t, w.options.SayWatched()) // as it was started at boot
+	d.Manager()                     // the first look
 	step := func(what string, want int, do func()) {
 		t.Helper()
 		if do(); w.watched != want {
@@ -142,7 +152,7 @@ func TestCopiesAreWatchedAnew(t *testing.T) {
 func TestAReloadWhoseCallerLeaves(t *testing.T) {
 	m := newMachine(t)
 	w := &watching{}
-	d := m.start(t, func(o *daemon.Options) { w.Placer = daemon.NewDirectPlacer(*o); o.Placer = w })
+	d := m.start(t, w.place)
 	d.Manager() // the first look
 	m.configure(t, "[persistence.\"/persist\"]\nfiles = [{ file = \"/etc/shadow\", method = \"copy\" }]\n")
 	ctx, leave := context.WithCancel(t.Context())
@@ -150,5 +160,27 @@ func TestAReloadWhoseCallerLeaves(t *testing.T) {
 	must(t, d.Reload(ctx))
 	if entries := d.Entries(); len(entries) != 1 || w.watched != 1 || w.err != nil {
 		t.Errorf("entries %v, watched anew %d times, canceled: %v", entries, w.watched, w.err)
+	}
+}
+
+// What is to be copied back may be other than it was when the daemon was started last: it is watched all the same.
+func TestCopiesAreWatchedAnewAfterARestart(t *testing.T) {
+	m := newMachine(t)
+	m.configure(t, "[persistence.\"/persist\"]\nfiles = [{ file = \"/etc/shadow\", method = \"copy\" }]\n")
+	w := &watching{}
+	m.watch(t, w.place)
+	<-w.told
+	m.watch(t, w.place).Manager()
+	m.configure(t, "[persistence.\"/persist\"]\nfiles = [{ file = \"/etc/gshadow\", method = \"copy\" }]\n")
+	m.watch(t, w.place)
+	<-w.told
+	if w.watched != 2 {
+		t.Errorf("watched anew %d times", w.watched)
+	}
+	m.configure(t, "nonsense = 1\n")
+	wrong := m.watch(t, w.place)
+	wantError(t, "reload", wrong.Reload(t.Context()), dbus.ErrInvalidConfiguration)
+	if w.watched != 2 {
+		t.Errorf("a wrong configuration is watched")
 	}
 }

@@ -56,7 +56,6 @@ type Daemon struct {
 	config    *config.Config // that and what is recorded on the volumes, as seen when the entries were looked at last
 	wrong     error          // why the configuration on disk is not in force
 	unread    error          // why what is recorded on the volumes is not in force
-	copies    []string       // what is copied back, as far as CopyBackUnit knows
 	contents  string         // of the configuration files that were read
 	seen      seen
 	lost      lossRecord
@@ -139,9 +138,6 @@ func (d *Daemon) readRecorded() {
 	err := config.AddRecorded(d.opts.Sysroot, &merged)
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.config == d.loaded { // the first look: the unit has read the same
-		d.copies = copiesOf(&merged)
-	}
 	known := d.unread != nil && err != nil && d.unread.Error() == err.Error()
 	d.config, d.unread = &merged, nil
 	if err != nil {

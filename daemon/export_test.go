@@ -17,5 +17,14 @@ func (d *Daemon) DoNotSearchForSizes() (patient func()) {
 // DoNotWaitForTheCleaner has a prune wait for nothing that does not get on.
 func (d *Daemon) DoNotWaitForTheCleaner() { d.cleaning = 0 }
 
+// SayWatched is what CopyBackUnit does first.
+func (o Options) SayWatched() error {
+	cfg, err := o.loadCopied()
+	if err == nil {
+		o.sayWatched(cfg)
+	}
+	return err
+}
+
 // RenewLosses is what the daemon does for losses every ten minutes.
 func (d *Daemon) RenewLosses(ctx context.Context) error { return d.renewLosses(ctx, false) }

@@ -85,26 +85,41 @@ func (d *Daemon) change(ctx context.Context, p *jobs.Progress, r change.Request)
 	if lookErr := d.lookAtEntries(); lookErr != nil {
 		d.log.Warn("look at the entries after a change", zap.Error(lookErr))
 	}
-	d.watchCopies(context.WithoutCancel(ctx))
+	d.watchCopies(ctx)
 	return err
 }
 
-// watchCopies has those files watched that are copied back, when they are others than before.
+// watchedName is the name of the file in the runtime directory in which CopyBackUnit says what it watches.
+const watchedName = "watched.json"
+
+// watchedRecord is what it holds.
+type watchedRecord struct {
+	Sources []string `json:"sources"`
+}
+
+// sayWatched is what CopyBackUnit does first.
+func (o Options) sayWatched(cfg *config.Config) {
+	if err := o.writeRecord(watchedName, watchedRecord{copiesOf(cfg)}); err != nil {
+		o.Log.Warn("say what is copied back", zap.Error(err))
+	}
+}
+
+// watchCopies has those files watched that are copied back, when they are others than CopyBackUnit says. It has read the same configuration as
+// this daemon, or an older one; with a wrong one it would not watch what it does. That is done wholly, whoever has asked for it.
 func (d *Daemon) watchCopies(ctx context.Context) {
-	cfg, _ := d.current()
-	copies := copiesOf(cfg)
+	cfg, wrong := d.current()
 	d.mu.Lock()
-	same := slices.Equal(d.copies, copies)
-	d.copies = copies
+	wrong = errors.Join(wrong, d.unread)
 	d.mu.Unlock()
-	if same {
+	var watched watchedRecord
+	if err := d.opts.readRecord(watchedName, &watched); err != nil {
+		d.log.Warn("what is copied back now is not known", zap.Error(err))
+	}
+	if wrong != nil || slices.Equal(watched.Sources, copiesOf(cfg)) {
 		return
 	}
-	if err := d.opts.Placer.Watch(ctx); err != nil {
+	if err := d.opts.Placer.Watch(context.WithoutCancel(ctx)); err != nil {
 		d.log.Error("what is copied back is not watched", zap.Error(err))
-		d.mu.Lock()
-		d.copies = nil // the next change tries again
-		d.mu.Unlock()
 	}
 }
 

@@ -42,7 +42,7 @@ const lossRecordName = "losses.json"
 // readLosses takes over what a daemon before this one found.
 func (d *Daemon) readLosses() {
 	var record lossRecord
-	if err := d.readRecord(lossRecordName, &record); err != nil {
+	if err := d.opts.readRecord(lossRecordName, &record); err != nil {
 		d.log.Warn("what was lost last is not known", zap.Error(err))
 		return
 	}
@@ -69,7 +69,7 @@ func (d *Daemon) learnLosses(state lossState, t totals) {
 	d.mu.Lock()
 	d.lost = record
 	d.mu.Unlock()
-	if err := d.writeRecord(lossRecordName, record); err != nil {
+	if err := d.opts.writeRecord(lossRecordName, record); err != nil {
 		d.log.Warn("remember the losses", zap.Error(err))
 	}
 	d.tell(dbus.ManagerChanged)

@@ -10,9 +10,9 @@ import (
 	"github.com/google/renameio/v2"
 )
 
-// readRecord reads what a daemon before this one has left in the runtime directory; nothing when it has left none.
-func (d *Daemon) readRecord(name string, record any) error {
-	data, err := os.ReadFile(filepath.Join(d.opts.RunDir, name))
+// readRecord reads what a daemon before this one, or a service, has left in the runtime directory; nothing when it has left none.
+func (o Options) readRecord(name string, record any) error {
+	data, err := os.ReadFile(filepath.Join(o.RunDir, name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -23,10 +23,10 @@ func (d *Daemon) readRecord(name string, record any) error {
 }
 
 // writeRecord leaves something in the runtime directory for the next start of the daemon.
-func (d *Daemon) writeRecord(name string, record any) error {
+func (o Options) writeRecord(name string, record any) error {
 	data, err := json.MarshalIndent(record, "", "  ")
 	if err == nil {
-		err = renameio.WriteFile(filepath.Join(d.opts.RunDir, name), append(data, '\n'), 0o644, renameio.WithTempDir(d.opts.RunDir))
+		err = renameio.WriteFile(filepath.Join(o.RunDir, name), append(data, '\n'), 0o644, renameio.WithTempDir(o.RunDir))
 	}
 	return err
 }

@@ -184,7 +184,7 @@ const pruneRecordName = "prune.json"
 // readLastPrune returns when something was last pruned in this boot.
 func (d *Daemon) readLastPrune() time.Time {
 	var record pruneRecord
-	if err := d.readRecord(pruneRecordName, &record); err != nil {
+	if err := d.opts.readRecord(pruneRecordName, &record); err != nil {
 		d.log.Warn("when was last pruned is not known", zap.Error(err))
 	}
 	return record.Time
@@ -192,7 +192,7 @@ func (d *Daemon) readLastPrune() time.Time {
 
 // writePruneRecord remembers a prune for the next start of the daemon.
 func (d *Daemon) writePruneRecord(record pruneRecord) {
-	if err := d.writeRecord(pruneRecordName, record); err != nil {
+	if err := d.opts.writeRecord(pruneRecordName, record); err != nil {
 		d.log.Warn("remember the prune", zap.Error(err))
 	}
 	d.looking.Lock()

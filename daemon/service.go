@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -37,10 +39,12 @@ const unwatched = 30 * time.Second
 // CopyBack copies files back to their volumes as they change, until ctx ends: it is what CopyBackUnit runs. It is ready when
 // all are watched, or looked at now and then. Without such a file it returns at once.
 func CopyBack(ctx context.Context, opts Options) error {
+	defer func() { _ = os.Remove(filepath.Join(opts.RunDir, watchedName)) }() // also what one has left that was killed
 	cfg, err := opts.loadCopied()
 	if err != nil {
 		return err
 	}
+	opts.sayWatched(cfg)
 	ready := sync.OnceFunc(func() { opts.Notify(sdnotify.SdNotifyReady) })
 	for {
 		err := copyBack(ctx, opts.newCopyBack(cfg), ready)

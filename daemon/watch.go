@@ -66,6 +66,7 @@ func (d *Daemon) watching(ctx context.Context) (end func()) {
 	working.Go(func() { d.watch(ctx) })
 	working.Go(func() { d.findSizes(ctx) })
 	working.Go(func() { d.findLosses(ctx) })
+	working.Go(func() { d.watchCopies(ctx) }) // what is copied back may be other than before this daemon was started
 	return func() {
 		stop()
 		working.Wait()

@@ -83,6 +83,13 @@ echo live >/etc/many8.new
 mv /etc/many8.new /etc/many8
 check 'to the last one' holds /persist/etc/many8 live
 check 'and forgotten' impermanence forget /etc/many{1..8}
+printf '[persistence."/persist"]\nfiles = [{ file = "/etc/later", method = "copy" }]\n' >/etc/impermanence/conf.d/later.toml
+check 'the daemon is restarted, not reloaded, with one more' systemctl restart impermanenced.service
+printf 'later\n' >/etc/later
+check 'which is put in place' says 'in-place	/etc/later' impermanence persist /etc/later
+printf 'later live\n' >/etc/later.new
+mv /etc/later.new /etc/later
+check 'and watched' holds /persist/etc/later 'later live'
 
 # What others mount and unmount reaches the sandbox, and is told.
 check 'an entry is unmounted by hand' umount /srv/data
