@@ -113,7 +113,8 @@ func TestLossesAreThoseOfTheNextBoot(t *testing.T) {
 	}
 }
 
-// The old root that the next boot was to boot may be gone: then the boot has a fresh root, and that is what losses are counted for.
+// The old root that the next boot was to boot may be gone: that boot uses the request up and keeps the root, and losses are what the fresh
+// root after it will not have.
 func TestLossesWhenTheNextRootIsGone(t *testing.T) {
 	m := newMachine(t)
 	old := m.oldRoot(t, 2*day)

@@ -235,7 +235,7 @@ func nextRoot(fs *btrfsops.Filesystem, l btrfsops.Layout) (next string, root btr
 			return next, r, nil
 		}
 	}
-	return btrfsops.NextFresh, root, nil // it is gone: early boot will find that too
+	return btrfsops.NextFresh, root, nil // it is gone: early boot will find that too, say so, and be fresh from the boot after on
 }
 
 // SetNextBoot chooses what the next boot does.
