@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -96,6 +97,31 @@ func TestCopyBack(t *testing.T) {
 	m.boot()
 	m.apply(e)
 	m.wantText("/etc/app/state", "fifth")
+}
+
+// TestTwoCopyOneFile: an entry is added while those before it begin to be watched, and both copy what has no source yet.
+func TestTwoCopyOneFile(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/state")
+	opts := m.options()
+	opts.Lock = filepath.Join(t.TempDir(), "lock")
+	for n := range 100 {
+		text := strings.Repeat(strconv.Itoa(n), 1000)
+		m.write("/etc/state", text)
+		if err := os.RemoveAll(m.path("/persist/etc/state")); err != nil {
+			t.Fatal(err)
+		}
+		back := make(chan error, 1)
+		go func() { back <- NewCopyBack(opts, []Entry{e}, 0).Once(context.Background()) }()
+		_, err := Apply(t.Context(), opts, []Entry{e})
+		if err := errors.Join(err, <-back); err != nil {
+			t.Fatalf("round %d: %v", n, err)
+		}
+		m.wantText("/persist/etc/state", text)
+	}
+	if left := m.staged("/persist/etc"); left != "" {
+		t.Errorf("left %s", left)
+	}
 }
 
 // TestWatchedWhileItIsMade: a directory that comes to stand on the way to a place just before the one that was found is watched, is seen: nothing

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
@@ -58,6 +59,14 @@ func (s *session) rootID(dir int) (string, error) {
 	}
 	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	return fmt.Sprintf("%s/%d:%d", bytes.TrimSpace(boot), st.Dev_major, st.Dev_minor), nil
+}
+
+// alone has nobody else copy meanwhile: two would stage one copy under one name, and each put what the other has not finished where it belongs.
+func (s *session) alone(copying func() error) error {
+	if lock, err := lockFile(s.k, cmp.Or(s.opts.Lock, DefaultLock)); err == nil {
+		defer s.k.close(lock)
+	}
+	return copying()
 }
 
 // copyIn puts a copy of the source in its place, and notes on the source that they are the same. A crash in between leaves

@@ -73,9 +73,9 @@ func (x *run) step(s Step) error {
 	case MakeLink:
 		return x.makeLink(dir, name, s)
 	case CopyIn:
-		return x.copyIn(dir, name, s.From)
+		return x.alone(func() error { return x.copyIn(dir, name, s.From) })
 	case CopyOut:
-		return x.copyOut(dir, name, s)
+		return x.alone(func() error { return x.copyOut(dir, name, s) })
 	case PutBack:
 		return x.putBack(dir, name, s.From)
 	case NoteSeed:

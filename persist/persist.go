@@ -1,11 +1,17 @@
 package persist
 
+// DefaultLock is where processes that copy files keep out of each other's way: where only root may take a lock.
+const DefaultLock = "/run/impermanence/copies.lock"
+
 // Options say where and how to work.
 type Options struct {
 	// Sysroot is the directory at which the root being booted is mounted: "/" or, in an initrd, /sysroot.
 	Sysroot string
 	// MountTable is where libmount keeps its table, utab, as seen now; empty: /run/mount.
 	MountTable string
+	// Lock is a file that is locked while a copied file is copied one way or the other, by whoever does so; empty: DefaultLock. Where it can't
+	// be made, as where its directory is not there, nobody else does.
+	Lock string
 	// Later are mount points at which something is mounted later. An entry with its place below, and no source yet, is left as it is:
 	// ErrNotMounted.
 	Later []string

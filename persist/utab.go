@@ -177,7 +177,7 @@ func (t *mountTable) write(k *kernel) error {
 	if err := k.change("mkdir", dir, func() error { return os.MkdirAll(dir, 0o755) }); err != nil {
 		return err
 	}
-	lock, err := lockTable(k, t.file+".lock")
+	lock, err := lockFile(k, t.file+".lock")
 	if err != nil {
 		return err
 	}
@@ -243,8 +243,8 @@ func (t *mountTable) apply(now []byte) []byte {
 	return out.Bytes()
 }
 
-// lockTable takes libmount's lock; closing the descriptor gives it back.
-func lockTable(k *kernel, name string) (int, error) {
+// lockFile makes and locks a file as libmount does; closing the descriptor gives it back.
+func lockFile(k *kernel, name string) (int, error) {
 	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
 	if err != nil {
 		return -1, wrap("open", name, err)
