@@ -55,7 +55,7 @@ type Daemon struct {
 	loaded    *config.Config // what the files of the configuration say
 	config    *config.Config // that and what is recorded on the volumes, as seen when the entries were looked at last
 	wrong     error          // why the configuration on disk is not in force
-	unread    error          // why what is recorded on the volumes is not in force
+	unread    error          // why not all that is recorded on the volumes is in force
 	contents  string         // of the configuration files that were read
 	seen      seen
 	lost      lossRecord
@@ -130,7 +130,7 @@ func (d *Daemon) jobsChanged(ended bool) {
 	d.status.show(d.jobs.Jobs())
 }
 
-// readRecorded reads what is recorded on the volumes. A record that is wrong keeps what is configured in files in force.
+// readRecorded reads what is recorded on the volumes. What is wrong with that keeps the rest in force.
 func (d *Daemon) readRecorded() {
 	d.mu.Lock()
 	merged := *d.loaded
@@ -144,7 +144,7 @@ func (d *Daemon) readRecorded() {
 		d.unread = &busError{err, dbus.ErrInvalidConfiguration}
 	}
 	if err != nil && !known { // anyone may ask for a plan, which reads it again
-		d.log.Error("what was recorded on a volume is not in force", zap.Error(err))
+		d.log.Error("not all that was recorded on volumes is in force", zap.Error(err))
 	}
 }
 

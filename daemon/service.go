@@ -93,7 +93,7 @@ func (o Options) loadCopied() (*config.Config, error) {
 		return nil, err
 	}
 	if err := config.AddRecorded(o.Sysroot, cfg); err != nil {
-		o.Log.Error("what was recorded on a volume is not copied back", zap.Error(err))
+		o.Log.Error("not all that was recorded on volumes is copied back", zap.Error(err))
 	}
 	return cfg, nil
 }

@@ -40,7 +40,7 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	configured := *c
 	errRecorded := config.AddRecorded(o.sysroot, c)
 	if errRecorded != nil {
-		log.error("%v; what is configured goes on", errRecorded)
+		log.error("%v; the rest goes on", errRecorded)
 	}
 	report, err := putInPlace(ctx, o, c, log)
 	if errWrite := writeReport(o.runDir, report); errWrite != nil {

@@ -31,8 +31,10 @@ func (d *decoder) checkEntries(volumes []persist.Volume) {
 		for _, outer := range around {
 			if outer.Kind == persist.File {
 				d.failEntry(e, fmt.Sprintf("write %q into directories, or remove it", outer.Target), "%s is inside %s, which is configured as a file in %s", e.Target, outer.Target, outer.Origin)
+				d.misfit(outer)
 			} else if outer.Volume == e.Volume {
 				d.failEntry(e, "remove it", "%s is inside %s (%s), which is kept as a whole", e.Target, outer.Target, outer.Origin)
+				d.misfit(outer)
 			}
 		}
 		around = append(around, e)
@@ -63,4 +65,12 @@ func (d *decoder) failEntry(e *persist.Entry, hint, format string, args ...any) 
 		key = fmt.Sprintf("persistence.%q.users.%s.%s", e.Volume, e.Home, list)
 	}
 	d.fail(position{file: e.Origin.File, line: e.Origin.Line}, key, hint, format, args...)
+	d.misfit(e)
+}
+
+// misfit notes an entry that can't be beside others, when it was recorded: that one gives way.
+func (d *decoder) misfit(e *persist.Entry) {
+	if d.records[e.Origin.File] {
+		d.misfits[e.Target] = true
+	}
 }

@@ -14,6 +14,9 @@ type decoder struct {
 
 	presetFiles *presetFiles // nil: presets can't be read
 	weak        []weakEntry
+
+	records map[string]bool // files with what was recorded
+	misfits map[string]bool // places of entries in them that can't be beside what is configured
 }
 
 // scope is a table that is being read, with its full key for messages.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 
 	"github.com/google/renameio/v2"
@@ -17,37 +18,45 @@ import (
 // RecordPath gives where the entries that were added at run time are recorded: on their volume, so that they travel with it.
 func RecordPath(volume string) string { return path.Join(volume, ".impermanence/entries.toml") }
 
+// recordFile is where that is below root.
+func recordFile(root, volume string) string { return filepath.Join(root, "/", RecordPath(volume)) }
+
 // AddRecorded adds what is recorded on each volume, below root, to the configuration. What is configured itself stays as
-// configured. A volume that is not mounted, or has no record, adds nothing. On an error the configuration is as before.
+// configured. A volume that is not mounted, or has no record, adds nothing. The error is about a record that is wrong, which adds nothing, and
+// about what can't be beside what is configured, which is left out: the rest is added all the same, as programs would begin anew without it.
 func AddRecorded(root string, c *Config) error {
-	d := &decoder{}
+	d := &decoder{records: map[string]bool{}, misfits: map[string]bool{}}
+	var wrong []error
 	for _, v := range c.Volumes {
 		entries, err := d.recorded(root, v)
-		if err != nil {
-			return err
-		}
+		wrong = append(wrong, err)
+		d.records[recordFile(root, v.Path)] = true
 		d.addWeak(v.Path, entries)
 	}
-	if len(d.weak)+len(d.problems) == 0 {
-		return nil
+	for len(d.weak) > 0 {
+		volumes := make([]persist.Volume, len(c.Volumes))
+		for i, v := range c.Volumes {
+			volumes[i] = v
+			volumes[i].Entries = slices.Clone(v.Entries)
+		}
+		d.mergeWeak(volumes)
+		d.checkEntries(volumes)
+		if len(d.misfits) == 0 {
+			c.Volumes = volumes
+			break
+		}
+		d.weak = slices.DeleteFunc(d.weak, func(w weakEntry) bool { return d.misfits[w.entry.Target] })
+		clear(d.misfits)
 	}
-	volumes := make([]persist.Volume, len(c.Volumes))
-	for i, v := range c.Volumes {
-		volumes[i] = v
-		volumes[i].Entries = append([]persist.Entry(nil), v.Entries...)
-	}
-	d.mergeWeak(volumes)
-	d.checkEntries(volumes)
 	if len(d.problems) > 0 {
-		return d.problems
+		wrong = append(wrong, d.problems)
 	}
-	c.Volumes = volumes
-	return nil
+	return errors.Join(wrong...)
 }
 
-// recorded reads the record of a volume; nothing when there is none.
+// recorded reads the record of a volume; nothing when there is none, or something is wrong with it.
 func (d *decoder) recorded(root string, v persist.Volume) ([]persist.Entry, error) {
-	file := filepath.Join(root, "/", RecordPath(v.Path))
+	file := recordFile(root, v.Path)
 	data, err := readFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -55,7 +64,11 @@ func (d *decoder) recorded(root string, v persist.Volume) ([]persist.Entry, erro
 	if err != nil {
 		return nil, fmt.Errorf("read recorded entries: %w", err)
 	}
+	before := len(d.problems)
 	entries := d.body(file, data, recordPlace(v))
+	if len(d.problems) > before {
+		return nil, nil
+	}
 	for i := range entries {
 		entries[i].Adopt = true
 	}
@@ -159,7 +172,7 @@ func syncDir(dir string) error {
 func Recorded(root string, c *Config) []persist.Entry {
 	var recorded []persist.Entry
 	for _, v := range c.Volumes {
-		file := filepath.Join(root, "/", RecordPath(v.Path))
+		file := recordFile(root, v.Path)
 		for _, e := range v.Entries {
 			if e.Origin.File == file {
 				recorded = append(recorded, e)

@@ -5,6 +5,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -62,21 +64,49 @@ func TestARecordThatCannotBeWritten(t *testing.T) {
 	}
 }
 
-// TestARecordThatDoesNotFit leaves the configuration as it is, to the last entry.
+// TestARecordThatDoesNotFit: what can't be beside what is configured is left out and named, and nothing else.
 func TestARecordThatDoesNotFit(t *testing.T) {
-	const recorded = "directories = [ \"/srv\", { directory = \"/opt/a\", addedIn = { subvolume = 257, uuid = \"8c1e4c9e-2c4b-4d0a-9a34-3c8f6c2a1b7d\" } } ]\n"
-	c, err := record(t, t.TempDir(), "directories = [\"/srv/app\", \"/opt/a\"]\n", recorded)
+	const recorded = `directories = [ "/srv", { directory = "/opt/a", addedIn = { subvolume = 257, uuid = "8c1e4c9e-2c4b-4d0a-9a34-3c8f6c2a1b7d" } }, "/opt/b", "/persist/c" ]
+files = [ "/etc/app", "/etc/other" ]
+`
+	c, err := record(t, t.TempDir(), "directories = [\"/srv/app\", \"/opt/a\", \"/etc/app/inside\"]\n", recorded)
 	var problems config.Errors
-	if !errors.As(err, &problems) {
+	if !errors.As(err, &problems) || len(problems) != 3 {
 		t.Errorf("got %v", err)
 	}
 	for _, e := range c.Entries() {
-		if e.Adopt || e.AddedIn != (persist.RootName{}) {
-			t.Errorf("changed: %+v", e)
+		wanted := e.Target == "/opt/b" || e.Target == "/etc/other" || e.Target == "/opt/a"
+		if e.Adopt != wanted || (e.AddedIn != persist.RootName{}) != (e.Target == "/opt/a") {
+			t.Errorf("got %+v", e)
 		}
 	}
-	if diff := cmp.Diff([]string{"/srv/app", "/opt/a"}, targets(c.Entries())); diff != "" {
+	if diff := cmp.Diff([]string{"/srv/app", "/opt/a", "/etc/app/inside", "/etc/other", "/opt/b"}, targets(c.Entries())); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestAWrongRecordCostsNoOther: the record of another volume, and what is configured, count all the same.
+func TestAWrongRecordCostsNoOther(t *testing.T) {
+	for name, wrong := range map[string]string{"no TOML": "directories = [", "a wrong entry": "directories = [\"/srv/a\", \"b\"]"} {
+		root := t.TempDir()
+		c, err := load(t, root, "[persistence.\"/persist\"]\ndirectories = [\"/var/log\"]\n[persistence.\"/bulk\"]\n")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for volume, text := range map[string]string{"/persist": wrong, "/bulk": "directories = [\"/srv/b\"]\n"} {
+			file := filepath.Join(root, config.RecordPath(volume))
+			if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte(text), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var problems config.Errors
+		if err := config.AddRecorded(root, c); !errors.As(err, &problems) || len(problems) != 1 {
+			t.Errorf("%s: got %v", name, err)
+		}
+		slices.SortFunc(c.Volumes, func(a, b persist.Volume) int { return strings.Compare(a.Path, b.Path) })
+		if diff := cmp.Diff([]string{"/srv/b", "/var/log"}, targets(c.Entries())); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
 	}
 }
 
