@@ -46,7 +46,8 @@ var features = []feature{
 	{"a full disk", []distribution{bookwormTools}, testFullDisk},
 	{"a stub that hangs", []distribution{bookwormTools}, testHang},
 	{"power cuts", []distribution{bookwormDracut}, testPowerPulled},
-	{"the time it takes", []distribution{trixieDracut}, testTime},
+	{"a thousand old roots", []distribution{trixieDracut}, testThousand},
+	{"the time it takes", nil, testTime}, // in test-boot-full: a quarter of an hour
 	{"removed", []distribution{bookwormTools}, testRemoved},
 	{"undone", []distribution{bookwormDracut}, testUndone},
 	{"an empty disk", []distribution{trixieTools}, testEmptyDisk},

@@ -33,6 +33,11 @@ func testTime(t *testing.T, name string, on distribution, installed disk) {
 	}
 }
 
+func testThousand(t *testing.T, name string, _ distribution, installed disk) {
+	t.Helper()
+	expect(t, vm{disk: withOldRoots(t, installed, 1000), name: name, script: "timed"})
+}
+
 // withoutUs is the machine as it was before the package came.
 func withoutUs(t testing.TB, installed disk) disk {
 	t.Helper()
