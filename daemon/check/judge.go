@@ -306,7 +306,7 @@ func (j *judge) swap() {
 	}
 	outside := false // there is a swap file that does not lie in the root
 	for _, line := range j.Fstab {
-		if line.Type != "swap" || !strings.HasPrefix(line.Spec, "/") || strings.HasPrefix(line.Spec, "/dev/") {
+		if !line.SwapFile() {
 			continue
 		}
 		if machine.On(j.Mounts, line.Spec).Point != "/" {

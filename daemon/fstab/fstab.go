@@ -98,6 +98,11 @@ func (l Line) Option(name string) (value string, found bool) {
 	return "", false
 }
 
+// SwapFile tells whether the line has a file as swap, and no device.
+func (l Line) SwapFile() bool {
+	return l.Type == "swap" && strings.HasPrefix(l.Spec, "/") && !strings.HasPrefix(l.Spec, "/dev/")
+}
+
 // At finds the line of a mount point, the last when there are several.
 func (t Table) At(point string) (Line, bool) {
 	for _, line := range slices.Backward(t) {

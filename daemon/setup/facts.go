@@ -102,8 +102,9 @@ func Gather(root string, o Options) (Facts, error) {
 	active, _ := os.ReadFile("/proc/swaps")
 	f.Swap = f.findSwap(root, string(active))
 	f.Hidden = f.onRoot(o.Point()) && hasEntries(filepath.Join(root, o.Point()))
-	for _, line := range fstab.Parse(f.Files[fstabFile]) {
-		if _, some := line.Option("subvol"); some && !f.Own[line.Spec] {
+	for _, line := range f.table() {
+		_, known := f.Own[line.Spec]
+		if _, some := line.Option("subvol"); some && !known {
 			f.Own[line.Spec] = f.own(line.Spec)
 		}
 	}
@@ -249,12 +250,15 @@ func (f *Facts) systemd(root string, _ Options) error {
 	return nil
 }
 
+// table is fstab, read.
+func (f *Facts) table() fstab.Table { return fstab.Parse(f.Files[fstabFile]) }
+
 // onRoot tells whether a path is on the root's own subvolume.
 func (f *Facts) onRoot(path string) bool { return machine.On(f.Mounts, path).Point == "/" }
 
 // device gives how fstab should name the file system: as it does for the root, else by UUID.
 func (f *Facts) device() string {
-	if line, found := fstab.Parse(f.Files[fstabFile]).At("/"); found {
+	if line, found := f.table().At("/"); found {
 		return line.Spec
 	}
 	return "UUID=" + f.UUID

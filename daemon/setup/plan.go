@@ -173,7 +173,7 @@ func (p *planner) nested() {
 
 // fstab adds the volume, and lets the root's line name it by its path only.
 func (p *planner) fstab() string {
-	table := fstab.Parse(p.Files[fstabFile])
+	table := p.table()
 	options := []string{"defaults"}
 	for i, line := range table {
 		if line.Point != "/" {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
-	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
 )
 
@@ -38,7 +37,7 @@ func (f *Facts) refuse(o Options) error {
 			return refused
 		}
 	}
-	if line, found := fstab.Parse(f.Files[fstabFile]).At(o.Point()); found {
+	if line, found := f.table().At(o.Point()); found {
 		if subvolume, _ := line.Option("subvol"); !f.Own[line.Spec] || strings.TrimPrefix(subvolume, "/") != o.Volume() {
 			return fmt.Errorf("%w: fstab mounts something else at %s: give another place with --volume", ErrTaken, o.Point())
 		}
@@ -85,7 +84,7 @@ func (f *Facts) refuseUndone(o Options) error {
 // refuseBoot refuses a machine whose /boot is not mounted, as one below --root that was forgotten: what boots it would be looked for, and its
 // initrd be built, where no boot loader looks.
 func (f *Facts) refuseBoot() error {
-	line, found := fstab.Parse(f.Files[fstabFile]).At("/boot")
+	line, found := f.table().At("/boot")
 	if found && machine.On(f.Mounts, "/boot").Point != "/boot" {
 		return fmt.Errorf("%w: fstab mounts %s at /boot, and it is not mounted: mount it first", ErrLayout, line.Spec)
 	}
@@ -111,7 +110,7 @@ func (f *Facts) refuseMounted() error {
 			}
 		}
 	}
-	for _, line := range fstab.Parse(f.Files[fstabFile]) {
+	for _, line := range f.table() {
 		subvolume, _ := line.Option("subvol")
 		if err := refused(line.Point, strings.Trim(subvolume, "/")); err != nil && f.Own[line.Spec] {
 			return err

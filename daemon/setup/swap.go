@@ -3,16 +3,14 @@ package setup
 import (
 	"slices"
 	"strings"
-
-	"github.com/impermanence/impermanence/daemon/fstab"
 )
 
 // findSwap lists swap files in the root's subvolume: those of fstab, and those in use, as /proc/swaps has them. The kernel makes no snapshot of
 // a subvolume with an active one.
 func (f *Facts) findSwap(root, active string) []string {
 	var files []string
-	for _, line := range fstab.Parse(f.Files[fstabFile]) {
-		if line.Type == "swap" && !strings.HasPrefix(line.Spec, "/dev/") {
+	for _, line := range f.table() {
+		if line.SwapFile() {
 			files = append(files, line.Spec)
 		}
 	}
@@ -25,5 +23,5 @@ func (f *Facts) findSwap(root, active string) []string {
 			files = append(files, "/"+file)
 		}
 	}
-	return slices.DeleteFunc(files, func(file string) bool { return !strings.HasPrefix(file, "/") || !f.onRoot(file) })
+	return slices.DeleteFunc(files, func(file string) bool { return !f.onRoot(file) })
 }
