@@ -56,7 +56,7 @@ func TestExposure(t *testing.T) {
 	for unit, threshold := range map[string]string{
 		"impermanenced.service":          "20",
 		"impermanence-prune.service":     "10",
-		"impermanence-copy-back.service": "31",
+		"impermanence-copy-back.service": "36",
 	} {
 		out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=true", "--root="+root, "--threshold="+threshold, unit).CombinedOutput()
 		if err != nil {

@@ -44,7 +44,7 @@ func main() {
 // options are what the flags say.
 type options struct {
 	config, device, sysroot, cmdline, runDir string
-	keepGoing, keepMounted                   bool
+	keepGoing, keepMounted, isolateEmergency bool
 }
 
 // run is the whole command. A panic in it is a failure like any other: the boot goes on.
@@ -101,6 +101,7 @@ func parse(args []string, w io.Writer) (options, string, error) {
 	flags.StringVar(&o.runDir, "run-dir", "/run/impermanence", "runtime `directory`")
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "persist: put the right entries in place although others are invalid; at boot, one typing error must not cost all")
 	flags.BoolVar(&o.keepMounted, "keep-mounted", false, "rollover: leave the top level of the root's file system mounted at top in the runtime directory; in an initrd, which takes that along")
+	flags.BoolVar(&o.isolateEmergency, "isolate-emergency", false, "rollover: where onFailure = \"emergency\" asks to stop the boot, have systemd isolate emergency.target")
 	if err := flags.Parse(args); err != nil {
 		return o, "", err
 	}

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -36,10 +38,21 @@ func rollover(ctx context.Context, o options, c cmdline, log *logger) int {
 			code = exitFailed
 		}
 	}
-	if emergency {
-		return exitEmergency
+	if !emergency {
+		return code
 	}
-	return code
+	if o.isolateEmergency {
+		b.isolateEmergency(ctx)
+	}
+	return exitEmergency
+}
+
+// isolateEmergency stops the boot. It is for this program to do: a command that the unit has for when it stopped would run at each boot, as
+// the root's systemd stops what it does not want from the initrd, beside what that boot waits for.
+func (b *boot) isolateEmergency(ctx context.Context) {
+	if out, err := exec.CommandContext(ctx, "systemctl", "--no-block", "isolate", "emergency.target").CombinedOutput(); err != nil {
+		b.log.error("isolate emergency.target: %v: %s; the boot goes on", err, bytes.TrimSpace(out))
+	}
 }
 
 // withEarlier puts back what a run earlier in this boot recorded where this one only found it done.

@@ -179,6 +179,30 @@ func TestAFailureKeepsTheFormerRoot(t *testing.T) {
 	}
 }
 
+// TestOnlyWhereConfiguredDoesAFailureStopTheBoot has a systemctl that notes what it is asked, and one that fails.
+func TestOnlyWhereConfiguredDoesAFailureStopTheBoot(t *testing.T) {
+	for onFailure, want := range map[string]string{"continue": "", "emergency": "--no-block isolate emergency.target\n"} {
+		m := newMachine(t)
+		m.write(t, "config.toml", "[ephemeral.\"/\"]\ntemplate = \"none\"\nonFailure = \""+onFailure+"\"\n")
+		asked := filepath.Join(m.dir, "asked")
+		m.write(t, "asked", "")
+		m.write(t, "bin/systemctl", "#!/bin/sh\necho \"$*\" >>"+asked+"\n")
+		if err := os.Chmod(filepath.Join(m.dir, "bin/systemctl"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", filepath.Join(m.dir, "bin")+":"+os.Getenv("PATH"))
+		_, log, _ := m.run(t, "", "--isolate-emergency")
+		if got, err := os.ReadFile(asked); err != nil || string(got) != want {
+			t.Errorf("%s: systemctl was asked %q (%v)\n%s", onFailure, got, err, log)
+		}
+		m.write(t, "bin/systemctl", "#!/bin/sh\necho no manager\nexit 1\n")
+		code, log, _ := m.run(t, "", "--isolate-emergency")
+		if told := strings.Contains(log, "no manager"); told != (want != "") || (code == exitEmergency) != told {
+			t.Errorf("%s, where systemctl fails: exit %d\n%s", onFailure, code, log)
+		}
+	}
+}
+
 func TestAPersistentVolumeInTheRootIsNotArchived(t *testing.T) {
 	for name, fstab := range map[string]string{
 		"persist": "",

@@ -87,8 +87,7 @@ in
         before = [ "sysroot.mount" "initrd-root-fs.target" ];
         wantedBy = [ "sysroot.mount" ];
         serviceConfig = {
-          ExecStart = "${program} rollover --keep-mounted";
-          ExecStopPost = "/bin/sh -c 'test \"$$EXIT_STATUS\" != 3 || exec systemctl --no-block isolate emergency.target'";
+          ExecStart = "${program} rollover --keep-mounted --isolate-emergency";
         };
       };
 

@@ -37,7 +37,7 @@ var features = []feature{
 	{"a slow disk", []distribution{trixieDracut, bookwormTools}, testSlowDisk},
 	{"a damaged template", []distribution{trixieTools}, testDamaged},
 	{"LUKS2", []distribution{trixieTools, trixieDracut}, testLUKS},
-	{"emergency", []distribution{trixieTools}, testEmergency},
+	{"emergency", []distribution{trixieTools, trixieDracut}, testEmergency},
 	{"no configuration in the initrd", []distribution{bookwormDracut}, testNoConfiguration},
 	{"a late volume", []distribution{bookwormTools}, testLateVolume},
 	{"a volume that persist does not mount", []distribution{trixieDracut}, testNoPersist},
