@@ -17,11 +17,11 @@ func (d *Daemon) DoNotSearchForSizes() (patient func()) {
 // DoNotWaitForTheCleaner has a prune wait for nothing that does not get on.
 func (d *Daemon) DoNotWaitForTheCleaner() { d.cleaning = 0 }
 
-// SayWatched is what CopyBackUnit does first.
+// SayWatched is what CopyBackUnit does when it has read what to watch.
 func (o Options) SayWatched() error {
 	cfg, err := o.loadCopied()
 	if err == nil {
-		o.sayWatched(cfg)
+		o.sayWatched(copiesOf(cfg))
 	}
 	return err
 }

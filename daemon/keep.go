@@ -89,7 +89,8 @@ func (d *Daemon) change(ctx context.Context, p *jobs.Progress, r change.Request)
 	return err
 }
 
-// watchedName is the name of the file in the runtime directory in which CopyBackUnit says what it watches.
+// watchedName is the name of the file in the runtime directory in which CopyBackUnit says what it watches. It is not there before that has begun
+// in this boot.
 const watchedName = "watched.json"
 
 // watchedRecord is what it holds.
@@ -97,9 +98,9 @@ type watchedRecord struct {
 	Sources []string `json:"sources"`
 }
 
-// sayWatched is what CopyBackUnit does first.
-func (o Options) sayWatched(cfg *config.Config) {
-	if err := o.writeRecord(watchedName, watchedRecord{copiesOf(cfg)}); err != nil {
+// sayWatched is what CopyBackUnit does before it watches, and with none before it reads what it is to watch, and at its end.
+func (o Options) sayWatched(sources []string) {
+	if err := o.writeRecord(watchedName, watchedRecord{sources}); err != nil {
 		o.Log.Warn("say what is copied back", zap.Error(err))
 	}
 }

@@ -3,7 +3,9 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -118,11 +120,23 @@ func (p unitPlacer) Watch(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(p.runDir, copiesName), nil, 0o644); err != nil {
 		return fmt.Errorf("start %s: %w", CopyBackUnit, err)
 	}
-	how, err := asked(ctx, CopyBackUnit, uncounted((*systemd.Conn).RestartUnitContext))
+	how, err := asked(ctx, CopyBackUnit, p.restartBegun)
 	if err == nil && how != "done" {
 		err = fmt.Errorf("%s ended as %q: see journalctl -u %s", CopyBackUnit, how, CopyBackUnit)
 	}
 	return err
+}
+
+// restartBegun restarts CopyBackUnit, unless it is just being started for the first time in this boot: then it reads what is to be watched now.
+func (p unitPlacer) restartBegun(c *systemd.Conn, ctx context.Context, unit, mode string, result chan<- string) (int, error) {
+	if _, err := os.Lstat(filepath.Join(p.runDir, watchedName)); errors.Is(err, fs.ErrNotExist) {
+		state, err := c.GetUnitPropertyContext(ctx, unit, "ActiveState")
+		if err == nil && state.Value.Value() == "active" {
+			result <- "done"
+			return 0, nil
+		}
+	}
+	return uncounted((*systemd.Conn).RestartUnitContext)(c, ctx, unit, mode, result)
 }
 
 // startUnit starts a oneshot service and returns how its job ended. When ctx ends before, the service is stopped.

@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -39,12 +37,13 @@ const unwatched = 30 * time.Second
 // CopyBack copies files back to their volumes as they change, until ctx ends: it is what CopyBackUnit runs. It is ready when
 // all are watched, or looked at now and then. Without such a file it returns at once.
 func CopyBack(ctx context.Context, opts Options) error {
-	defer func() { _ = os.Remove(filepath.Join(opts.RunDir, watchedName)) }() // also what one has left that was killed
+	opts.sayWatched(nil)
+	defer opts.sayWatched(nil)
 	cfg, err := opts.loadCopied()
 	if err != nil {
 		return err
 	}
-	opts.sayWatched(cfg)
+	opts.sayWatched(copiesOf(cfg))
 	ready := sync.OnceFunc(func() { opts.Notify(sdnotify.SdNotifyReady) })
 	for {
 		err := copyBack(ctx, opts.newCopyBack(cfg), ready)
@@ -77,7 +76,8 @@ func copyBack(ctx context.Context, c *persist.CopyBack, ready func()) error {
 	}
 }
 
-// CopyLast copies back what has changed, once: it is what CopyBackUnit does last when CopyBack did not end well, or never began.
+// CopyLast copies back what has changed, once: it is what is done at the end of a boot, when all that could
+// still write is gone.
 func CopyLast(ctx context.Context, opts Options) error {
 	cfg, err := opts.loadCopied()
 	if err != nil {

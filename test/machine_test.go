@@ -115,7 +115,7 @@ func (m *machine) install(t *testing.T) {
 	}
 	// The preset says what a package enables. A container has no first-boot questions to answer.
 	btrfstest.Run(t, "chroot", template, "systemctl", "preset", "impermanenced.service", "impermanence-persist.service",
-		"impermanence-copy-back.service", "impermanence-prune.timer")
+		"impermanence-copy-back.service", "impermanence-copy-last.service", "impermanence-prune.timer")
 	btrfstest.Run(t, "chroot", template, "systemctl", "enable", "check.service")
 	btrfstest.Run(t, "chroot", template, "systemctl", "mask", "systemd-firstboot.service", "getty.target", "console-getty.service")
 }

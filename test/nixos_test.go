@@ -88,7 +88,8 @@ func TestNixOSModule(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	for unit, target := range map[string]string{
-		"impermanenced": "multi-user.target", "impermanence-persist": "local-fs.target", "impermanence-copy-back": "sysinit.target",
+		"impermanenced": "multi-user.target", "impermanence-persist": "local-fs.target", "impermanence-copy-back": "multi-user.target",
+		"impermanence-copy-last": "sysinit.target",
 	} {
 		if !slices.Contains(m.Systemd.Services[unit].WantedBy, target) {
 			t.Errorf("%s is wanted by %q", unit, m.Systemd.Services[unit].WantedBy)

@@ -57,6 +57,7 @@ func TestExposure(t *testing.T) {
 		"impermanenced.service":          "20",
 		"impermanence-prune.service":     "10",
 		"impermanence-copy-back.service": "36",
+		"impermanence-copy-last.service": "36",
 	} {
 		out, err := exec.Command("systemd-analyze", "security", "--no-pager", "--offline=true", "--root="+root, "--threshold="+threshold, unit).CombinedOutput()
 		if err != nil {

@@ -171,7 +171,7 @@ func unitNames() []string {
 	return []string{
 		"impermanence-rollover.service", "impermanence-initrd-persist.service", "impermanence-persist.service",
 		"impermanence-top.service", "impermanenced.service", "impermanence-prune.timer", "impermanence-prune.service",
-		"impermanence-copy-back.service",
+		"impermanence-copy-back.service", "impermanence-copy-last.service",
 	}
 }
 

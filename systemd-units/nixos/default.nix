@@ -67,7 +67,8 @@ in
       restartTriggers = [ configuration ];
     };
     systemd.services.impermanence-persist.wantedBy = [ "local-fs.target" ];
-    systemd.services.impermanence-copy-back.wantedBy = [ "sysinit.target" ];
+    systemd.services.impermanence-copy-back.wantedBy = [ "multi-user.target" ];
+    systemd.services.impermanence-copy-last.wantedBy = [ "sysinit.target" ];
     systemd.timers.impermanence-prune.wantedBy = [ "timers.target" ];
     systemd.tmpfiles.packages = [ cfg.package ];
     services.dbus.packages = [ cfg.package ];
