@@ -153,6 +153,17 @@ func (fs *Filesystem) UUID() string { return fs.uuid }
 // of this package are durable without it.
 func (fs *Filesystem) Sync() error { return fs.kernel.sync(fs.top) }
 
+// StartCommit has the kernel commit what has been done on the btrfs that dir is on, and does not wait for it. Nothing may rely on it: the
+// kernel may do so only at its next periodic commit. Errors: unix.ENOTTY where it is another file system.
+func StartCommit(dir string) error {
+	f, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return wrap("start to commit", dir, ioctl(int(f.Fd()), iocStartSync, nil))
+}
+
 // lock excludes every other writer of ours, in this process and in others; the kernel drops it with the process. It
 // returns ErrBusy at once when somebody holds it.
 func (fs *Filesystem) lock() (unlock func(), err error) {

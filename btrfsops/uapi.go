@@ -15,6 +15,7 @@ const (
 	iocInoLookup     = iocRead | iocWrite | 4096<<16 | iocMagic | 18 // BTRFS_IOC_INO_LOOKUP
 	iocTreeSearchV2  = iocRead | iocWrite | 112<<16 | iocMagic | 17  // BTRFS_IOC_TREE_SEARCH_V2
 	iocSync          = iocMagic | 8                                  // BTRFS_IOC_SYNC
+	iocStartSync     = iocRead | 8<<16 | iocMagic | 24               // BTRFS_IOC_START_SYNC
 	iocSnapCreateV2  = iocWrite | 4096<<16 | iocMagic | 23           // BTRFS_IOC_SNAP_CREATE_V2
 	iocSubvolCreate  = iocWrite | 4096<<16 | iocMagic | 24           // BTRFS_IOC_SUBVOL_CREATE_V2
 	iocDefaultSubvol = iocWrite | 8<<16 | iocMagic | 19              // BTRFS_IOC_DEFAULT_SUBVOL

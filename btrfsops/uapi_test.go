@@ -20,6 +20,7 @@ func TestUAPI(t *testing.T) {
 		{"BTRFS_IOC_INO_LOOKUP", iocInoLookup},
 		{"BTRFS_IOC_TREE_SEARCH_V2", iocTreeSearchV2},
 		{"BTRFS_IOC_SYNC", iocSync},
+		{"BTRFS_IOC_START_SYNC", iocStartSync},
 		{"BTRFS_IOC_SNAP_CREATE_V2", iocSnapCreateV2},
 		{"BTRFS_IOC_SUBVOL_CREATE_V2", iocSubvolCreate},
 		{"BTRFS_IOC_DEFAULT_SUBVOL", iocDefaultSubvol},

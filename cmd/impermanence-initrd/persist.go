@@ -10,7 +10,9 @@ import (
 	"slices"
 
 	"github.com/google/renameio/v2"
+	"golang.org/x/sys/unix"
 
+	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/persist"
@@ -43,6 +45,9 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 		log.error("%v; the rest goes on", errRecorded)
 	}
 	report, err := putInPlace(ctx, o, c, log)
+	if o.sysroot != "/" {
+		startCommit(o.sysroot, log)
+	}
 	if errWrite := writeReport(o.runDir, report); errWrite != nil {
 		log.error("%v; status will not know of this boot", errWrite)
 	}
@@ -61,6 +66,14 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	}
 	log.info("%d entries are in place", len(report.Results))
 	return exitDone
+}
+
+// startCommit has what was just made in the fresh root committed beside the switch of the root. Else systemd-remount-fs.service does, for which
+// local-fs.target waits: to remount a btrfs is to commit it.
+func startCommit(sysroot string, log *logger) {
+	if err := btrfsops.StartCommit(sysroot); err != nil && !errors.Is(err, unix.ENOTTY) {
+		log.warning("%v; the system does so when it mounts the root anew", err)
+	}
 }
 
 // forgetMarks removes what an earlier run has left, before entries are put in place: where that fails there are none.
