@@ -35,6 +35,9 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 		if err := persist.MakeWritable(o.sysroot); err != nil {
 			log.error("%v", err)
 		}
+		if err := withoutAccessTimes(o.sysroot, c); err != nil {
+			log.warning("%v; this boot writes an access time of each file that it reads", err)
+		}
 		if err := mountVolumes(o.runDir, o.sysroot); err != nil {
 			log.error("%v; the system mounts it later", err)
 		}

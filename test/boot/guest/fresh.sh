@@ -17,6 +17,7 @@ if command -v dracut >/dev/null; then
 fi
 check 'what was put in place stays until the end' not show Conflicts umount.target var-log.mount
 check 'entries are in place' findmnt --mountpoint /srv/data
+check 'reading writes nothing to the root' says noatime findmnt --noheadings --output OPTIONS /
 check 'the initrd reads its units once' read_once
 quiet
 timing

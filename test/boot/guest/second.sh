@@ -11,6 +11,7 @@ check 'a package that went into the template is there' test -e /usr/share/probe/
 check 'and known' says 'install ok installed' dpkg --status probe
 check 'and has what it wrote at the first boot' grep -q state /var/lib/probe/state
 check 'an entry is there' test -e /srv/data/kept
+check 'reading writes nothing to the root' says noatime findmnt --noheadings --output OPTIONS /
 check 'the machine id stays' cmp /etc/machine-id /srv/data/machine-id
 check 'PID 1 knew it' test "$(journalctl --boot --lines=1 --output=json | grep -o '"_MACHINE_ID":"[0-9a-f]*"')" = "\"_MACHINE_ID\":\"$(cat /srv/data/machine-id)\""
 check 'the journal of the boot before stays' test "$(journalctl --list-boots --quiet | wc -l)" = 2

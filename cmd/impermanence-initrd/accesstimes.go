@@ -1,0 +1,35 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/fstab"
+	"github.com/impermanence/impermanence/persist"
+)
+
+// withoutAccessTimes has reading write nothing to an ephemeral root, as it is mounted at sysroot. What is in it has the access times of the
+// template, which are old: with relatime, the kernel's default, each boot would write one at its first reading of each file, and copy for
+// that the metadata which the root has in common with the template. A line of the root's fstab that names relatime, strictatime or atime is
+// followed: systemd-remount-fs.service does as it says, and leaves alone what it does not name.
+func withoutAccessTimes(sysroot string, c *config.Config) error {
+	if !slices.ContainsFunc(c.Ephemeral, func(e config.Ephemeral) bool { return e.MountPoint == "/" }) {
+		return nil
+	}
+	if data, err := persist.ReadFile(sysroot, "/etc/fstab"); err == nil {
+		line, _ := fstab.Parse(string(data)).At("/")
+		for _, wanted := range []string{"relatime", "strictatime", "atime"} {
+			if _, found := line.Option(wanted); found {
+				return nil
+			}
+		}
+	}
+	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOATIME, Attr_clr: unix.MOUNT_ATTR__ATIME}
+	if err := unix.MountSetattr(unix.AT_FDCWD, sysroot, 0, &attr); err != nil {
+		return fmt.Errorf("mount %s with noatime: %w", sysroot, err)
+	}
+	return nil
+}
