@@ -154,7 +154,7 @@ func (fs *Filesystem) UUID() string { return fs.uuid }
 func (fs *Filesystem) Sync() error { return fs.kernel.sync(fs.top) }
 
 // StartCommit has the kernel commit what has been done on the btrfs that dir is on, and does not wait for it. Nothing may rely on it: the
-// kernel may do so only at its next periodic commit. Errors: unix.ENOTTY where it is another file system.
+// kernel may do so only at its next periodic commit. Errors: ErrNotBtrfs.
 func StartCommit(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -293,6 +293,18 @@ func TestOpenMountedTakesOnlyTheTopLevel(t *testing.T) {
 	}
 }
 
+func TestStartCommit(t *testing.T) {
+	f := newFixture(t)
+	must(t, StartCommit(f.dir))
+	must(t, StartCommit(f.path("root")))
+	if err := StartCommit("/proc"); !errors.Is(err, ErrNotBtrfs) {
+		t.Errorf("another file system: %v", err)
+	}
+	if err := StartCommit(f.path("missing")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no directory: %v", err)
+	}
+}
+
 func TestSpaceOfEveryProfile(t *testing.T) {
 	const each = 512 << 20
 	for _, c := range []struct {

@@ -120,23 +120,26 @@ func (p unitPlacer) Watch(ctx context.Context) error {
 	if err := os.WriteFile(filepath.Join(p.runDir, copiesName), nil, 0o644); err != nil {
 		return fmt.Errorf("start %s: %w", CopyBackUnit, err)
 	}
-	how, err := asked(ctx, CopyBackUnit, p.restartBegun)
+	how, err := asked(ctx, CopyBackUnit, p.unlessBeginning(uncounted((*systemd.Conn).RestartUnitContext)))
 	if err == nil && how != "done" {
 		err = fmt.Errorf("%s ended as %q: see journalctl -u %s", CopyBackUnit, how, CopyBackUnit)
 	}
 	return err
 }
 
-// restartBegun restarts CopyBackUnit, unless it is just being started for the first time in this boot: then it reads what is to be watched now.
-func (p unitPlacer) restartBegun(c *systemd.Conn, ctx context.Context, unit, mode string, result chan<- string) (int, error) {
-	if _, err := os.Lstat(filepath.Join(p.runDir, watchedName)); errors.Is(err, fs.ErrNotExist) {
-		state, err := c.GetUnitPropertyContext(ctx, unit, "ActiveState")
-		if err == nil && state.Value.Value() == "active" {
-			result <- "done"
-			return 0, nil
+// unlessBeginning does so with CopyBackUnit, unless that is just being started for the first time in this boot: then it reads what is to be
+// watched now.
+func (p unitPlacer) unlessBeginning(do asking) asking {
+	return func(c *systemd.Conn, ctx context.Context, unit, mode string, result chan<- string) (int, error) {
+		if _, err := os.Lstat(filepath.Join(p.runDir, watchedName)); errors.Is(err, fs.ErrNotExist) {
+			state, err := c.GetUnitPropertyContext(ctx, unit, "ActiveState")
+			if err == nil && state.Value.Value() == "active" {
+				result <- "done"
+				return 0, nil
+			}
 		}
+		return do(c, ctx, unit, mode, result)
 	}
-	return uncounted((*systemd.Conn).RestartUnitContext)(c, ctx, unit, mode, result)
 }
 
 // startUnit starts a oneshot service and returns how its job ended. When ctx ends before, the service is stopped.

@@ -1,10 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"slices"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/fstab"
@@ -27,9 +24,5 @@ func withoutAccessTimes(sysroot string, c *config.Config) error {
 			}
 		}
 	}
-	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOATIME, Attr_clr: unix.MOUNT_ATTR__ATIME}
-	if err := unix.MountSetattr(unix.AT_FDCWD, sysroot, 0, &attr); err != nil {
-		return fmt.Errorf("mount %s with noatime: %w", sysroot, err)
-	}
-	return nil
+	return persist.WithoutAccessTimes(sysroot)
 }

@@ -10,7 +10,6 @@ import (
 	"slices"
 
 	"github.com/google/renameio/v2"
-	"golang.org/x/sys/unix"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
@@ -74,7 +73,7 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 // startCommit has what was just made in the fresh root committed beside the switch of the root. Else systemd-remount-fs.service does, for which
 // local-fs.target waits: to remount a btrfs is to commit it.
 func startCommit(sysroot string, log *logger) {
-	if err := btrfsops.StartCommit(sysroot); err != nil && !errors.Is(err, unix.ENOTTY) {
+	if err := btrfsops.StartCommit(sysroot); err != nil && !errors.Is(err, btrfsops.ErrNotBtrfs) {
 		log.warning("%v; the system does so when it mounts the root anew", err)
 	}
 }
