@@ -168,7 +168,7 @@ func (k *kernel) removeAttribute(f *os.File, name string) error {
 // commit makes what was done in a directory, or to it, durable, and everything before it: the rename and the deletion of a
 // subvolume let the fsync of its directory commit the whole transaction. Other files' data is not waited for.
 //
-// BTRFS_IOC_START_SYNC is not what waits for it: it leaves the commit to the kernel's transaction thread, whose wake-up can be lost, and
+// BTRFS_IOC_START_SYNC does not do: it leaves the commit to the kernel's transaction thread, whose wake-up can be lost, and
 // then takes until the next periodic commit, up to 30 s (seen with Linux 6.18, transaction_kthread in fs/btrfs/disk-io.c).
 func (k *kernel) commit(dir *os.File) error {
 	return wrap("commit", dir.Name(), k.do("commit", func() error { return unix.Fsync(int(dir.Fd())) }))

@@ -76,8 +76,8 @@ func copyBack(ctx context.Context, c *persist.CopyBack, ready func()) error {
 	}
 }
 
-// CopyLast copies back what has changed, once: it is what is done at the end of a boot, when all that could
-// still write is gone.
+// CopyLast copies back what has changed, once: it is what is done at the end of a boot, when all that could still
+// write is gone.
 func CopyLast(ctx context.Context, opts Options) error {
 	cfg, err := opts.loadCopied()
 	if err != nil {

@@ -171,7 +171,8 @@ func (p *planner) nested() {
 	}
 }
 
-// fstab adds the volume, and lets the root's line name it by its path only.
+// fstab adds the volume, and lets the root's line name it by its path only, and with noatime instead of relatime, which nobody chooses: tools
+// that write fstab write what is in force. Without either, early boot mounts a fresh root with noatime.
 func (p *planner) fstab() string {
 	table := p.table()
 	options := []string{"defaults"}
@@ -181,6 +182,11 @@ func (p *planner) fstab() string {
 		}
 		if _, byID := line.Option("subvolid"); byID {
 			table[i] = line.WithOptions(byPath(line.Options, p.record.Layout.Root))
+		}
+		if at := slices.Index(table[i].Options, "relatime"); at >= 0 {
+			fresh := slices.Clone(table[i].Options)
+			fresh[at] = "noatime"
+			table[i] = table[i].WithOptions(fresh)
 		}
 		options = slices.DeleteFunc(slices.Clone(line.Options), perMount)
 	}
