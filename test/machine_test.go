@@ -102,6 +102,7 @@ func (m *machine) install(t *testing.T) {
 	for path, text := range map[string]string{
 		filepath.Join(template, "etc/impermanence/impermanence.toml"): readFile(t, "machine/config.toml"),
 		filepath.Join(template, "etc/systemd/system/check.service"):   readFile(t, "machine/check.service"),
+		filepath.Join(template, "etc/systemd/system/early.service"):   readFile(t, "machine/early.service"),
 		filepath.Join(template, "etc/machine-id"):                     "",
 		filepath.Join(persist, "etc/machine-id"):                      "4c0ffee0d15c4cafa0ddba11deadbeef\n",
 		filepath.Join(persist, "etc/replaced"):                        "as it was\n",
@@ -116,7 +117,7 @@ func (m *machine) install(t *testing.T) {
 	// The preset says what a package enables. A container has no first-boot questions to answer.
 	btrfstest.Run(t, "chroot", template, "systemctl", "preset", "impermanenced.service", "impermanence-persist.service",
 		"impermanence-copy-back.service", "impermanence-copy-last.service", "impermanence-prune.timer")
-	btrfstest.Run(t, "chroot", template, "systemctl", "enable", "check.service")
+	btrfstest.Run(t, "chroot", template, "systemctl", "enable", "check.service", "early.service")
 	btrfstest.Run(t, "chroot", template, "systemctl", "mask", "systemd-firstboot.service", "getty.target", "console-getty.service")
 }
 

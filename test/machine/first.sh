@@ -57,6 +57,7 @@ check 'a file of the template is changed and kept' says 'in-place	/etc/issue' im
 check 'copies are watched' show ActiveState ActiveState=active impermanence-copy-back.service
 printf 'live\n' >/etc/replaced.new
 mv /etc/replaced.new /etc/replaced
+check 'one that a service of the boot has added is kept' holds /persist/etc/early early
 check 'a file replaced by rename is on its volume at once' holds /persist/etc/replaced live
 printf 'added\n' >/etc/added
 check 'another one is added while running' says 'in-place	/etc/added' impermanence persist --method copy /etc/added
