@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"github.com/impermanence/impermanence/daemon/config"
-	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/persist"
 )
 
@@ -16,12 +15,10 @@ func withoutAccessTimes(sysroot string, c *config.Config) error {
 	if !slices.ContainsFunc(c.Ephemeral, func(e config.Ephemeral) bool { return e.MountPoint == "/" }) {
 		return nil
 	}
-	if data, err := persist.ReadFile(sysroot, "/etc/fstab"); err == nil {
-		line, _ := fstab.Parse(string(data)).At("/")
-		for _, wanted := range []string{"relatime", "strictatime", "atime"} {
-			if _, found := line.Option(wanted); found {
-				return nil
-			}
+	line, _ := mountedFstab(sysroot).At("/")
+	for _, wanted := range []string{"relatime", "strictatime", "atime"} {
+		if _, found := line.Option(wanted); found {
+			return nil
 		}
 	}
 	return persist.WithoutAccessTimes(sysroot)

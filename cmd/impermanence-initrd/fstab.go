@@ -6,11 +6,21 @@ import (
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/fstab"
+	"github.com/impermanence/impermanence/persist"
 )
 
 // readFstab reads the fstab of the root that is about to be rolled over; empty when it has none.
 func readFstab(fs *btrfsops.Filesystem, layout btrfsops.Layout) fstab.Table {
 	data, err := fs.ReadInRoot(layout, "etc/fstab")
+	if err != nil {
+		return nil
+	}
+	return fstab.Parse(string(data))
+}
+
+// mountedFstab reads the fstab of the root that is mounted at sysroot; empty when it has none, or not yet.
+func mountedFstab(sysroot string) fstab.Table {
+	data, err := persist.ReadFile(sysroot, "/etc/fstab")
 	if err != nil {
 		return nil
 	}

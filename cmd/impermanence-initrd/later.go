@@ -31,14 +31,10 @@ func laterMounts(sysroot string) (fstab.Table, error) {
 	}))
 }
 
-// mountLines returns the lines of the root's fstab that mount something below it; none when it has no fstab, or not yet.
+// mountLines returns the lines of the root's fstab that mount something below it.
 func mountLines(sysroot string) fstab.Table {
-	data, err := persist.ReadFile(sysroot, "/etc/fstab")
-	if err != nil {
-		return nil
-	}
 	var table fstab.Table
-	for _, line := range fstab.Parse(string(data)) {
+	for _, line := range mountedFstab(sysroot) {
 		if line.Point = path.Clean(line.Point); path.IsAbs(line.Point) && line.Point != "/" {
 			table = append(table, line)
 		}
