@@ -16,10 +16,8 @@ func withoutAccessTimes(sysroot string, c *config.Config) error {
 		return nil
 	}
 	line, _ := mountedFstab(sysroot).At("/")
-	for _, wanted := range []string{"relatime", "strictatime", "atime"} {
-		if _, found := line.Option(wanted); found {
-			return nil
-		}
+	if _, wanted := line.AccessTimes(); wanted {
+		return nil
 	}
 	return persist.WithoutAccessTimes(sysroot)
 }

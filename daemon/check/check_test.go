@@ -93,6 +93,13 @@ func TestNothingIsWrong(t *testing.T) {
 	if found := Judge(f); len(found) > 0 {
 		t.Errorf("a volume that is a directory of what is mounted: %+v", found)
 	}
+	for _, text := range []string{"UUID=1-2 / btrfs noatime,subvol=@ 0 0", "UUID=1-2 / btrfs subvol=@ 0 0\nUUID=1-2 /srv btrfs relatime 0 0"} {
+		f = right()
+		f.Fstab = fstab.Parse(text + "\nUUID=1-2 /persist btrfs relatime,x-initrd.mount 0 0\n/swap/file none swap sw 0 0\n")
+		if found := Judge(f); len(found) > 0 {
+			t.Errorf("access times that a fresh root does not write: %+v", found)
+		}
+	}
 	f = right()
 	f.NixOS, f.Units, f.Running = true, nil, "init=/nix/store/x/init root=fstab"
 	if found := Judge(f); len(found) > 0 {
@@ -145,6 +152,8 @@ func TestWhatIsWrong(t *testing.T) {
 		}},
 		{"rootflags", Error, func(f *Facts) { f.Running, f.Initrds[0].Cmdline = "quiet", "root=UUID=1-2 rootfstype=btrfs" }},
 		{"fstab-subvolid", Warning, fstab("UUID=1-2 / btrfs subvolid=256,subvol=@ 0 0\nUUID=1-2 /persist btrfs x-initrd.mount 0 0\n")},
+		{"fstab-atime", Warning, fstab("UUID=1-2 / btrfs rw,relatime,subvol=@ 0 0\nUUID=1-2 /persist btrfs relatime,x-initrd.mount 0 0\n")},
+		{"fstab-atime", Warning, fstab("UUID=1-2 / btrfs subvol=@,strictatime 0 0\nUUID=1-2 /persist btrfs x-initrd.mount 0 0\n")},
 		{"rollover-failed", Error, func(f *Facts) { f.Rollover[0].Outcome = btrfsops.OutcomeFailed }},
 		{"no-rollover", Warning, func(f *Facts) { f.Rollover = nil }},
 		{"initrd", Error, func(f *Facts) { f.Initrds[0].Stub = false }},

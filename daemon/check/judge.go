@@ -109,6 +109,10 @@ func (j *judge) commandLine() {
 			j.add(Warning, "fstab-subvolid", fmt.Sprintf("edit /etc/fstab: subvol=%s in place of subvolid=%s", j.Root.Subvolume, id),
 				"fstab mounts the root by subvolid=%s, which a fresh root does not have", id)
 		}
+		if option, wanted := line.AccessTimes(); wanted && j.Root.Template != "" {
+			j.add(Warning, "fstab-atime", fmt.Sprintf("edit /etc/fstab: noatime in place of %s, unless somebody wants access times", option),
+				"fstab mounts the root with %s: each boot writes an access time of each file that it reads", option)
+		}
 	}
 }
 

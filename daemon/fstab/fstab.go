@@ -103,6 +103,16 @@ func (l Line) SwapFile() bool {
 	return l.Type == "swap" && strings.HasPrefix(l.Spec, "/") && !strings.HasPrefix(l.Spec, "/dev/")
 }
 
+// AccessTimes gives the option by which the line asks that reading writes access times, if one does.
+func (l Line) AccessTimes() (option string, found bool) {
+	for _, option := range []string{"relatime", "strictatime", "atime"} {
+		if _, found := l.Option(option); found {
+			return option, true
+		}
+	}
+	return "", false
+}
+
 // At finds the line of a mount point, the last when there are several.
 func (t Table) At(point string) (Line, bool) {
 	for _, line := range slices.Backward(t) {
