@@ -108,6 +108,8 @@ func (m *machine) install(t *testing.T) {
 		filepath.Join(persist, "etc/replaced"):                        "as it was\n",
 		filepath.Join(template, "var/log/journal/.keep"):              "",
 		filepath.Join(persist, "check.sh"):                            readFile(t, "machine/check.sh"),
+		filepath.Join(persist, "deb.prerm"):                           readFile(t, "../systemd-units/packages/deb.prerm"),
+		filepath.Join(persist, "deb.postinst"):                        readFile(t, "../systemd-units/packages/deb.postinst"),
 	} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
