@@ -153,8 +153,9 @@ func (fs *Filesystem) UUID() string { return fs.uuid }
 // of this package are durable without it.
 func (fs *Filesystem) Sync() error { return fs.kernel.sync(fs.top) }
 
-// StartCommit has the kernel commit what has been done on the btrfs that dir is on, and does not wait for it. Nothing may rely on it: the
-// kernel may do so only at its next periodic commit. Errors: ErrNotBtrfs.
+// StartCommit has the kernel's transaction thread commit what has been done on the btrfs that dir is on, and waits until that begins. A thread that
+// is just committing misses it, and this waits for its next periodic commit, for up to 30 s (seen with Linux 6.18: the second of two in a row). So
+// it is for early boot, once: the thread sleeps for its first 30 s, and longer where nothing is written for so long. Errors: ErrNotBtrfs.
 func StartCommit(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

@@ -46,10 +46,10 @@ func persistEntries(ctx context.Context, o options, log *logger) int {
 	if errRecorded != nil {
 		log.error("%v; the rest goes on", errRecorded)
 	}
-	report, err := putInPlace(ctx, o, c, log)
 	if o.sysroot != "/" {
-		startCommit(o.sysroot, log)
+		defer startCommit(o.sysroot, log) // when all is told
 	}
+	report, err := putInPlace(ctx, o, c, log)
 	if errWrite := writeReport(o.runDir, report); errWrite != nil {
 		log.error("%v; status will not know of this boot", errWrite)
 	}
