@@ -1,8 +1,8 @@
 package btrfsops
 
 import (
-	"cmp"
 	"slices"
+	"sort"
 )
 
 // listing is what a scan has seen of the names of a directory: those in parts of the tree that were written since the fork.
@@ -68,6 +68,6 @@ func (s *listing) unseen() []hole {
 	if s.many {
 		return []hole{{0, lastIndex}}
 	}
-	slices.SortStableFunc(s.holes, func(a, b hole) int { return cmp.Compare(a.to-a.from, b.to-b.from) })
+	sort.SliceStable(s.holes, func(i, j int) bool { return s.holes[i].to-s.holes[i].from < s.holes[j].to-s.holes[j].from })
 	return s.holes
 }

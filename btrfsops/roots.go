@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path"
-	"slices"
+	"sort"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -87,8 +87,8 @@ func (fs *Filesystem) listRoots(l Layout) ([]OldRoot, *tree, error) {
 		}
 		roots = append(roots, root)
 	}
-	slices.SortFunc(roots, func(a, b OldRoot) int {
-		return cmp.Or(a.RolledOver.Compare(b.RolledOver), cmp.Compare(a.ID, b.ID))
+	sort.Slice(roots, func(i, j int) bool {
+		return cmp.Or(roots[i].RolledOver.Compare(roots[j].RolledOver), cmp.Compare(roots[i].ID, roots[j].ID)) < 0
 	})
 	return roots, t, nil
 }

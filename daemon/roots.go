@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sort"
 	"strconv"
 
 	"github.com/impermanence/impermanence/btrfsops"
@@ -62,8 +63,9 @@ func (d *Daemon) lookAtRoots(places []place) (*listing, error) {
 			l.failed[p.mountPoint] = fmt.Errorf("%s: %w", p.mountPoint, err)
 		}
 	}
-	slices.SortStableFunc(l.roots, func(a, b guardedRoot) int {
-		return cmp.Or(a.RolledOver.Compare(b.RolledOver), cmp.Compare(a.outside(), b.outside()))
+	sort.SliceStable(l.roots, func(i, j int) bool {
+		a, b := &l.roots[i], &l.roots[j]
+		return cmp.Or(a.RolledOver.Compare(b.RolledOver), cmp.Compare(a.outside(), b.outside())) < 0
 	})
 	l.shown = slices.Grow(l.shown, len(l.roots))
 	for _, r := range l.roots {

@@ -210,10 +210,9 @@ func (e *Engine) Jobs() []Job {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	list := make([]Job, 0, len(e.jobs))
-	for _, j := range e.jobs {
-		list = append(list, j.copy())
+	for _, id := range slices.Sorted(maps.Keys(e.jobs)) {
+		list = append(list, e.jobs[id].copy())
 	}
-	slices.SortFunc(list, func(a, b Job) int { return cmp.Compare(a.ID, b.ID) })
 	return list
 }
 

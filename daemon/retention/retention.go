@@ -3,6 +3,7 @@ package retention
 import (
 	"cmp"
 	"slices"
+	"sort"
 	"time"
 )
 
@@ -76,7 +77,7 @@ func Plan(roots []Root, policy Policy, now time.Time, free uint64) []Decision {
 	for i, r := range roots {
 		decisions[i].Root = r
 	}
-	slices.SortFunc(decisions, func(a, b Decision) int { return older(a.Root, b.Root) })
+	sort.Slice(decisions, func(i, j int) bool { return older(decisions[i].Root, decisions[j].Root) < 0 })
 
 	var judged []*Decision
 	for i := range decisions {
@@ -100,12 +101,21 @@ func Plan(roots []Root, policy Policy, now time.Time, free uint64) []Decision {
 // Removals returns the roots that decisions remove, in the order to delete them in: leftovers, what the rules remove,
 // what is removed for want of space; each oldest first.
 func Removals(decisions []Decision) []Decision {
-	removals := slices.DeleteFunc(slices.Clone(decisions), func(d Decision) bool { return !d.Remove })
-	slices.SortStableFunc(removals, func(a, b Decision) int { return cmp.Compare(a.turn(), b.turn()) })
+	var removals []Decision
+	for turn := range turns {
+		for _, d := range decisions {
+			if d.Remove && d.turn() == turn {
+				removals = append(removals, d)
+			}
+		}
+	}
 	return removals
 }
 
-// turn is the place of a removal in the order of deletion.
+// turns is how many there are.
+const turns = 3
+
+// turn is the place of a removal in the order of deletion, from 0.
 func (d Decision) turn() int {
 	switch {
 	case d.Root.Leftover != "":
