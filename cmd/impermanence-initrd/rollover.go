@@ -55,7 +55,7 @@ func (b *boot) isolateEmergency(ctx context.Context) {
 	}
 }
 
-// withEarlier puts back what a run earlier in this boot recorded where this one only found it done.
+// withEarlier puts back what a run earlier in this boot recorded where this one only found it done, or came too late.
 func (b *boot) withEarlier(records []btrfsops.BootRecord) []btrfsops.BootRecord {
 	earlier, err := btrfsops.ReadBootRecords(filepath.Join(b.runDir, btrfsops.BootRecordName))
 	if err != nil {
@@ -64,7 +64,8 @@ func (b *boot) withEarlier(records []btrfsops.BootRecord) []btrfsops.BootRecord 
 	kept := slices.Clone(records)
 	for i, record := range kept {
 		for _, first := range earlier {
-			if record.Report.Already && first.MountPoint == record.MountPoint && first.BootID == b.id {
+			after := record.Report.Already || slices.Contains(b.mounted, record.MountPoint)
+			if after && first.MountPoint == record.MountPoint && first.BootID == b.id {
 				kept[i] = first
 			}
 		}
@@ -82,6 +83,7 @@ type boot struct {
 	fstab  fstab.Table // of the root of "/", as it was before it is rolled over
 
 	volumes fstab.Table // lines of the fresh root's that persist is to mount
+	mounted []string    // mount points whose roots are mounted already
 }
 
 // rollover returns a record for each ephemeral mount point, and whether a failure is to stop the boot.
@@ -97,6 +99,9 @@ func (b *boot) rollover(ctx context.Context) (records []btrfsops.BootRecord, eme
 		if err := b.rollOver(ctx, e, &record); err != nil {
 			record = failed(record, err)
 			emergency = emergency || (record.Outcome == btrfsops.OutcomeFailed && e.OnFailure == config.Emergency)
+			if errors.Is(err, btrfsops.ErrRootMounted) {
+				b.mounted = append(b.mounted, e.MountPoint)
+			}
 		}
 		records = append(records, record)
 	}

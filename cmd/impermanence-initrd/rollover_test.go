@@ -179,6 +179,21 @@ func TestAFailureKeepsTheFormerRoot(t *testing.T) {
 	}
 }
 
+// TestWhyTheBootHasNoFreshRootStays: a systemd initrd starts the unit that failed a second time, with what is mounted below the root.
+func TestWhyTheBootHasNoFreshRootStays(t *testing.T) {
+	m := newMachine(t)
+	m.write(t, "config.toml", "[ephemeral.\"/\"]\ntemplate = \"none\"\n")
+	_, _, first := m.run(t, "")
+	btrfstest.Mount(t, m.device, filepath.Join(m.dir, "sysroot"), "subvol=root")
+	code, log, record := m.run(t, "")
+	if code != exitFailed || !strings.Contains(log, "mounted") {
+		t.Errorf("with a mounted root: exit %d\n%s", code, log)
+	}
+	if diff := cmp.Diff(first, record); diff != "" {
+		t.Errorf("the second time put away what is known of the first (-first +second):\n%s", diff)
+	}
+}
+
 // TestOnlyWhereConfiguredDoesAFailureStopTheBoot has a systemctl that notes what it is asked, and one that fails.
 func TestOnlyWhereConfiguredDoesAFailureStopTheBoot(t *testing.T) {
 	for onFailure, want := range map[string]string{"continue": "", "emergency": "--no-block isolate emergency.target\n"} {
