@@ -12,17 +12,35 @@ import (
 // type is refused before it is decoded, anything else is answered on its own.
 func (s *Server) receive(h *header, frame []byte) {
 	<-s.up
-	if err := s.calls.take(h.sender); err != nil {
+	a, err := s.admit(h)
+	if err != nil {
 		s.refuse(h, err)
 		return
 	}
-	args, err := s.arguments(h, frame)
+	if a.call.args, err = s.arguments(h, frame); err != nil {
+		s.refuse(h, err)
+		a.release()
+		return
+	}
+	go a.answer()
+}
+
+// admit counts a call for its connection and for its user, or as a stranger's.
+func (s *Server) admit(h *header) (*answering, error) {
+	if err := s.calls.take(h.sender); err != nil {
+		return nil, err
+	}
+	uid, known := s.link.known(h.sender)
+	caller, count := Caller{h.sender, uid}, s.accounts.takeStranger
+	if known {
+		count = s.accounts.take
+	}
+	give, err := count(caller)
 	if err != nil {
 		s.calls.give(h.sender)
-		s.refuse(h, err)
-		return
+		return nil, err
 	}
-	go s.answer(*h, args)
+	return &answering{server: s, call: call{header: *h}, caller: caller, known: known, give: give}, nil
 }
 
 // arguments decodes the arguments of a call when there is a method that takes them.
@@ -46,33 +64,28 @@ func (s *Server) arguments(h *header, frame []byte) ([]any, error) {
 	return m.Body, nil
 }
 
-// refuse answers with an error, if an answer is wanted.
+// refuse has a call answered with an error, if an answer is wanted. The reader waits for it only when it refuses many.
 func (s *Server) refuse(h *header, err error) {
-	if !h.wantsReply() {
-		return
+	if h.wantsReply() {
+		s.refusals.add(errorTo(h, err))
 	}
-	s.reply(h, errorTo(h, err))
 }
 
-func (s *Server) reply(h *header, m message) {
-	err := s.transport.send(m)
-	if errors.Is(err, ErrLimitsExceeded) {
-		err = s.transport.send(errorTo(h, fmt.Errorf("reply: %w", err)))
-	}
-	if err != nil {
-		s.config.Log.Debugw("send reply", "to", h.sender, "error", err)
+func (s *Server) sendErrors(messages ...message) {
+	if err := s.transport.send(messages...); err != nil {
+		s.config.Log.Debugw("send errors", "count", len(messages), "error", err)
 	}
 }
 
 // answer does what a call asks for and replies. A panic is a reply, too: one call
 // must not end the daemon.
-func (s *Server) answer(h header, args []any) {
-	a := &answering{server: s, call: call{header: h, args: args}}
+func (a *answering) answer() {
+	s, h := a.server, &a.call.header
 	defer a.release()
 	defer func() {
 		if v := recover(); v != nil {
 			s.config.Log.Errorw("answer panicked", "method", h.iface+"."+h.member, "panic", v, "stack", string(debug.Stack()))
-			s.refuse(&h, fmt.Errorf("%s: %w", h.member, ErrInternal))
+			a.fail(fmt.Errorf("%s: %w", h.member, ErrInternal))
 		}
 	}()
 	b, err := a.run()
@@ -82,11 +95,33 @@ func (s *Server) answer(h header, args []any) {
 			log = s.config.Log.Errorw
 		}
 		log("refused", "method", h.iface+"."+h.member, "sender", h.sender, "error", err)
-		s.refuse(&h, err)
+		a.fail(err)
 		return
 	}
 	if h.wantsReply() {
-		s.reply(&h, replyTo(&h, b))
+		a.reply(b)
+	}
+}
+
+// fail sends an error, if an answer is wanted.
+func (a *answering) fail(err error) {
+	if h := &a.call.header; h.wantsReply() {
+		a.server.sendErrors(errorTo(h, err))
+	}
+}
+
+// reply sends what was asked for.
+func (a *answering) reply(b body) {
+	s, h := a.server, &a.call.header
+	send := s.transport.send
+	if a.long {
+		send = s.transport.sendLong
+	}
+	err := send(replyTo(h, b))
+	if errors.Is(err, ErrLimitsExceeded) {
+		a.fail(fmt.Errorf("reply: %w", err))
+	} else if err != nil {
+		s.config.Log.Debugw("send reply", "to", h.sender, "error", err)
 	}
 }
 
@@ -95,21 +130,42 @@ type answering struct {
 	server  *Server
 	call    call
 	caller  Caller
+	known   bool   // whether the caller's user is known
+	give    func() // gives back what counts for the user
 	parked  bool
 	present func() // ends watching whether the caller is still there
+	long    bool   // whether the answer may be long
+	done    func() // ends its turn, if it has one
+}
+
+// identify finds out whose call it is. From then on it counts for its user, who may have too many already.
+func (a *answering) identify(ctx context.Context) error {
+	s := a.server
+	if a.known {
+		return nil
+	}
+	caller, err := s.link.identify(ctx, a.call.sender)
+	if err != nil {
+		return err
+	}
+	give, err := s.accounts.take(caller)
+	if err != nil {
+		return err
+	}
+	a.give()
+	a.caller, a.known, a.give = caller, true, give
+	return nil
 }
 
 // run plans, asks whether the caller may, plans anew, and does.
 func (a *answering) run() (body, error) {
 	ctx := a.server.work
+	if err := a.identify(ctx); err != nil {
+		return body{}, err
+	}
 	d, err := a.plan(ctx)
 	if err != nil {
 		return body{}, err
-	}
-	if a.call.method.action != "" || d.caller {
-		if a.caller, err = a.server.link.identify(ctx, a.call.sender); err != nil {
-			return body{}, err
-		}
 	}
 	if d.parks || a.call.method.action != "" && a.caller.UID != 0 {
 		if ctx, err = a.park(ctx); err != nil {
@@ -120,6 +176,9 @@ func (a *answering) run() (body, error) {
 		if d, err = a.authorize(ctx, d); err != nil {
 			return body{}, err
 		}
+	}
+	if a.long = d.long; d.long && a.call.method.action == "" {
+		a.done = a.server.turns.take(a.caller.UID)
 	}
 	b, err := d.do(ctx, a.caller)
 	if cause := context.Cause(ctx); err != nil && cause != nil {
@@ -164,7 +223,7 @@ func (c *call) needs() Change {
 	return EverythingChanged &^ RootsChanged
 }
 
-// park moves the call from its connection's account to its user's: it may take long.
+// park moves the call to the account of what its user waits for: it may take long.
 // The context it returns ends when the caller leaves the bus or the server stops.
 func (a *answering) park(_ context.Context) (context.Context, error) {
 	s := a.server
@@ -172,6 +231,7 @@ func (a *answering) park(_ context.Context) (context.Context, error) {
 		return nil, err
 	}
 	s.calls.give(a.call.sender)
+	a.give()
 	a.parked = true
 	ctx, present, err := s.link.whilePresent(s.stopping, a.call.sender)
 	a.present = present
@@ -179,6 +239,9 @@ func (a *answering) park(_ context.Context) (context.Context, error) {
 }
 
 func (a *answering) release() {
+	if a.done != nil {
+		a.done()
+	}
 	if a.present != nil {
 		a.present()
 	}
@@ -186,6 +249,7 @@ func (a *answering) release() {
 		a.server.parked.give(a.caller.UID)
 		return
 	}
+	a.give()
 	a.server.calls.give(a.call.sender)
 }
 

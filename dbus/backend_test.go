@@ -27,6 +27,7 @@ type backend struct {
 	level   string
 	pruned  func(job uint64) // what pruning does, in a goroutine of its own
 	planned chan struct{}    // closed when plans are made; nil: at once
+	plan    []dbus.PlanItem  // what they are; nil: something short
 	forgets bool             // whether no job is known any more
 	numbers func(context.Context, dbus.Caller, *dbus.Stream) (uint64, error)
 }
@@ -173,6 +174,9 @@ func (b *backend) PlanPrune(_ context.Context, o dbus.PruneOptions) ([]dbus.Plan
 	}
 	if b.planned != nil {
 		<-b.planned
+	}
+	if b.plan != nil {
+		return b.plan, nil
 	}
 	return []dbus.PlanItem{
 		{Root: 257, Name: "one", Remove: true, Reasons: []string{"older than keepWithin"}},

@@ -15,8 +15,11 @@ const maxKnownCallers = 256
 type callers struct {
 	conn *Conn
 
-	mu    sync.Mutex
-	known map[string]uint32 // a bus never gives a unique name twice: it can't become wrong
+	knowing sync.Mutex
+	users   map[string]uint32                 // a bus never gives a unique name twice: it can't become wrong
+	asked   map[string]func() (uint32, error) // waits for the bus's answer
+
+	mu    sync.Mutex // also held while a rule goes out
 	leave map[string]map[*watch]struct{}
 }
 
@@ -24,28 +27,56 @@ type callers struct {
 type watch struct{ left func() }
 
 func newCallers(conn *Conn) *callers {
-	return &callers{conn: conn, known: map[string]uint32{}, leave: map[string]map[*watch]struct{}{}}
+	return &callers{
+		conn: conn, users: map[string]uint32{}, asked: map[string]func() (uint32, error){}, leave: map[string]map[*watch]struct{}{},
+	}
 }
 
-// identify asks the bus for the user of a connection.
+// known is the user of a connection that the bus was asked about.
+func (c *callers) known(sender string) (uint32, bool) {
+	c.knowing.Lock()
+	defer c.knowing.Unlock()
+	uid, ok := c.users[sender]
+	return uid, ok
+}
+
+// identify asks the bus for the user of a connection, once for all who want to know it.
 func (c *callers) identify(ctx context.Context, sender string) (Caller, error) {
-	c.mu.Lock()
-	uid, ok := c.known[sender]
-	c.mu.Unlock()
+	c.knowing.Lock()
+	uid, ok := c.users[sender]
+	ask := c.asked[sender]
+	if !ok && ask == nil {
+		ask = sync.OnceValues(func() (uint32, error) { return c.ask(ctx, sender) })
+		c.asked[sender] = ask
+	}
+	c.knowing.Unlock()
 	if ok {
 		return Caller{sender, uid}, nil
 	}
-	err := c.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixUser", 0, sender).Store(&uid)
+	uid, err := ask()
 	if err != nil {
 		return Caller{}, fmt.Errorf("identify %s: %w: %w", sender, ErrAccessDenied, err)
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.known) >= maxKnownCallers {
-		clear(c.known)
-	}
-	c.known[sender] = uid
 	return Caller{sender, uid}, nil
+}
+
+// ask asks the bus, and remembers the answer; another one is forgotten when there are many.
+func (c *callers) ask(ctx context.Context, sender string) (uid uint32, err error) {
+	err = c.conn.BusObject().CallWithContext(ctx, "org.freedesktop.DBus.GetConnectionUnixUser", 0, sender).Store(&uid)
+	c.knowing.Lock()
+	defer c.knowing.Unlock()
+	delete(c.asked, sender)
+	if err != nil {
+		return 0, err
+	}
+	for another := range c.users {
+		if len(c.users) < maxKnownCallers {
+			break
+		}
+		delete(c.users, another)
+	}
+	c.users[sender] = uid
+	return uid, nil
 }
 
 // whilePresent returns a context that ends when the connection leaves the bus.

@@ -44,6 +44,35 @@ func (s *Server) Live() int {
 	return s.calls.total
 }
 
+// Held is how many calls count for somebody, Strangers how many of them for nobody who is known.
+func (s *Server) Held() int {
+	total := s.Strangers()
+	for _, q := range []*quota[uint32]{s.accounts.users, s.accounts.root} {
+		q.mu.Lock()
+		total += q.total
+		q.mu.Unlock()
+	}
+	return total
+}
+
+// Strangers is how many calls of connections whose user is not known are being answered.
+func (s *Server) Strangers() int {
+	s.accounts.strangers.mu.Lock()
+	defer s.accounts.strangers.mu.Unlock()
+	return s.accounts.strangers.total
+}
+
+// Sent is how many messages the server has sent.
+func (s *Server) Sent() uint32 { return s.transport.serial.Load() }
+
+// Remembered is of how many connections the user is known, and for how many the bus is being asked.
+func (s *Server) Remembered() (known, asked int) {
+	c := s.link.(*bus).callers
+	c.knowing.Lock()
+	defer c.knowing.Unlock()
+	return len(c.users), len(c.asked)
+}
+
 // MethodSignature is a method with its interface, and the types of its arguments.
 type MethodSignature struct{ Name, In string }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
+	"runtime"
 	"testing"
 
 	godbus "github.com/godbus/dbus/v5"
@@ -83,8 +84,8 @@ func offline(t testing.TB) (*Server, *observer.ObservedLogs) {
 		t.Fatal(err)
 	}
 	conn.Close()
-	b := &bus{newCallers(conn), conn}
-	b.known[":1.0"] = 0
+	b := &bus{newCallers(conn), conn, ":1.9"}
+	b.users[":1.0"] = 0
 	s.link = b
 	s.work = t.Context()
 	s.stopping, s.sendAway = context.WithCancelCause(s.work)
@@ -98,8 +99,7 @@ func answerAll(s *Server, data []byte) []byte {
 	s.transport = newTransport(out, s.receive)
 	s.transport.authenticated = true
 	_, _ = io.Copy(io.Discard, s.transport) // what isn't a call; ends with any error, or none
-	s.calls.wait()
-	s.parked.wait()
+	s.answered()
 	return out.written.Bytes()
 }
 
@@ -180,4 +180,48 @@ func callFrame(path, iface, member, signature string, content []byte, flags byte
 	})
 	frame.align(8)
 	return append(frame.b, content...)
+}
+
+// held is where nothing is written before it is opened.
+type held struct {
+	stream
+	open chan struct{}
+}
+
+func (h *held) Write(p []byte) (int, error) {
+	<-h.open
+	return h.stream.Write(p)
+}
+
+// Who reads calls goes on while nothing can be sent. What it refused is answered, too, before the server has answered all.
+func TestRefusalsAreAnswers(t *testing.T) {
+	s, _ := offline(t)
+	for range maxCallsPerSender {
+		if err := s.calls.take(":1.0"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	call := callFrame("/", "", "Ping", "", nil, 0)
+	out := &held{stream{Reader: bytes.NewReader(bytes.Repeat(call, maxRefusals))}, make(chan struct{})}
+	s.transport = newTransport(out, s.receive)
+	s.transport.authenticated = true
+	_, _ = io.Copy(io.Discard, s.transport) // ends with the calls, which nothing holds up
+	for range maxCallsPerSender {
+		s.calls.give(":1.0")
+	}
+	written := make(chan []byte)
+	go func() {
+		s.answered()
+		written <- bytes.Clone(out.written.Bytes())
+	}()
+	for range 10_000 {
+		runtime.Gosched()
+	}
+	close(out.open)
+	answers := bytes.NewReader(<-written)
+	for i := range maxRefusals {
+		if m, err := godbus.DecodeMessage(answers); err != nil || m.Type != godbus.TypeError {
+			t.Fatalf("answer %d: %v, %v", i, m, err)
+		}
+	}
 }

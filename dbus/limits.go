@@ -10,7 +10,8 @@ import (
 // many connections, could start as many goroutines as they like.
 const (
 	maxCallsPerSender = 128
-	maxCalls          = 1024
+	maxCallsPerUser   = maxCalls / 2
+	maxCalls          = 1024 // of all users but root
 	maxParkedPerUser  = 64
 	maxJobsPerUser    = 64
 )
@@ -22,6 +23,7 @@ const maxPaths = 1000
 type quota[K comparable] struct {
 	what        string // what is counted, for people
 	perKey, all int    // limits; all 0: none
+	sure        int    // what a key may have, whatever others have
 
 	mu    sync.Mutex
 	total int
@@ -40,7 +42,7 @@ func (q *quota[K]) take(key K) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	switch {
-	case q.all > 0 && q.total >= q.all:
+	case q.all > 0 && q.total >= q.all && q.used[key] >= q.sure:
 		return fmt.Errorf("%w: %d %s are under way", ErrLimitsExceeded, q.total, q.what)
 	case q.used[key] >= q.perKey:
 		return fmt.Errorf("%w: %d %s of yours are under way", ErrLimitsExceeded, q.perKey, q.what)

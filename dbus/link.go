@@ -13,8 +13,12 @@ type link interface {
 	own(ctx context.Context) error
 	// release gives it back. What was sent to the daemon before has arrived when it returns.
 	release(ctx context.Context) error
+	// name is who the server itself is when it calls.
+	name() string
 	// identify tells who is behind the sender of a call.
 	identify(ctx context.Context, sender string) (Caller, error)
+	// known is the user behind the sender, unless somebody would have to be asked.
+	known(sender string) (uid uint32, known bool)
 	// whilePresent returns a context that ends when the sender leaves.
 	whilePresent(ctx context.Context, sender string) (context.Context, func(), error)
 	// ping sends a call to the server itself.
@@ -28,7 +32,8 @@ type link interface {
 // bus is the link to all that are on a bus.
 type bus struct {
 	*callers
-	conn *Conn
+	conn   *Conn
+	unique string
 }
 
 // joinBus greets the bus at address. From then on calls to the unique name arrive at receive.
@@ -41,7 +46,7 @@ func joinBus(ctx context.Context, address string, receive func(*header, []byte))
 	if err != nil {
 		return nil, nil, err
 	}
-	b := &bus{newCallers(conn), conn}
+	b := &bus{newCallers(conn), conn, conn.Names()[0]}
 	signals := make(chan *godbus.Signal, 16)
 	conn.Signal(signals)
 	go b.run(signals)
@@ -76,8 +81,10 @@ func (b *bus) release(ctx context.Context) error {
 }
 
 func (b *bus) ping(ctx context.Context) error {
-	return b.conn.Object(b.conn.Names()[0], ManagerPath).CallWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0).Err
+	return b.conn.Object(b.unique, ManagerPath).CallWithContext(ctx, "org.freedesktop.DBus.Peer.Ping", 0).Err
 }
+
+func (b *bus) name() string { return b.unique }
 
 func (b *bus) lost() <-chan struct{} { return b.conn.Context().Done() }
 

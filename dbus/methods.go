@@ -82,7 +82,7 @@ func planListRoots(s *Server, c *call) (deed, error) {
 	if err != nil {
 		return deed{}, err
 	}
-	return deed{do: func(ctx context.Context, _ Caller) (body, error) {
+	return deed{long: true, do: func(ctx context.Context, _ Caller) (body, error) {
 		roots, err := s.config.Backend.Roots(ctx, filter)
 		return body{"a(ostt)", func(e *encoder) { putRootList(e, roots) }}, err
 	}}, c.noFlags(1)
@@ -209,7 +209,7 @@ func planPlanPrune(s *Server, c *call) (deed, error) {
 	if err != nil {
 		return deed{}, err
 	}
-	return deed{do: func(ctx context.Context, _ Caller) (body, error) {
+	return deed{long: true, do: func(ctx context.Context, _ Caller) (body, error) {
 		items, err := s.config.Backend.PlanPrune(ctx, o)
 		return body{"a(osa{sv})", func(e *encoder) { putPlan(e, items) }}, err
 	}}, c.noFlags(1)

@@ -160,7 +160,7 @@ func planListOrphans(s *Server, c *call) (deed, error) {
 	if volume == nil {
 		volume = new(string)
 	}
-	return deed{do: func(ctx context.Context, _ Caller) (body, error) {
+	return deed{long: true, do: func(ctx context.Context, _ Caller) (body, error) {
 		orphans, err := s.config.Backend.Orphans(ctx, *volume)
 		if err == nil {
 			err = fitsReply(orphans)

@@ -73,7 +73,7 @@ func planWait(s *Server, c *call) (deed, error) {
 	if usec := c.uint64(0); usec > 0 && usec < uint64(timeout/time.Microsecond) {
 		timeout = time.Duration(usec) * time.Microsecond
 	}
-	return deed{caller: true, parks: true, do: func(ctx context.Context, _ Caller) (body, error) {
+	return deed{parks: true, do: func(ctx context.Context, _ Caller) (body, error) {
 		limited, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		job, err := s.config.Backend.WaitJob(limited, id)

@@ -39,7 +39,10 @@ type Server struct {
 	transport *transport
 
 	calls    *quota[string] // by connection
+	accounts *accounts
 	parked   *quota[uint32] // by user
+	turns    *turns         // of long answers
+	refusals *refusals
 	streams  *streams
 	work     context.Context
 	stopping context.Context // ends when those who wait are sent away
@@ -52,13 +55,16 @@ func NewServer(config ServerConfig) *Server {
 		config.Log = silence{}
 	}
 	s := &Server{
-		config:  config,
-		ready:   make(chan struct{}),
-		up:      make(chan struct{}),
-		calls:   newQuota[string]("calls", maxCallsPerSender, maxCalls),
-		streams: newStreams(config.StreamDir),
-		parked:  newQuota[uint32]("calls", maxParkedPerUser, 0),
+		config:   config,
+		ready:    make(chan struct{}),
+		up:       make(chan struct{}),
+		calls:    newQuota[string]("calls", maxCallsPerSender, 0),
+		accounts: newAccounts(),
+		parked:   newQuota[uint32]("calls", maxParkedPerUser, 0),
+		turns:    newTurns(),
+		streams:  newStreams(config.StreamDir),
 	}
+	s.refusals = newRefusals(s.sendErrors)
 	s.faces = newFaces()
 	s.publisher = newPublisher(config.Backend, s.faces, config.Log, func(m ...message) error { return s.transport.send(m...) })
 	return s
@@ -114,6 +120,7 @@ func (s *Server) connect(work context.Context) error {
 		}
 		s.link, s.transport = b, t
 	}
+	s.accounts.own = s.link.name()
 	close(s.up)
 	return nil
 }
@@ -126,20 +133,26 @@ var errStopping = fmt.Errorf("the daemon is stopping: %w", ErrUnreachable)
 func (s *Server) drain(ctx context.Context) error {
 	err := s.link.release(ctx)
 	s.sendAway(errStopping)
-	s.calls.wait()
-	s.parked.wait()
+	s.answered()
 	return err
 }
 
+// answered returns when all that was called is answered.
+func (s *Server) answered() {
+	s.calls.wait()
+	s.parked.wait()
+	s.refusals.wait()
+}
+
 // Ping sends a call to the server over the bus and waits for the answer: a
-// watchdog's way to see that both are alive. That others ask too much is an answer.
+// watchdog's way to see that both are alive. How much others ask is nothing to it.
 func (s *Server) Ping(ctx context.Context) error {
 	select {
 	case <-s.ready:
 	case <-ctx.Done():
 		return fmt.Errorf("ping: %w", ctx.Err())
 	}
-	if err := received(s.link.ping(ctx)); err != nil && !errors.Is(err, ErrLimitsExceeded) {
+	if err := received(s.link.ping(ctx)); err != nil {
 		return fmt.Errorf("ping: %w", err)
 	}
 	return nil

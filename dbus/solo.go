@@ -117,6 +117,10 @@ func (p *solo) answer(h *header, frame []byte) message {
 
 func (p *solo) release(context.Context) error { return nil }
 
+func (p *solo) name() string { return serverName }
+
+func (p *solo) known(string) (uint32, bool) { return p.uid, true }
+
 func (p *solo) identify(_ context.Context, sender string) (Caller, error) {
 	return Caller{sender, p.uid}, nil
 }

@@ -33,7 +33,7 @@ func introspectableMethods() []method {
 }
 
 func planIntrospect(s *Server, c *call) (deed, error) {
-	return deed{do: func(context.Context, Caller) (body, error) {
+	return deed{long: true, do: func(context.Context, Caller) (body, error) {
 		xml, err := introspection(&c.node, s.publisher.tree().children(c.node.path, s.config.LogControl != nil))
 		return body{"s", func(e *encoder) { e.string(xml) }}, err
 	}}, nil
@@ -63,7 +63,7 @@ func objectManagerMethods() []method {
 }
 
 func planGetManagedObjects(s *Server, _ *call) (deed, error) {
-	return deed{do: func(context.Context, Caller) (body, error) {
+	return deed{long: true, do: func(context.Context, Caller) (body, error) {
 		return body{"a{oa{sa{sv}}}", func(e *encoder) {
 			objects := s.publisher.tree().objects() // see shown
 			e.list(8, len(objects), func(i int) {
@@ -116,7 +116,7 @@ func planGet(s *Server, c *call) (deed, error) {
 	if err != nil {
 		return deed{}, err
 	}
-	return deed{do: func(context.Context, Caller) (body, error) {
+	return deed{long: f == s.faces.job, do: func(context.Context, Caller) (body, error) {
 		return body{"v", func(e *encoder) { p.putVariant(e, s.shown(&c.node)) }}, nil
 	}}, nil
 }
@@ -126,7 +126,7 @@ func planGetAll(s *Server, c *call) (deed, error) {
 	if err != nil {
 		return deed{}, err
 	}
-	return deed{do: func(context.Context, Caller) (body, error) {
+	return deed{long: f == s.faces.job, do: func(context.Context, Caller) (body, error) {
 		return body{"a{sv}", func(e *encoder) { f.putProperties(e, s.shown(&c.node)) }}, nil
 	}}, nil
 }
@@ -147,7 +147,7 @@ func planSet(s *Server, c *call) (deed, error) {
 	if v.Signature().String() != p.signature {
 		return deed{}, fmt.Errorf("property %q: %w: its type is %q, not %q", p.name, ErrInvalidArgs, p.signature, v.Signature())
 	}
-	return deed{caller: true, do: func(_ context.Context, caller Caller) (body, error) {
+	return deed{do: func(_ context.Context, caller Caller) (body, error) {
 		if caller.UID != 0 {
 			return body{}, fmt.Errorf("property %q of %s: %w: only root may set it", p.name, f.name, ErrAccessDenied)
 		}

@@ -53,6 +53,7 @@ type transport struct {
 	buffer        []byte // of the message that was read last
 	unread        []byte // what godbus has not read of it
 
+	long    sync.Mutex // held by who sends something long, before writing
 	writing sync.Mutex
 	out     encoder
 	serial  atomic.Uint32
@@ -140,6 +141,13 @@ func (t *transport) send(messages ...message) error {
 		}
 	}
 	return tooLong
+}
+
+// sendLong is send for what may be long: who does so waits for each other first, and what is short only for one of them.
+func (t *transport) sendLong(messages ...message) error {
+	t.long.Lock()
+	defer t.long.Unlock()
+	return t.send(messages...)
 }
 
 // flush writes what was encoded. It needs writing.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	godbus "github.com/godbus/dbus/v5"
@@ -20,6 +21,11 @@ type stream struct {
 
 func (s *stream) Write(p []byte) (int, error) { return s.written.Write(p) }
 func (s *stream) Close() error                { return nil }
+
+// nowhere is where what is written is lost.
+type nowhere struct{ io.ReadWriteCloser }
+
+func (nowhere) Write(p []byte) (int, error) { return len(p), nil }
 
 // authenticated is a transport that reads messages from data.
 func authenticated(data io.Reader, calls func(*header, []byte)) *transport {
@@ -221,5 +227,35 @@ func TestTransportSendsInOrder(t *testing.T) {
 		if got := len(m.Body[0].(string)); got != want {
 			t.Errorf("%d bytes, want %d", got, want)
 		}
+	}
+}
+
+func TestTransportSendsWhatIsShortBetweenWhatIsLong(t *testing.T) {
+	tr := newTransport(nowhere{}, nil)
+	const count, few = 100, 30
+	text := strings.Repeat("x", 1<<20)
+	var long, before int // counted while something is sent
+	var all sync.WaitGroup
+	send := func(send func(...message) error, put func(*encoder)) {
+		all.Go(func() {
+			if err := send(signal("/x", "a.b", "C", "s", put)); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	for range count {
+		send(tr.sendLong, func(e *encoder) {
+			if long++; long == count/10 {
+				send(tr.send, func(e *encoder) {
+					before = long - count/10
+					e.string("")
+				})
+			}
+			e.string(text)
+		})
+	}
+	all.Wait()
+	if before > few {
+		t.Errorf("%d were sent before", before)
 	}
 }
