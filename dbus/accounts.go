@@ -1,13 +1,19 @@
 package dbus
 
-import "sync"
+import (
+	"math"
+	"sync"
+)
+
+// stranger is the user of those whose user is not known: (uid_t)-1, which nobody has.
+const stranger = math.MaxUint32
 
 // accounts count the calls that are under way, so that nobody keeps others from calling: root has an account that nobody else
 // can fill, and of the others none can have more than half.
 //
 // Whose a call is only the bus knows, and the reader, which hands on the bus's answers, can't wait for one. So the first calls
 // of a connection count as those of a stranger until it has answered. Strangers have an account as large as a user's. As many
-// could fill it at once, each connection is sure of one call; there are only as many as the bus allows.
+// could fill it at once, each connection is sure of two calls, one after the other; there are only as many as the bus allows.
 //
 // The daemon's own calls, which are the watchdog's, count for nobody.
 type accounts struct {
@@ -22,7 +28,7 @@ func newAccounts() *accounts {
 		root:      newQuota[uint32]("calls", maxCallsPerUser, 0),
 		strangers: newQuota[string]("calls of new connections", maxCallsPerSender, maxCallsPerUser),
 	}
-	a.users.sure, a.strangers.sure = 1, 1
+	a.users.sure, a.strangers.sure = 1, 2
 	return a
 }
 

@@ -30,10 +30,10 @@ func (s *Server) admit(h *header) (*answering, error) {
 	if err := s.calls.take(h.sender); err != nil {
 		return nil, err
 	}
+	caller, count := Caller{h.sender, stranger}, s.accounts.takeStranger
 	uid, known := s.link.known(h.sender)
-	caller, count := Caller{h.sender, uid}, s.accounts.takeStranger
 	if known {
-		count = s.accounts.take
+		caller.UID, count = uid, s.accounts.take
 	}
 	give, err := count(caller)
 	if err != nil {
@@ -81,7 +81,10 @@ func (s *Server) sendErrors(messages ...message) {
 // must not end the daemon.
 func (a *answering) answer() {
 	s, h := a.server, &a.call.header
-	defer a.release()
+	defer func() {
+		_ = a.identify(s.work) // so that the next call is no stranger's; an error means that there is no next
+		a.release()
+	}()
 	defer func() {
 		if v := recover(); v != nil {
 			s.config.Log.Errorw("answer panicked", "method", h.iface+"."+h.member, "panic", v, "stack", string(debug.Stack()))
@@ -130,7 +133,8 @@ type answering struct {
 	server  *Server
 	call    call
 	caller  Caller
-	known   bool   // whether the caller's user is known
+	known   bool   // whether the caller's user is known, and the call counts for it
+	asked   bool   // whether it was asked for
 	give    func() // gives back what counts for the user
 	parked  bool
 	present func() // ends watching whether the caller is still there
@@ -141,9 +145,10 @@ type answering struct {
 // identify finds out whose call it is. From then on it counts for its user, who may have too many already.
 func (a *answering) identify(ctx context.Context) error {
 	s := a.server
-	if a.known {
+	if a.known || a.asked {
 		return nil
 	}
+	a.asked = true
 	caller, err := s.link.identify(ctx, a.call.sender)
 	if err != nil {
 		return err
@@ -157,15 +162,23 @@ func (a *answering) identify(ctx context.Context) error {
 	return nil
 }
 
-// run plans, asks whether the caller may, plans anew, and does.
+// run plans, asks whether the caller may, plans anew, and does. Only what can't take long is done before it is known whose call
+// it is.
 func (a *answering) run() (body, error) {
 	ctx := a.server.work
-	if err := a.identify(ctx); err != nil {
-		return body{}, err
+	if a.call.needs()&RootsChanged != 0 {
+		if err := a.identify(ctx); err != nil {
+			return body{}, err
+		}
 	}
 	d, err := a.plan(ctx)
 	if err != nil {
 		return body{}, err
+	}
+	if a.call.method.action != "" || d.caller || d.parks || d.long {
+		if err := a.identify(ctx); err != nil {
+			return body{}, err
+		}
 	}
 	if d.parks || a.call.method.action != "" && a.caller.UID != 0 {
 		if ctx, err = a.park(ctx); err != nil {

@@ -41,6 +41,7 @@ func (m *method) startsJob() bool { return m.out == "o" || m.out == "oay" }
 type deed struct {
 	owner   *uint32           // whose thing it is; for anybody else the action is the one for other users
 	details map[string]string // for polkit
+	caller  bool              // do needs to know the caller's user, although there is no action
 	parks   bool              // may take as long as it likes: it counts for its user, not for its connection
 	long    bool              // the answer may be long: one is sent at a time, and of what anyone may call one made for each user
 	do      func(ctx context.Context, caller Caller) (body, error)

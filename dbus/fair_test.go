@@ -34,6 +34,14 @@ func arrived(t testing.TB, conn *godbus.Conn) {
 	}
 }
 
+// settled waits until whose calls there are is known.
+func (s *served) settled(t testing.TB, conn *godbus.Conn) {
+	t.Helper()
+	for _, asked := s.Remembered(); asked > 0 || s.Strangers() > 0; _, asked = s.Remembered() {
+		arrived(t, conn)
+	}
+}
+
 // heldUp is a server whose plans take until it is let go.
 func heldUp(t testing.TB) (s *served, letGo func()) {
 	t.Helper()
@@ -87,6 +95,7 @@ func TestNobodyKeepsOthersFromCalling(t *testing.T) {
 		}
 	}
 	reachable(another)
+	s.settled(t, bustest.DialAs(t, s.address, third))
 	s.fill(t, another, answers)
 	if live := s.Live(); live != ofUsers {
 		t.Errorf("%d calls are under way", live)
@@ -215,6 +224,7 @@ func TestAConnectionIsIdentifiedOnce(t *testing.T) {
 		conn.Object(dbus.BusName, manager).Go("org.freedesktop.DBus.Peer.Ping", 0, answers)
 	}
 	succeed(t, answers, perConnection)
+	s.settled(t, conn)
 	if asked := s.Sent() - before - perConnection; asked != 1 {
 		t.Errorf("asked %d times", asked)
 	}
@@ -233,6 +243,7 @@ func TestConnectionsThatComeAndGo(t *testing.T) {
 		conn.Close()
 	}
 	s.until(t, func() bool { return s.Live() <= 1 }) // the Ping itself
+	s.settled(t, bustest.DialAs(t, s.address, third))
 	if known, asked := s.Remembered(); known > 256 || asked != 0 {
 		t.Errorf("%d connections are known, the bus is asked for %d", known, asked)
 	}

@@ -147,7 +147,7 @@ func planSet(s *Server, c *call) (deed, error) {
 	if v.Signature().String() != p.signature {
 		return deed{}, fmt.Errorf("property %q: %w: its type is %q, not %q", p.name, ErrInvalidArgs, p.signature, v.Signature())
 	}
-	return deed{do: func(_ context.Context, caller Caller) (body, error) {
+	return deed{caller: true, do: func(_ context.Context, caller Caller) (body, error) {
 		if caller.UID != 0 {
 			return body{}, fmt.Errorf("property %q of %s: %w: only root may set it", p.name, f.name, ErrAccessDenied)
 		}
