@@ -40,7 +40,7 @@ func (s *Server) admit(h *header) (*answering, error) {
 		s.calls.give(h.sender)
 		return nil, err
 	}
-	return &answering{server: s, call: call{header: *h}, caller: caller, known: known, give: give}, nil
+	return &answering{server: s, call: call{header: *h}, caller: caller, identified: known, give: give}, nil
 }
 
 // arguments decodes the arguments of a call when there is a method that takes them.
@@ -130,25 +130,24 @@ func (a *answering) reply(b body) {
 
 // answering is the way of one call through the server.
 type answering struct {
-	server  *Server
-	call    call
-	caller  Caller
-	known   bool   // whether the caller's user is known, and the call counts for it
-	asked   bool   // whether it was asked for
-	give    func() // gives back what counts for the user
-	parked  bool
-	present func() // ends watching whether the caller is still there
-	long    bool   // whether the answer may be long
-	done    func() // ends its turn, if it has one
+	server     *Server
+	call       call
+	caller     Caller
+	identified bool   // whether the caller's user is known, and the call counts for it, or was asked for in vain
+	give       func() // gives back what counts for the user
+	parked     bool
+	present    func() // ends watching whether the caller is still there
+	long       bool   // whether the answer may be long
+	done       func() // ends its turn, if it has one
 }
 
 // identify finds out whose call it is. From then on it counts for its user, who may have too many already.
 func (a *answering) identify(ctx context.Context) error {
 	s := a.server
-	if a.known || a.asked {
+	if a.identified {
 		return nil
 	}
-	a.asked = true
+	a.identified = true
 	caller, err := s.link.identify(ctx, a.call.sender)
 	if err != nil {
 		return err
@@ -158,7 +157,7 @@ func (a *answering) identify(ctx context.Context) error {
 		return err
 	}
 	a.give()
-	a.caller, a.known, a.give = caller, true, give
+	a.caller, a.give = caller, give
 	return nil
 }
 
