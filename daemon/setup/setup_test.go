@@ -607,6 +607,38 @@ func TestUndoAfterBoots(t *testing.T) {
 	}
 }
 
+// TestUndoNamesTheRootThatRuns, where a file named by its id the root that was set up: that is an old root now, which would be booted for ever.
+func TestUndoNamesTheRootThatRuns(t *testing.T) {
+	for _, d := range distributions()[1:3] {
+		t.Run(d.name, func(t *testing.T) {
+			w := newWorld(t, d)
+			w.setUp(t)
+			w.boot(t, d, "first")
+			f, err := Gather(w.root, Options{})
+			must(t, err)
+			p, err := PlanUndo(f, Options{})
+			must(t, err)
+			last := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Op == RemoveRecord })
+			must(t, w.machine(t).work(t.Context(), f, *f.Record, p.Steps[:last])) // interrupted
+			w.undo(t)
+			found := 0
+			for _, file := range []string{"etc/fstab", "etc/kernel/cmdline", "boot/loader/entries/arch.conf"} {
+				text, err := os.ReadFile(filepath.Join(w.root, file))
+				if err != nil {
+					continue // a distribution does not have it
+				}
+				found += strings.Count(string(text), fmt.Sprintf("subvolid=%d", f.RootID))
+				if strings.Contains(string(text), "subvolid=256") {
+					t.Errorf("%s names an old root:\n%s", file, text)
+				}
+			}
+			if found == 0 {
+				t.Error("nothing names the root")
+			}
+		})
+	}
+}
+
 // TestAnOldRootIsNotUndone: the template would go, and the root stay as it is.
 func TestAnOldRootIsNotUndone(t *testing.T) {
 	w := newWorld(t, distributions()[0])

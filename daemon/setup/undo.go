@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -137,6 +138,7 @@ func (w *worker) restore(name string) error {
 	if !found {
 		return nil
 	}
+	change = w.ofThisRoot(change)
 	text, err := os.ReadFile(filepath.Join(w.Root, name))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -159,6 +161,18 @@ func (w *worker) restore(name string) error {
 		return os.Remove(filepath.Join(w.Root, name))
 	}
 	return writeFile(w.Root, name, *change.Former, 0o644)
+}
+
+// ofThisRoot is a change whose former text boots and mounts the root that runs, where it named by its id the one that was set up: that is an old
+// root since the machine was booted, and would be booted for ever, or is gone.
+func (w *worker) ofThisRoot(change FileChange) FileChange {
+	if change.Former == nil || !w.facts.booted() {
+		return change
+	}
+	byID := regexp.MustCompile(fmt.Sprintf(`\bsubvolid=%d\b`, w.record.RootID))
+	former := byID.ReplaceAllLiteralString(*change.Former, fmt.Sprintf("subvolid=%d", w.facts.RootID))
+	change.Former = &former
+	return change
 }
 
 // asideFor gives the first name beside a file that is free, or has this text already.
