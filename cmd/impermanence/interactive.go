@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -99,16 +100,24 @@ func ruleFor(path string, directory bool) (string, error) {
 	return rule, nil
 }
 
-// appendTo adds text to a file, which is made when it is not there.
+// appendTo adds lines to a file, which is made when it is not there. Where its last line does not end they begin a new one: they would
+// be a part of that.
 func appendTo(file, text string) (err error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
-	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o644)
+	f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	there, err := io.ReadAll(f)
+	if err != nil {
+		return err
+	}
+	if len(there) > 0 && there[len(there)-1] != '\n' {
+		text = "\n" + text
+	}
 	if _, err = f.WriteString(text); err != nil {
 		return err
 	}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/impermanence/impermanence/daemon/losses"
 	"github.com/impermanence/impermanence/dbus"
+	"github.com/impermanence/impermanence/test/machinetest"
 )
 
 // aPicker has losses at these paths.
@@ -91,6 +94,22 @@ func TestRuleForAPath(t *testing.T) {
 	})
 	if rule, err := ruleFor("/a\nb", false); err == nil {
 		t.Errorf("a line of two: %q", rule)
+	}
+}
+
+// Rules are added to a file whose last line somebody has not ended, and to one that is not there yet.
+func TestRulesAreAdded(t *testing.T) {
+	for there, want := range map[string]string{"": "/b\n", "/a\n": "/a\n/b\n", "/a": "/a\n/b\n"} {
+		file := filepath.Join(t.TempDir(), "impermanence/ignore")
+		if there != "" {
+			machinetest.Write(t, file, there, 0o644)
+		}
+		if err := appendTo(file, "/b\n"); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != want {
+			t.Errorf("%q becomes %q, %v", there, got, err)
+		}
 	}
 }
 
