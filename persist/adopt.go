@@ -99,6 +99,10 @@ func hides(steps []Step) bool {
 // is: then its result is Failed. Recording the entry, so that it is there at the next boot, is up to the caller, and comes
 // first: a crash in between leaves an entry that the next boot completes.
 func Adopt(ctx context.Context, opts Options, e Entry) (Result, error) {
+	return adopt(ctx, &kernel{}, opts, e)
+}
+
+func adopt(ctx context.Context, k *kernel, opts Options, e Entry) (Result, error) {
 	refused := func(err error) (Result, error) {
 		return Result{Target: e.Target, Source: e.Source, Kind: e.Kind, Method: e.Method, State: Failed, Error: err.Error(), Err: err}, err
 	}
@@ -112,7 +116,8 @@ func Adopt(ctx context.Context, opts Options, e Entry) (Result, error) {
 	if a.State == Conflict || a.State == Failed {
 		return refused(fmt.Errorf("adopt %s: %w", a.Entry.Target, a.Err))
 	}
-	report, err := Apply(ctx, opts, []Entry{e})
+	opts.Running = true
+	report, err := apply(ctx, k, opts, []Entry{e})
 	if len(report.Results) == 0 {
 		return refused(errors.Join(err, ctx.Err()))
 	}

@@ -265,6 +265,74 @@ sys.stdin.read()`, m.path("/srv/app/log"), m.path("/etc/app.conf"))
 	m.wantUnchanged(entries...)
 }
 
+// TestPlaceWithTheUsers: what this process itself reads in a place, as the passwd file, keeps nothing from it.
+func TestPlaceWithTheUsers(t *testing.T) {
+	m := newMachine(t)
+	opts := m.options()
+	opts.Running = true
+	if report, err := Apply(t.Context(), opts, []Entry{dirEntry("/etc")}); err != nil {
+		t.Errorf("%+v, %v", report.Results, err)
+	}
+	m.wantUnchanged(dirEntry("/etc"))
+}
+
+// TestBegunToBeUsedWhileItIsCopied: to copy much takes long. What a program opens for writing meanwhile is not hidden, nor is anything left on
+// the volume that would differ from it the next time.
+func TestBegunToBeUsedWhileItIsCopied(t *testing.T) {
+	for _, method := range []Method{Bind, Symlink} {
+		t.Run(method.String(), func(t *testing.T) {
+			m := newMachine(t)
+			m.write("/srv/app/log", "x")
+			e := dirEntry("/srv/app")
+			e.Method = method
+			var log *os.File
+			k := &kernel{}
+			k.hook = func(call, _ string) (err error) {
+				if call == "sync file system of" {
+					log, err = os.OpenFile(m.path("/srv/app/log"), os.O_WRONLY|os.O_APPEND, 0)
+				}
+				return err
+			}
+			var busy *WritersError
+			if result, err := adopt(t.Context(), k, m.options(), e); !errors.As(err, &busy) || result.State != Failed {
+				t.Errorf("got %+v, %v", result, err)
+			}
+			m.wantMounted(e.Target, false)
+			m.wantOwner(e.Source, "absent")
+			if left := m.staged("/persist/srv"); left != "" {
+				t.Errorf("left %s", left)
+			}
+			if _, err := log.WriteString("y"); err != nil || log.Close() != nil {
+				t.Fatal(err)
+			}
+			if _, err := Adopt(t.Context(), m.options(), e); err != nil {
+				t.Error(err)
+			}
+			m.wantText("/persist/srv/app/log", "xy")
+		})
+	}
+}
+
+// TestChangedAfterItWasCopied: so it is with what a program changes and closes again, also with its former time, when all was copied.
+func TestChangedAfterItWasCopied(t *testing.T) {
+	m := newMachine(t)
+	m.write("/srv/app/log", "x")
+	k := &kernel{hook: func(call, _ string) error {
+		if call == "sync file system of" {
+			btrfstest.Run(t, "sh", "-ec", "cd \"$1\"; touch -r log time; printf y >log; touch -r time log; rm time", "sh", m.path("/srv/app"))
+		}
+		return nil
+	}}
+	if _, err := adopt(t.Context(), k, m.options(), dirEntry("/srv/app")); !errors.Is(err, ErrBusy) {
+		t.Errorf("got %v", err)
+	}
+	m.wantOwner("/persist/srv/app", "absent")
+	if left := m.staged("/persist/srv"); left != "" {
+		t.Errorf("left %s", left)
+	}
+	m.wantText("/srv/app/log", "y")
+}
+
 // hold runs a Python script until the test ends, once it is ready.
 func hold(t *testing.T, script string, args ...string) (pid int) {
 	t.Helper()

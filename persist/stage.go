@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -141,11 +142,36 @@ func (x *run) seed(root *resolver, p string, dir int, name, from string) error {
 		return err
 	}
 	mark := func(staged string) error { return x.k.noteMade(dir, staged, sum) }
-	rename := func(staged string) error { return x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE) }
+	rename := func(staged string) error {
+		if err := x.unusedStill(root, p, sum); err != nil {
+			return errors.Join(err, x.k.removeTree(dir, staged))
+		}
+		return x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE)
+	}
 	if err := x.k.copyInto(placeDir, place, dir, name, mark, rename); err != nil {
 		return fmt.Errorf("seed %s from %s: %w", path.Join(path.Dir(x.entry.Source), name), from, err)
 	}
 	return nil
+}
+
+// unusedStill fails when a program has begun to work in the place while that was copied, which can take long, or has changed something there
+// after it was verified: that would be hidden. sum is that of what was copied.
+func (x *run) unusedStill(root *resolver, p string, sum []byte) error {
+	if !x.opts.Running {
+		return nil
+	}
+	if err := x.refuseWriters(x.entry); err != nil {
+		return err
+	}
+	dir, name, err := root.parent(p)
+	if err != nil {
+		return err
+	}
+	now, err := x.k.seedSum(dir, name)
+	if err == nil && !bytes.Equal(now, sum) {
+		err = fmt.Errorf("%s changes while it is copied: %w", p, ErrBusy)
+	}
+	return err
 }
 
 // note writes an attribute on a file or directory.

@@ -64,7 +64,8 @@ func writersBelow(p string) ([]Writer, error) {
 		known := map[Writer]bool{}
 		add := func(file string, use Use) {
 			w := Writer{PID: pid, File: strings.TrimSuffix(file, " (deleted)"), Use: use}
-			if known[w] || file != p && !below(file, p) {
+			own := pid == os.Getpid() && use == HasDirectory // for what is done here
+			if known[w] || own || file != p && !below(file, p) {
 				return
 			}
 			known[w] = true
