@@ -115,7 +115,7 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	}
 	result, err := persist.Adopt(ctx, o.persist(), e)
 	reply.Done = result.Actions
-	if err != nil && result.State != persist.InPlace {
+	if placed := result.State == persist.InPlace || result.State == persist.Drifted; err != nil && !placed {
 		return errors.Join(err, record.write(record.entries)) // as it was before
 	}
 	return err

@@ -235,6 +235,21 @@ func TestRecordedWhatIsInPlace(t *testing.T) {
 	}
 }
 
+// TestRecordedWhatIsInPlaceAndNotAsConfigured: the place can't be given the mode, as it is immutable. It is mounted on all the same.
+func TestRecordedWhatIsInPlaceAndNotAsConfigured(t *testing.T) {
+	w := newWorld(t)
+	w.write("/srv/app/file", "before")
+	btrfstest.Run(t, "chattr", "+i", filepath.Join(w.root, "/srv/app"))
+	mode := uint32(0o750)
+	if err := w.carry(change.Request{Deed: change.Add, Target: "/srv/app", Mode: &mode}); err == nil {
+		t.Error("that it is not as configured is not told")
+	}
+	w.write("/srv/app/file", precious)
+	if !w.holds("/persist/srv/app/file") || !w.recorded("/srv/app") {
+		t.Errorf("on the volume: %t, recorded: %t", w.holds("/persist/srv/app/file"), w.recorded("/srv/app"))
+	}
+}
+
 // usedMeanwhile has a program begin to write between the plan of a change and the change.
 type usedMeanwhile struct {
 	context.Context
