@@ -56,7 +56,7 @@ func (m *machine) boot(t *testing.T, cmdline string) {
 	code := run(context.Background(), []string{
 		"rollover", "--config", filepath.Join(m.dir, "config.toml"), "--run-dir", filepath.Join(m.dir, "run"),
 		"--cmdline", "root=" + m.device + " rootflags=subvol=root " + cmdline,
-	}, newLogger(&b, false))
+	}, newLogger(&b, person))
 	if code != exitDone {
 		t.Fatalf("exit %d\n%s", code, b.String())
 	}
@@ -69,7 +69,7 @@ func (m *machine) persist(t *testing.T) (code int, log string, results map[strin
 	var b bytes.Buffer
 	code = run(context.Background(), []string{
 		"persist", "--config", filepath.Join(m.dir, "config.toml"), "--run-dir", filepath.Join(m.dir, "run"), "--sysroot", m.sysroot(), "--keep-going",
-	}, newLogger(&b, false))
+	}, newLogger(&b, person))
 	data, err := os.ReadFile(filepath.Join(m.dir, "run", persistRecordName))
 	if err != nil {
 		t.Fatal(err)

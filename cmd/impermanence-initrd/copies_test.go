@@ -59,7 +59,7 @@ func TestNoCopiesInDoubt(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := options{config: filepath.Join(m.dir, "wrong.toml"), sysroot: m.sysroot(), runDir: filepath.Join(m.dir, "run"), keepGoing: true}
-			if code := persistEntries(t.Context(), o, newLogger(t.Output(), false)); code != exitFailed {
+			if code := persistEntries(t.Context(), o, newLogger(t.Output(), person)); code != exitFailed {
 				t.Fatalf("exit %d", code)
 			}
 			if exists(t, mark) {

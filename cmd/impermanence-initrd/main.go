@@ -38,7 +38,7 @@ const collectAt = 64 << 20
 func main() {
 	debug.SetGCPercent(-1)
 	debug.SetMemoryLimit(collectAt)
-	os.Exit(run(context.Background(), os.Args[1:], newLogger(os.Stderr, os.Getenv("JOURNAL_STREAM") != "")))
+	os.Exit(run(context.Background(), os.Args[1:], newLogger(os.Stderr, readerOf(os.Stderr))))
 }
 
 // options are what the flags say.

@@ -64,7 +64,7 @@ func (m *machine) run(t *testing.T, cmdline string, flags ...string) (code int, 
 	code = run(context.Background(), append([]string{
 		"rollover", "--config", filepath.Join(m.dir, "config.toml"), "--cmdline", "root=" + m.device + " rootflags=subvol=root " + cmdline,
 		"--run-dir", filepath.Join(m.dir, "run"),
-	}, flags...), newLogger(&b, false))
+	}, flags...), newLogger(&b, person))
 	records, err := btrfsops.ReadBootRecords(filepath.Join(m.dir, "run", btrfsops.BootRecordName))
 	if err != nil || len(records) != 1 {
 		t.Fatalf("boot records %v (%v)\n%s", records, err, b.String())
@@ -238,7 +238,7 @@ func TestAPersistentVolumeInTheRootIsNotArchived(t *testing.T) {
 func TestWrongUsage(t *testing.T) {
 	for _, args := range [][]string{{}, {"roll"}, {"rollover", "extra"}, {"-nonsense", "rollover"}} {
 		var b bytes.Buffer
-		if code := run(context.Background(), args, newLogger(&b, true)); code != exitUsage || !strings.Contains(b.String(), "impermanence-initrd") && !strings.Contains(b.String(), "unknown command") {
+		if code := run(context.Background(), args, newLogger(&b, journal)); code != exitUsage || !strings.Contains(b.String(), "impermanence-initrd") && !strings.Contains(b.String(), "unknown command") {
 			t.Errorf("%q: exit %d, %s", args, code, b.String())
 		}
 	}

@@ -99,7 +99,7 @@ oldRoots = "old_homes"
 	code := run(t.Context(), []string{
 		"rollover", "--config", filepath.Join(m.dir, "config.toml"), "--device", m.device, "--cmdline", "quiet",
 		"--run-dir", filepath.Join(m.dir, "run"),
-	}, newLogger(&b, false))
+	}, newLogger(&b, person))
 	records, err := btrfsops.ReadBootRecords(filepath.Join(m.dir, "run", btrfsops.BootRecordName))
 	if err != nil || code != exitFailed || len(records) != 2 || !m.fresh(t) {
 		t.Fatalf("exit %d, records %+v (%v)\n%s", code, records, err, b.String())
