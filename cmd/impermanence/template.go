@@ -120,22 +120,25 @@ func (a *app) template(ctx context.Context, o templateFlags, args []string) erro
 	case args[0] == "run":
 		return a.templateRun(ctx, t, args[1:], o.also)
 	case o.dryRun:
-		return a.templateDryRun(ctx, t, args[0])
+		return explained(a.templateDryRun(ctx, t, args[0]))
 	case args[0] == "commit":
 		err = t.Commit(ctx)
 	default:
 		err = t.RollBack(ctx)
 	}
 	if err != nil {
-		return partly(err)
+		return explained(err)
 	}
 	return a.templateShow(ctx, t)
 }
 
-// partly tells of what failed after the template was changed that the rest is done.
-func partly(err error) error {
-	if errors.Is(err, template.ErrCommitted) {
+// explained tells of what failed after the template was changed that the rest is done, and what finds out which root it is.
+func explained(err error) error {
+	switch {
+	case errors.Is(err, template.ErrCommitted):
 		return fmt.Errorf("%w: %w", errPartly, err)
+	case errors.Is(err, template.ErrOtherRoot):
+		return &advised{err, "sudo impermanence check"}
 	}
 	return err
 }
@@ -145,7 +148,7 @@ func (a *app) templateRun(ctx context.Context, t *template.Template, command []s
 	streams := template.Streams{In: os.Stdin, Out: a.stdout.beneath(), Err: a.stderr.beneath()}
 	switch err := t.Run(ctx, command, streams); {
 	case errors.Is(err, template.ErrCommitted):
-		return partly(err)
+		return explained(err)
 	case err != nil:
 		return fmt.Errorf("template run: the template is as it was: %w", err)
 	}
@@ -164,11 +167,13 @@ func (a *app) templateDryRun(ctx context.Context, t *template.Template, verb str
 	if err != nil {
 		return err
 	}
-	plan := state.PlanCommit()
+	planned := state.PlanCommit
 	if verb != "commit" {
-		if plan, err = state.PlanRollBack(); err != nil {
-			return err
-		}
+		planned = state.PlanRollBack
+	}
+	plan, err := planned()
+	if err != nil {
+		return err
 	}
 	for _, line := range plan {
 		a.stdout.line("%s", a.stdout.text(line))

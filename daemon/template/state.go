@@ -21,6 +21,7 @@ type Version struct {
 type State struct {
 	Path     string // relative to the top level
 	Root     string // the root's subvolume
+	Here     string // the one that is mounted as the root
 	Current  Version
 	Former   *Version         // nil when none is kept
 	Manager  string           // the package manager; "" for none that is known
@@ -46,7 +47,7 @@ type Problem struct{ What, Try string }
 
 // Show looks at the template. It changes nothing. Errors: btrfsops.ErrNoTemplate.
 func (t *Template) Show(ctx context.Context) (State, error) {
-	s := State{Path: t.layout.Template, Root: t.layout.Root}
+	s := State{Path: t.layout.Template, Root: t.layout.Root, Here: t.mounts[0].Subvolume}
 	found, err := t.fs.Templates(t.layout)
 	if err != nil {
 		return s, err
@@ -102,8 +103,11 @@ func (t *Template) installed(ctx context.Context, found btrfsops.Templates, here
 	return here.Without(func(name, _ string) bool { return there.Versions[name] != "" }), nil
 }
 
-// PlanCommit says what Commit would do, a line each.
-func (s State) PlanCommit() []string {
+// PlanCommit says what Commit would do, a line each. Errors: ErrOtherRoot.
+func (s State) PlanCommit() ([]string, error) {
+	if err := checkRoot(s.Here, s.Root); err != nil {
+		return nil, err
+	}
 	plan := []string{
 		fmt.Sprintf("make the root %s the template, without what persists", s.Root),
 		fmt.Sprintf("keep the template, subvolume %d, as the former one", s.Current.ID),
@@ -111,7 +115,7 @@ func (s State) PlanCommit() []string {
 	if s.Former != nil {
 		plan = append(plan, fmt.Sprintf("delete the former one, subvolume %d", s.Former.ID))
 	}
-	return plan
+	return plan, nil
 }
 
 // PlanRollBack says what RollBack would do, a line each. Errors: btrfsops.ErrNoTemplate.

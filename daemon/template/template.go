@@ -22,6 +22,7 @@ var (
 	ErrNotConfigured = errors.New("no template is configured for the root")
 	ErrDiverged      = errors.New("package database, kernel and template would not belong together")
 	ErrCommitted     = errors.New("the template is changed")
+	ErrOtherRoot     = errors.New("another root is configured")
 )
 
 // CommandError is a command that failed in the template, or in the running root after it.
@@ -173,12 +174,24 @@ func quiet(dir string) (unquiet func() error, err error) {
 	return func() error { return os.Remove(file) }, nil
 }
 
-// Commit makes the present root the template, without what is kept elsewhere or of one boot.
+// Commit makes the present root the template, without what is kept elsewhere or of one boot. It has to be the one that is configured: an old
+// root that somebody has booted or mounted is not.
 func (t *Template) Commit(ctx context.Context) error {
+	if err := checkRoot(t.mounts[0].Subvolume, t.layout.Root); err != nil {
+		return err
+	}
 	if err := t.checkDatabase(); err != nil {
 		return err
 	}
 	return t.change(ctx, btrfsops.FromRoot, func(dir, _ string) error { return t.checkKernels(dir) })
+}
+
+// checkRoot refuses to take one root for another.
+func checkRoot(here, configured string) error {
+	if here != configured {
+		return fmt.Errorf("%w: the root here is subvolume %q, and %q would become the template", ErrOtherRoot, here, configured)
+	}
+	return nil
 }
 
 // RollBack exchanges the template with the former one.
@@ -293,7 +306,16 @@ func (t *Template) RunHere(ctx context.Context, argv []string, s Streams) error 
 	return nil
 }
 
-// mirrorBoot gives the running root the kernels of the template, where /boot is a part of both: the boot loader reads it from the
+// inRoot runs f where the root is mounted that the next boot archives: it is another than the one here when somebody has booted, or mounted, an
+// old root.
+func (t *Template) inRoot(ctx context.Context, f func(dir string) error) error {
+	if t.mounts[0].Subvolume == t.layout.Root {
+		return f(t.root)
+	}
+	return machine.Mounted(ctx, t.mounts[0].Source, "subvol=/"+t.layout.Root, f)
+}
+
+// mirrorBoot gives the root the kernels of the template, where /boot is a part of both: the boot loader reads it from the
 // root before a fresh one takes its place.
 func (t *Template) mirrorBoot(ctx context.Context, found btrfsops.Templates) error {
 	if t.bootApart() {
@@ -310,7 +332,10 @@ func (t *Template) mirrorBoot(ctx context.Context, found btrfsops.Templates) err
 		}
 	}
 	err := t.mounted(ctx, found.Current.ID, func(dir string) error {
-		if err := mirror(filepath.Join(dir, "boot"), filepath.Join(t.root, "boot"), former, t.apart); err != nil {
+		err := t.inRoot(ctx, func(root string) error {
+			return mirror(filepath.Join(dir, "boot"), filepath.Join(root, "boot"), former, t.apart)
+		})
+		if err != nil {
 			return err
 		}
 		return t.fs.Sync() // the template is on the disk already
