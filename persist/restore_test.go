@@ -457,6 +457,33 @@ func (m *machine) changesWhileReplaced(p string) func(call, object string) error
 	}
 }
 
+// A file that was to be a hard link to one in a tree that could not be restored is restored by itself; what else is linked stays so.
+func TestRestoreLinksToWhatFailed(t *testing.T) {
+	m, old := newRestorable(t, func(m *machine) {
+		m.write("/srv/a/file", "precious")
+		m.write("/srv/a/unreadable", "x")
+		m.mkdir("/srv/b")
+		for _, name := range []string{"/srv/b/file", "/srv/c"} {
+			btrfstest.Run(t, "ln", m.path("/srv/a/file"), m.path(name))
+		}
+	})
+	m.mkdir("/srv")
+	k := &kernel{hook: func(call, object string) error {
+		if call == "create" && object == "unreadable" {
+			return syscall.EIO
+		}
+		return nil
+	}}
+	var lines []string
+	err := restore(t.Context(), k, Restoration{Sysroot: m.root, From: old, Items: []RestoreItem{{"/srv", "/srv"}}},
+		func(r RestoreResult) { lines = append(lines, describeRestored(r)) })
+	want := []string{"failed /srv/a: a/create unreadable: input/output error", "restored /srv/b (2)", "restored /srv/c"}
+	if diff := cmp.Diff(want, lines); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	wantSame(t, old+"/srv/", m.path("/srv")+"/", "--omit-dir-times", "--exclude=/a")
+}
+
 // A full disk is told, what is there stays, and nothing is left staged.
 func TestRestoreToAFullDisk(t *testing.T) {
 	m, old := newRestorable(t, func(m *machine) { m.write("/srv/big", strings.Repeat("x", 8<<20)) })
