@@ -75,6 +75,15 @@ func (fs *Filesystem) SubvolumeAt(p string) (Subvolume, error) {
 	return info, err
 }
 
+// PathOf tells where a subvolume stands, relative to the top level. Errors: ErrNoSuchRoot.
+func (fs *Filesystem) PathOf(id SubvolumeID) (string, error) {
+	t, err := fs.subvolumes()
+	if err != nil {
+		return "", err
+	}
+	return fs.pathOf(t, id)
+}
+
 // DefaultSubvolume is what a mount without subvol= gives.
 func (fs *Filesystem) DefaultSubvolume() (SubvolumeID, error) { return fs.defaultSubvolume() }
 

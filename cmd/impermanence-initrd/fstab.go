@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
@@ -33,8 +35,9 @@ func mountsBtrfs(line fstab.Line) bool {
 	return slices.Contains(types, "btrfs") || slices.Contains(types, "auto")
 }
 
-// mountedSubvolumes returns the subvolumes that an fstab mounts, relative to the top level.
-func mountedSubvolumes(table fstab.Table) []string {
+// mountedSubvolumes returns the subvolumes that an fstab mounts, relative to the top level. Those that it names by their ids are looked up, as
+// they stay mounted wherever they are moved, and then go with an old root.
+func mountedSubvolumes(fs *btrfsops.Filesystem, table fstab.Table) ([]string, error) {
 	var subvolumes []string
 	for _, line := range table {
 		if !mountsBtrfs(line) {
@@ -42,9 +45,20 @@ func mountedSubvolumes(table fstab.Table) []string {
 		}
 		if subvolume, found := line.Option("subvol"); found {
 			subvolumes = append(subvolumes, strings.TrimPrefix(subvolume, "/"))
+			continue
 		}
+		value, _ := line.Option("subvolid")
+		id, err := strconv.ParseUint(value, 10, 64)
+		if err != nil || !fs.HasDevice(deviceOrNone(line.Spec)) {
+			continue // none, or that of another file system
+		}
+		subvolume, err := fs.PathOf(btrfsops.SubvolumeID(id))
+		if err != nil && !errors.Is(err, btrfsops.ErrNoSuchRoot) {
+			return nil, err
+		}
+		subvolumes = append(subvolumes, subvolume)
 	}
-	return subvolumes
+	return subvolumes, nil
 }
 
 // fstabMount returns how an fstab mounts a btrfs; nothing is known when it does not.

@@ -56,8 +56,9 @@ UUID=1 /with\040space btrfs subvol=a\040b 0 0
 UUID=2 /boot ext4 subvol=no 0 0
 short btrfs
 ` + "UUID=1 /odd\v\u0085place btrfs subvol=c\v\u0085d\n" // what is white space elsewhere, and not in an fstab
-	if diff := cmp.Diff([]string{"root", "root/persist", "a b", "c\v\u0085d"}, mountedSubvolumes(fstab.Parse(table))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	got, err := mountedSubvolumes(nil, fstab.Parse(table))
+	if diff := cmp.Diff([]string{"root", "root/persist", "a b", "c\v\u0085d"}, got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
 

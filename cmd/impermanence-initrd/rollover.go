@@ -185,10 +185,11 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 		}
 		return fs.ForgetNextBoot(layout)
 	}
-	options := btrfsops.RolloverOptions{
-		Layout: layout, BootID: b.id, Now: time.Now(), Persistent: b.persistentIn(layout, e),
-		Mount: mount,
+	persistent, err := b.persistentIn(fs, layout, e)
+	if err != nil {
+		return err
 	}
+	options := btrfsops.RolloverOptions{Layout: layout, BootID: b.id, Now: time.Now(), Persistent: persistent, Mount: mount}
 	done := btrfsops.OutcomeFresh
 	if what != btrfsops.NextFresh {
 		options.From, done = what, btrfsops.OutcomeRestored
@@ -226,14 +227,17 @@ func (b *boot) wanted(fs *btrfsops.Filesystem, layout btrfsops.Layout, e config.
 
 // persistentIn lists paths in a root that must not become part of an old root: where persistent volumes are or are mounted
 // from, and what is configured as ephemeral itself.
-func (b *boot) persistentIn(layout btrfsops.Layout, e config.Ephemeral) []string {
+func (b *boot) persistentIn(fs *btrfsops.Filesystem, layout btrfsops.Layout, e config.Ephemeral) ([]string, error) {
 	var inside []string
 	for _, v := range b.config.Volumes {
 		if rel, ok := below(v.Path, e.MountPoint); ok {
 			inside = append(inside, rel)
 		}
 	}
-	elsewhere := mountedSubvolumes(b.fstab)
+	elsewhere, err := mountedSubvolumes(fs, b.fstab)
+	if err != nil {
+		return nil, err
+	}
 	for _, other := range b.config.Ephemeral {
 		elsewhere = append(elsewhere, other.Subvolume, other.OldRoots)
 		if other.Template != "" {
@@ -245,7 +249,7 @@ func (b *boot) persistentIn(layout btrfsops.Layout, e config.Ephemeral) []string
 			inside = append(inside, rel)
 		}
 	}
-	return inside
+	return inside, nil
 }
 
 // below returns p relative to dir when it lies below it. Both are absolute.

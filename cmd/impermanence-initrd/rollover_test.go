@@ -235,6 +235,35 @@ func TestAPersistentVolumeInTheRootIsNotArchived(t *testing.T) {
 	}
 }
 
+// What fstab mounts by its id is found wherever it is. As a part of an old root it could be deleted with that, when it is not mounted.
+func TestAVolumeThatIsMountedByItsIDIsNotArchived(t *testing.T) {
+	for name, c := range map[string]struct {
+		device, option string // OURS, ID
+		fresh          bool
+	}{
+		"by id":                    {"OURS", "noauto,subvolid=ID,x-systemd.automount", false},
+		"of another file system":   {btrfstest.NewDevice(t, 0), "subvolid=ID", true},
+		"of a disk that is away":   {"UUID=1", "subvolid=ID", true},
+		"of an id that nobody has": {"OURS", "subvolid=9999", true},
+		"the top level":            {"OURS", "subvolid=5", true},
+		"the top level, as 0":      {"OURS", "subvolid=0", true},
+		"no id":                    {"OURS", "subvolid=root", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			nested := filepath.Join(m.top, "root/srv/data")
+			m.write(t, "top/root/srv/stray", "")
+			btrfstest.Subvolume(t, nested)
+			id := strings.TrimSpace(btrfstest.Run(t, "btrfs", "inspect-internal", "rootid", nested))
+			m.write(t, "top/root/etc/fstab", strings.NewReplacer("OURS", m.device, "=ID", "="+id).Replace(c.device+" /data btrfs "+c.option+" 0 0\n"))
+			code, log, record := m.run(t, "")
+			if m.fresh(t) != c.fresh || (code == exitDone) != c.fresh || strings.Contains(record.Error, "root/srv/data") == c.fresh {
+				t.Errorf("exit %d, record %+v\n%s", code, record, log)
+			}
+		})
+	}
+}
+
 func TestWrongUsage(t *testing.T) {
 	for _, args := range [][]string{{}, {"roll"}, {"rollover", "extra"}, {"-nonsense", "rollover"}} {
 		var b bytes.Buffer
