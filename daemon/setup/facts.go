@@ -83,7 +83,7 @@ func Gather(root string, o Options) (Facts, error) {
 	if f.Mounts[0].Type != "btrfs" {
 		return f, fmt.Errorf("%w: %s is %s", ErrNotBtrfs, root, f.Mounts[0].Type)
 	}
-	for _, step := range []func(string, Options) error{f.filesystem, f.texts, f.boot, f.configuration, f.systemd} {
+	for _, step := range []func(string, Options) error{f.configuration, f.filesystem, f.texts, f.boot, f.systemd} {
 		if err := step(root, o); err != nil {
 			return f, fmt.Errorf("look at %s: %w", root, err)
 		}
@@ -132,7 +132,11 @@ func (f *Facts) filesystem(root string, o Options) error {
 			return err
 		}
 	}
-	for _, name := range []string{o.Volume(), o.OldRoots(), o.Template()} {
+	names := []string{o.Volume(), o.OldRoots(), o.Template()}
+	if f.Record != nil {
+		names = append(names, f.Record.Layout.Template) // whatever is asked for now
+	}
+	for _, name := range names {
 		_, err := top.SubvolumeAt(name)
 		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, btrfsops.ErrNotSubvolume) {
 			return err

@@ -724,6 +724,19 @@ func TestABootedMachineIsNoUnfinishedSetUp(t *testing.T) {
 	}
 }
 
+// TestAnotherTemplateIsNoUnfinishedSetUp: what was asked for then counts, also when it is not asked for again.
+func TestAnotherTemplateIsNoUnfinishedSetUp(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	f, p := w.plan(t, Options{TemplateName: "mine"})
+	must(t, w.machine(t).Apply(t.Context(), f, p))
+	w.write(t, "etc/fstab", w.read(t, filepath.Join(w.root, "etc/fstab"))+"# mine\n", 0o644)
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	if _, err := MakePlan(f, Options{}); !errors.Is(err, ErrAlready) {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestUndoKeepsWhatOthersChanged undoes a set-up after a person changed the same files.
 func TestUndoKeepsWhatOthersChanged(t *testing.T) {
 	d := distributions()[2]
