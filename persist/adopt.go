@@ -42,6 +42,8 @@ func EntryFor(opts Options, volume, p string) (Entry, error) {
 // Adoption is what it takes to begin to keep an entry in the running system.
 type Adoption struct {
 	Planned
+	// Kept tells that there is something at the source already: whatever is in the place by the next boot, that boot shows the source's.
+	Kept bool
 	// Writers have files open for writing or work in directories there. What they write after the change would go to what is hidden
 	// then.
 	Writers []Writer
@@ -78,11 +80,17 @@ func (e *WritersError) Is(target error) bool { return target == ErrBusy }
 
 // PlanAdopt gives what Adopt would do. It changes nothing.
 func PlanAdopt(opts Options, e Entry) (Adoption, error) {
-	plans, err := DryRun(opts, []Entry{e})
+	s, err := newSession(&kernel{}, opts, []Entry{e})
 	if err != nil {
 		return Adoption{}, err
 	}
-	a := Adoption{Planned: plans[0]}
+	defer s.close()
+	entries := s.resolveHomes([]Entry{e})
+	if err := s.validate(entries); err != nil {
+		return Adoption{}, err
+	}
+	facts := s.entryFacts(entries[0])
+	a := Adoption{Planned: planOne(s.users, facts, entries[0]), Kept: facts.Source.Kind != Absent}
 	if hides(a.Steps) {
 		a.Writers, err = writersBelow(path.Join("/", opts.Sysroot, a.Entry.Target))
 	}

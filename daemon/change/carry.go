@@ -97,6 +97,8 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	switch {
 	case a.State == persist.Conflict || a.State == persist.Failed:
 		return fmt.Errorf("adopt %s: %w", e.Target, a.Err)
+	case r.NextBoot && a.Kept && a.State == persist.Missing:
+		return fmt.Errorf("adopt %s: %s is on the volume already, and the next boot would show that instead of what is there by then: %w", e.Target, e.Source, persist.ErrConflict)
 	case r.DryRun:
 		return ctx.Err()
 	case len(a.Writers) > 0 && !r.NextBoot:

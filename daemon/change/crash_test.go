@@ -279,6 +279,28 @@ func TestRefusedIsNotRecorded(t *testing.T) {
 	}
 }
 
+// TestNextBootOfWhatTheVolumeHas: what was kept once lies on the volume, and the next boot would put that in place, without what is written until then.
+func TestNextBootOfWhatTheVolumeHas(t *testing.T) {
+	w := newWorld(t)
+	add, remove := change.Request{Deed: change.Add, Target: "/srv/app"}, change.Request{Deed: change.Remove, Target: "/srv/app"}
+	later := change.Request{Deed: change.Add, Target: "/srv/app", NextBoot: true}
+	w.write("/srv/app/file", "before")
+	w.must(w.carry(add))
+	w.must(w.carry(remove))
+	if err := w.carry(later); !errors.Is(err, persist.ErrConflict) || !strings.Contains(err.Error(), "/persist/srv/app is on the volume already") {
+		t.Errorf("got %v", err)
+	}
+	if w.recorded("/srv/app") {
+		t.Error("it is recorded all the same")
+	}
+	w.must(w.carry(add))
+	w.must(w.carry(change.Request{Deed: change.Remove, Target: "/srv/app", NextBoot: true}))
+	w.must(w.carry(later)) // it is in its place
+	if !w.recorded("/srv/app") {
+		t.Error("what is in its place is not recorded")
+	}
+}
+
 // TestConfiguredMeanwhileStaysRecorded: what is recorded and then configured, too, is still to be taken from the root that it was added
 // in, also when something else is recorded or forgotten after it.
 func TestConfiguredMeanwhileStaysRecorded(t *testing.T) {
