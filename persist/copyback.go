@@ -141,7 +141,7 @@ func (c *CopyBack) copyLast(ctx context.Context) error {
 // watchAndCopy watches first and copies then, so that no change falls between.
 func (c *CopyBack) watchAndCopy(ctx context.Context, w *watcher) (watches, error) {
 	watched, err := c.watch(w)
-	again, errCopy := c.copyAll(ctx)
+	again, errCopy := c.copyAll(context.WithoutCancel(ctx)) // what is left at the end is copied, too
 	watched.again = watched.again || again
 	return watched, errors.Join(err, errCopy)
 }

@@ -188,6 +188,27 @@ func TestCopyBackAtTheEnd(t *testing.T) {
 	m.wantText("/persist/etc/state", "second")
 }
 
+// TestCopyBackThatIsStopped: what is copied back all the same when the watch is stopped is not told as a failure.
+func TestCopyBackThatIsStopped(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/state")
+	m.write("/persist/etc/state", "first")
+	m.apply(e)
+	m.write("/etc/state", "second")
+	opts := m.options()
+	opts.Done = func(r Result) {
+		if r.Err != nil {
+			t.Errorf("told: %v", r.Err)
+		}
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	stop()
+	if err := NewCopyBack(opts, []Entry{e}, 0).Run(ctx); err != nil {
+		t.Error(err)
+	}
+	m.wantText("/persist/etc/state", "second")
+}
+
 func TestCopyBackOfAFileThatIsNotThereYet(t *testing.T) {
 	m := newMachine(t)
 	e := copyEntry("/var/lib/app/deep/state")
