@@ -90,7 +90,7 @@ func (c *copier) directory(from int, name string, into int, as, at string) error
 		return err
 	}
 	defer c.k.close(made)
-	if err := c.dropInherited(made, as); err != nil {
+	if err := c.dropInherited(into, made, as); err != nil {
 		return err
 	}
 	if err := c.takeFlags(old, made, as); err != nil {
@@ -109,10 +109,13 @@ func (c *copier) directory(from int, name string, into int, as, at string) error
 	return c.finishDirectory(old, made, as)
 }
 
-// dropInherited removes the ACLs that a default ACL of the parent gave to what was just made.
-func (c *copier) dropInherited(fd int, object string) error {
+// dropInherited removes the ACLs that a default ACL of the parent gave to what was just made. What the copier makes itself has none to give.
+func (c *copier) dropInherited(into, made int, object string) error {
+	if into != c.top {
+		return nil
+	}
 	for _, name := range []string{"system.posix_acl_default", "system.posix_acl_access"} {
-		err := c.k.change("remove attribute "+name+" of", object, func() error { return unix.Fremovexattr(fd, name) })
+		err := c.k.change("remove attribute "+name+" of", object, func() error { return unix.Removexattr(procPath(made), name) })
 		if err != nil && !errors.Is(err, unix.ENODATA) && !errors.Is(err, unix.EOPNOTSUPP) {
 			return err
 		}
@@ -156,6 +159,9 @@ func (c *copier) file(from int, name string, into int, as string) error {
 		return err
 	}
 	defer c.k.close(made)
+	if err := c.dropInherited(into, made, as); err != nil {
+		return err
+	}
 	if err := c.takeFlags(old, made, as); err != nil {
 		return err
 	}
@@ -289,6 +295,9 @@ func (c *copier) finishName(from int, name string, into int, as string, st unix.
 		return err
 	}
 	defer c.k.close(fd)
+	if err := c.dropInherited(into, fd, as); err != nil {
+		return err
+	}
 	if err := c.k.chown(fd, as, st.Uid, st.Gid); err != nil {
 		return err
 	}

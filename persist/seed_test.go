@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/impermanence/impermanence/test/btrfstest"
@@ -117,6 +118,43 @@ func TestInheritedACLsAreNotSeeded(t *testing.T) {
 	m.apply(dirEntry("/srv/app"))
 	if got := describe(t, m.path("/persist/srv/app")); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// TestInheritedACLsOfFiles: nor does a file of its own get any, on its way to the volume, to its place, back, or from an old root.
+func TestInheritedACLsOfFiles(t *testing.T) {
+	m, old := newRestorable(t, func(m *machine) {
+		m.write("/srv/file", "x")
+		btrfstest.Run(t, "mkfifo", m.path("/srv/fifo"))
+	})
+	for _, dir := range []string{"/srv", "/etc/app", "/persist/etc/app"} {
+		m.mkdir(dir)
+		btrfstest.Run(t, "setfacl", "-m", "d:u:1001:rwx", m.path(dir))
+	}
+	wantNone := func(p string) {
+		t.Helper()
+		if acl := btrfstest.Run(t, "getfacl", "--absolute-names", m.path(p)); strings.Contains(acl, "1001") {
+			t.Errorf("%s has\n%s", p, acl)
+		}
+	}
+	bound, copied := fileEntry("/etc/app/bound"), copyEntry("/etc/app/copied")
+	for _, e := range []Entry{bound, copied} {
+		m.write(e.Target, "x")
+		btrfstest.Run(t, "setfacl", "--remove-all", m.path(e.Target))
+	}
+	m.apply(bound, copied)
+	wantNone(bound.Source)
+	wantNone(copied.Source)
+	if err := os.Remove(m.path(copied.Target)); err != nil {
+		t.Fatal(err)
+	}
+	m.apply(bound, copied)
+	wantNone(copied.Target)
+	m.restore(old, "/srv")
+	wantNone("/srv/file")
+	wantNone("/srv/fifo")
+	if diff := cmp.Diff([]string{"same /srv/fifo", "same /srv/file"}, m.restore(old, "/srv")); diff != "" {
+		t.Error(diff)
 	}
 }
 
