@@ -275,6 +275,18 @@ func TestCopyBackKeepsBoth(t *testing.T) {
 	m.wantText("/persist/etc/state.impermanence-conflict", "by hand")
 }
 
+// TestCopyIsGivenItsOwner: what is configured of a file's owner and mode holds from the first time on that it is kept.
+func TestCopyIsGivenItsOwner(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/secret")
+	e.User, e.Mode = "demo", bits(0o600)
+	m.write(e.Target, "x")
+	m.apply(e)
+	m.wantOwner(e.Source, "1000:0 0600")
+	m.wantOwner(e.Target, "1000:0 0600")
+	m.wantUnchanged(e)
+}
+
 // TestWhatACopyWasMadeFrom: what fresh roots begin with is what the source was made from, before it was changed and copied back.
 func TestWhatACopyWasMadeFrom(t *testing.T) {
 	m := newMachine(t)

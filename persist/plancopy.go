@@ -15,6 +15,9 @@ func (p *planner) planCopy() {
 	case source.Kind == Absent && target.Kind == Absent:
 		p.State = InPlace // there is nothing on either side
 	case source.Kind == Absent:
+		if want := p.owner.enforced(target.Owner); want != target.Owner {
+			p.add(Step{Op: SetOwner, Path: e.Target, Owner: want})
+		}
 		p.makeSourceParents()
 		p.add(Step{Op: CopyOut, Path: e.Source, From: e.Target})
 	case target.Kind == Absent:
