@@ -160,7 +160,7 @@ func (x *run) unusedStill(root *resolver, p string, sum []byte) error {
 	if !x.opts.Running {
 		return nil
 	}
-	if err := x.refuseWriters(x.entry); err != nil {
+	if err := x.refuseWriters(x.entry); err != nil || x.entry.Kind == File { // which was verified just now, and is not read once more
 		return err
 	}
 	dir, name, err := root.parent(p)
