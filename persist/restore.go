@@ -212,7 +212,11 @@ func (x *restorer) makeDirectory(dir, source string, same bool) error {
 	}
 	defer x.k.close(old)
 	defer x.k.close(made)
-	return newCopier(x.k, into).finishDirectory(old, made, name)
+	c := newCopier(x.k, into)
+	if err := c.dropInherited(into, made, name); err != nil {
+		return err
+	}
+	return c.finishDirectory(old, made, name)
 }
 
 // merge goes into a directory that both roots have.

@@ -223,6 +223,15 @@ func TestRestoreMakesParents(t *testing.T) {
 }
 
 // A symlink that a user can make leads nowhere, on either side; root's own does.
+// TestRestoreMakesParentsWithTheirACLs: a directory that is made on the way has the ACLs that it had, and none of the one that it is made in.
+func TestRestoreMakesParentsWithTheirACLs(t *testing.T) {
+	m, old := newRestorable(t, func(m *machine) { m.write("/srv/sub/deep/file", "x") })
+	m.mkdir("/srv")
+	btrfstest.Run(t, "setfacl", "-m", "d:u:1001:rwx", m.path("/srv"))
+	m.restore(old, "/srv/sub/deep/file")
+	wantSame(t, old+"/srv/sub/", m.path("/srv/sub")+"/", "--omit-dir-times")
+}
+
 func TestRestoreFollowsNoUsersLink(t *testing.T) {
 	m, old := newRestorable(t, func(m *machine) {
 		m.write("/srv/victim/file", "old")
