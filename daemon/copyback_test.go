@@ -2,6 +2,7 @@ package daemon_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,7 +11,9 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 
+	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon"
+	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/dbus"
 )
 
@@ -95,6 +98,25 @@ func TestCopyBackService(t *testing.T) {
 	m.configure(t, "[persistence.\"/persist\"]\nfiles = [\"/etc/hostname\"]\n")
 	must(t, s.startCopyBack(t).Wait())
 	s.copyLast(t)
+}
+
+// TestCopyBackKnowsFormerRoots: what could not be taken from the root that it was added in is not made of what this root has, which would be
+// taken for it from then on. What was added in this root is copied.
+func TestCopyBackKnowsFormerRoots(t *testing.T) {
+	m := newMachine(t)
+	m.configure(t, "[persistence.\"/persist\"]\n")
+	here, err := btrfsops.NameOf(m.sysroot)
+	must(t, err)
+	for id, want := range map[btrfsops.SubvolumeID]bool{here.ID + 1000: false, here.ID: true} {
+		m.write(t, "etc/shadow", "as in the template")
+		m.write(t, "persist/.impermanence/entries.toml",
+			fmt.Sprintf("files = [ { file = \"/etc/shadow\", method = \"copy\", addedIn = { subvolume = %d, uuid = %q } } ]\n", id, here.UUID))
+		must(t, daemon.CopyLast(t.Context(), daemon.Options{Config: config.LoadOptions{Path: m.config}, RunDir: m.runDir, Sysroot: m.sysroot, Log: m.log}))
+		if _, err := os.Stat(filepath.Join(m.sysroot, "persist/etc/shadow")); (err == nil) != want {
+			t.Errorf("added in %d of %d: copied %t", id, here.ID, err == nil)
+		}
+		must(t, os.RemoveAll(filepath.Join(m.sysroot, "persist/etc")))
+	}
 }
 
 // watching is a placer that counts how often files are to be watched anew.

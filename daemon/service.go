@@ -10,6 +10,7 @@ import (
 
 	"github.com/impermanence/impermanence/daemon/change"
 	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/persist"
 )
 
@@ -44,9 +45,11 @@ func CopyBack(ctx context.Context, opts Options) error {
 		return err
 	}
 	opts.sayWatched(copiesOf(cfg))
+	roots := opts.formerRoots(cfg)
+	defer roots.Close()
 	ready := sync.OnceFunc(func() { opts.Notify(sdnotify.SdNotifyReady) })
 	for {
-		err := copyBack(ctx, opts.newCopyBack(cfg), ready)
+		err := copyBack(ctx, opts.newCopyBack(cfg, roots), ready)
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -83,7 +86,9 @@ func CopyLast(ctx context.Context, opts Options) error {
 	if err != nil {
 		return err
 	}
-	return opts.newCopyBack(cfg).Once(ctx)
+	roots := opts.formerRoots(cfg)
+	defer roots.Close()
+	return opts.newCopyBack(cfg, roots).Once(ctx)
 }
 
 // loadCopied reads what files are copied back.
@@ -98,8 +103,10 @@ func (o Options) loadCopied() (*config.Config, error) {
 	return cfg, nil
 }
 
-func (o Options) newCopyBack(cfg *config.Config) *persist.CopyBack {
-	return persist.NewCopyBack(persist.Options{Sysroot: o.Sysroot, Done: func(r persist.Result) { logCopy(o.Log, r) }}, cfg.Entries(), 0)
+// newCopyBack knows the roots that entries are still to be taken from: what early boot could not take from there is not made of what this root has.
+func (o Options) newCopyBack(cfg *config.Config, roots *former.Roots) *persist.CopyBack {
+	opts := persist.Options{Sysroot: o.Sysroot, Former: roots.Named, Done: func(r persist.Result) { logCopy(o.Log, r) }}
+	return persist.NewCopyBack(opts, cfg.Entries(), 0)
 }
 
 func logCopy(log *zap.Logger, r persist.Result) {

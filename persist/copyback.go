@@ -235,7 +235,7 @@ func (c *CopyBack) copyAll(ctx context.Context) (again bool, err error) {
 		entries := s.resolveHomes(c.entries)
 		facts := s.facts(entries)
 		for i, p := range Plan(facts, entries) {
-			if !p.copiesOut(facts.Entries[i]) {
+			if !p.copiesOut() {
 				continue
 			}
 			result := s.applyOne(ctx, p, facts.Entries[i])
@@ -250,11 +250,8 @@ func (c *CopyBack) copyAll(ctx context.Context) (again bool, err error) {
 }
 
 // copiesOut tells whether the plan is to copy a changed file back, or to note that it did not change, as a crash or a full volume has kept Apply
-// from noting; all else is Apply's. So is what is still to be taken from the root that it was added in: what this root has there is something else.
-func (p Planned) copiesOut(facts EntryFacts) bool {
-	if facts.Source.Kind == Absent && p.Entry.AddedIn != (RootName{}) {
-		return false
-	}
+// from noting; all else is Apply's.
+func (p Planned) copiesOut() bool {
 	for _, s := range p.Steps {
 		if s.Op == CopyOut || s.Op == NoteCopy {
 			return true

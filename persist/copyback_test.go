@@ -235,16 +235,14 @@ func TestCopyBackKeepsWhatIsRemoved(t *testing.T) {
 	m.wantOwner("/etc/state", "absent") // it is for its program to make it again
 }
 
-// TestCopyBackLeavesWhatAFormerRootHas: what early boot could not take from the root that it was added in, as the volume was full, is still to be
-// taken from there, and not from a root that never had it. What is on the volume is copied back as ever.
+// TestCopyBackLeavesWhatAFormerRootHas: what early boot could not take from a former root is not taken from one that never had it.
 func TestCopyBackLeavesWhatAFormerRootHas(t *testing.T) {
 	m := newMachine(t)
 	e := adopted(copyEntry("/etc/state"), Copy)
-	e.AddedIn = RootName{Subvolume: 300, UUID: "9b2c1ae6-5a5c-4b0f-8d2e-0f6f1c0d7a11"}
 	m.write(e.Target, "as added")
 	opts := m.nextBoot()
 	m.write(e.Target, "as in the template")
-	if err := NewCopyBack(m.options(), []Entry{e}, 0).Once(t.Context()); err != nil {
+	if err := NewCopyBack(opts, []Entry{e}, 0).Once(t.Context()); err != nil {
 		t.Error(err)
 	}
 	m.wantOwner(e.Source, "absent")
@@ -253,7 +251,7 @@ func TestCopyBackLeavesWhatAFormerRootHas(t *testing.T) {
 	}
 	m.wantText(e.Target, "as added")
 	m.write(e.Target, "changed")
-	if err := NewCopyBack(m.options(), []Entry{e}, 0).Once(t.Context()); err != nil {
+	if err := NewCopyBack(opts, []Entry{e}, 0).Once(t.Context()); err != nil {
 		t.Error(err)
 	}
 	m.wantText(e.Source, "changed")
