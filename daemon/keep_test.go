@@ -139,6 +139,26 @@ func TestKeepAndForget(t *testing.T) {
 	}
 }
 
+// TestWhatTheTemplateHasIsNoConflict: nor is it for a daemon that puts entries in place itself, and sees what is below them.
+func TestWhatTheTemplateHasIsNoConflict(t *testing.T) {
+	m := newMachine(t)
+	m.write(t, "etc/app.conf", "as in the template")
+	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", "-r", m.sysroot, filepath.Join(m.top, "root-template"))
+	must(t, btrfsops.WriteBootRecords(m.runDir, []btrfsops.BootRecord{{
+		MountPoint: "/", Outcome: btrfsops.OutcomeFresh, Device: m.device, Report: btrfsops.RolloverReport{Source: "root-template"},
+	}}))
+	m.configure(t, "[persistence.\"/persist\"]\nfiles = [\"/etc/app.conf\"]\n")
+	m.write(t, "persist/etc/app.conf", "changed and kept")
+	d := m.start(t)
+	id, err := d.ApplyPersistence(t.Context(), anybody, nil)
+	if job := finish(t, d, id, err); job.Result != dbus.ResultDone {
+		t.Errorf("job %+v", job)
+	}
+	if entries := d.Entries(); len(entries) != 1 || entries[0].State != "in-place" {
+		t.Errorf("entries %+v", entries)
+	}
+}
+
 func TestKeepAndForgetAtTheNextBoot(t *testing.T) {
 	m, d := keeping(t, "")
 	f, err := os.OpenFile(filepath.Join(m.sysroot, "srv/app/data"), os.O_WRONLY|os.O_APPEND, 0)

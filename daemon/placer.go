@@ -77,7 +77,9 @@ func (p directPlacer) Place(ctx context.Context, entries []persist.Entry, done f
 	}
 	roots := p.opts.formerRoots(cfg)
 	defer roots.Close()
-	report, err := persist.Apply(ctx, persist.Options{Sysroot: p.opts.Sysroot, Running: true, Former: roots.Named, Done: done}, entries)
+	report, err := persist.Apply(ctx, persist.Options{
+		Sysroot: p.opts.Sysroot, Running: true, Former: roots.Named, Template: roots.Templates, Done: done,
+	}, entries)
 	if len(report.Results) > 0 && ctx.Err() == nil {
 		err = nil // it joins the errors of the results
 	}

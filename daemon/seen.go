@@ -105,7 +105,11 @@ func (now *seen) compareBoot(p place) {
 func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
 	roots := d.opts.formerRoots(cfg)
 	defer roots.Close()
-	statuses, err := persist.Inspect(persist.Options{Sysroot: d.opts.Sysroot, Former: roots.Named}, cfg.Entries())
+	opts := persist.Options{Sysroot: d.opts.Sysroot, Former: roots.Named}
+	if _, direct := d.opts.Placer.(directPlacer); direct { // a sandbox can't open it, nor see what is below mounts
+		opts.Template = roots.Templates
+	}
+	statuses, err := persist.Inspect(opts, cfg.Entries())
 	entries := make([]dbus.Entry, 0, len(statuses))
 	for _, s := range statuses {
 		e := s.Entry
