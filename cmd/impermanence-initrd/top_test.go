@@ -22,7 +22,7 @@ func TestTheTopLevelStaysMounted(t *testing.T) {
 		"as Debian's":             {"rootflags=subvol=root ro", true, "space_cache=v2"},
 		"with compression":        {"rootflags=subvol=/root,noatime,compress=zstd:5,commit=7", true, "compress=zstd:5,commit=7"},
 		"read-only":               {"rootflags=ro,subvol=root,x-systemd.device-timeout=0,defaults", true, "rw"},
-		"what nobody knows":       {"rootflags=subvol=root,degraded", false, ""},
+		"what nobody knows":       {"rootflags=subvol=root,skip_balance", false, ""},
 		"kept":                    {"rootflags=subvol=root impermanence=keep", false, ""},
 		"another subvolume":       {"rootflags=subvol=persist", false, ""},
 		"root that nobody knows":  {"root=gpt-auto rootflags=subvol=root", false, ""},
@@ -67,4 +67,24 @@ func TestTheTopLevelStaysMounted(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A file system that has lost a disk is mounted with degraded alone: what boots that way gets a fresh root.
+func TestAFileSystemThatHasLostADisk(t *testing.T) {
+	m := newMachine(t)
+	lost := btrfstest.NewDevice(t, 0)
+	btrfstest.Run(t, "btrfs", "device", "add", "--force", lost, m.top)
+	btrfstest.Run(t, "btrfs", "balance", "start", "-dconvert=raid1", "-mconvert=raid1", m.top)
+	btrfstest.Unmount(t, m.top)
+	btrfstest.Run(t, "btrfs", "device", "scan", "--forget", lost)
+	btrfstest.Run(t, "wipefs", "--all", lost)
+	top := filepath.Join(m.dir, "run", topName)
+	t.Cleanup(func() { btrfstest.Unmount(t, top) })
+	if code, log, _ := m.run(t, "", "--keep-mounted"); code != exitFailed {
+		t.Errorf("without degraded: exit %d\n%s", code, log)
+	}
+	if code, log, record := m.run(t, "rootflags=subvol=root,degraded", "--keep-mounted"); code != exitDone {
+		t.Errorf("exit %d, %+v\n%s", code, record, log)
+	}
+	btrfstest.Mount(t, m.device, filepath.Join(m.dir, "sysroot"), "subvol=root,degraded")
 }

@@ -32,7 +32,7 @@ const (
 // btrfsOptions are options of btrfs that persist passes on as they are; "defaults" and the like say nothing.
 var btrfsOptions = []string{
 	"subvol", "subvolid", "compress", "compress-force", "space_cache", "ssd", "nossd", "discard", "nodiscard", "autodefrag", "noautodefrag",
-	"commit", "user_subvol_rm_allowed",
+	"commit", "user_subvol_rm_allowed", "degraded",
 }
 
 // volumesOf returns the lines of a root's fstab that are for the initrd, when persist can mount every one of them. One that it can't has
