@@ -71,3 +71,42 @@ end 1
 		}
 	}
 }
+
+// TestInitramfsToolsLocalPremount runs the script that makes the fresh root, with a kernel command line and with what a /conf of the initrd says.
+func TestInitramfsToolsLocalPremount(t *testing.T) {
+	const initrd = `
+local_device_setup() { DEV=/dev/vda; }
+log_begin_msg() { :; }
+log_end_msg() { echo "end $1"; }
+panic() { echo "panic $*"; }
+sleep() { command sleep "$1" >&2; } # who waits for the output does not wait for it
+`
+	const script = "/usr/share/initramfs-tools/scripts/local-premount/impermanence"
+	root := installed(t)
+	writeFile(t, root+"/usr/lib/impermanence/impermanence-initrd", "#!/bin/sh\nprintf '%s\\n' \"$@\"\nexit ${STATUS:-0}\n")
+	btrfstest.Run(t, "mkdir", "-p", root+"/scripts", root+"/proc")
+	writeFile(t, root+"/dev/null", "")
+	writeFile(t, root+"/scripts/functions", initrd)
+	writeFile(t, root+"/scripts/local", "")
+	for name, c := range map[string]struct{ cmdline, conf, given, end string }{
+		"all on the command line": {"root=UUID=1 ro rootflags=subvol=a quiet", "ROOTFLAGS='-o subvol=a'", "", "end 0"},
+		"without flags":           {"root=UUID=1 ro", "ROOTFLAGS=", "", "end 0"},
+		"flags of /conf":          {"root=UUID=1 ro", "ROOTFLAGS='-o subvol=b'", " rootflags=subvol=b", "end 0"},
+		"nothing":                 {"quiet xroot=UUID=1 xrootflags=a", "ROOTFLAGS='-o subvol=b'", " root=/dev/vda rootflags=subvol=b", "end 0"},
+		"a failure":               {"root=UUID=1 ro", "STATUS=1; export STATUS", "", "end 1"},
+		"a failure that is to stop": {
+			"root=UUID=1 ro", "STATUS=3; export STATUS", "",
+			"panic impermanence: no fresh root. With impermanence=off on the kernel command line the former one boots.\nend 3",
+		},
+	} {
+		writeFile(t, root+"/proc/cmdline", c.cmdline+"\n")
+		want := "rollover\n--keep-mounted\n--cmdline=" + c.cmdline + c.given + "\n" + c.end + "\n"
+		for _, shell := range [][]string{{"dash"}, {"busybox", "sh"}} {
+			command := append(append([]string{root}, shell...), "-c", "ROOT=UUID=1; "+c.conf+"; . "+script)
+			out, _ := exec.Command("chroot", command...).CombinedOutput()
+			if diff := cmp.Diff(want, string(out)); diff != "" {
+				t.Errorf("%s, %s (-want +got):\n%s", name, strings.Join(shell, " "), diff)
+			}
+		}
+	}
+}
