@@ -84,6 +84,8 @@ type boot struct {
 
 	volumes fstab.Table // lines of the fresh root's that persist is to mount
 	mounted []string    // mount points whose roots are mounted already
+
+	awaitUntil time.Time // when no device is waited for any more; zero: none was
 }
 
 // rollover returns a record for each ephemeral mount point, and whether a failure is to stop the boot.
@@ -144,6 +146,7 @@ func (b *boot) rollOver(ctx context.Context, e config.Ephemeral, record *btrfsop
 	if err != nil {
 		return err
 	}
+	b.await(ctx, e, device)
 	record.Device = device
 	mount := b.rootMount(e)
 	options, keep := b.keptOptions(e, mount)
