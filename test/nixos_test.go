@@ -163,6 +163,21 @@ func TestNixOSSaysWhatIsWrong(t *testing.T) {
 	if len(m.Failed) != 1 || !strings.Contains(m.Failed[0], `fileSystems."/late".neededForBoot`) {
 		t.Errorf("a volume that is mounted late: %q", m.Failed)
 	}
+	for volume, want := range map[string]string{
+		"/nix/persist": "", "/persist/system": "", "/persist/": "", "/late/inner": `fileSystems."/late".neededForBoot`, "/keep": "it is on the root",
+	} {
+		nix(t, `import ./machine.nix { configuration = {
+			fileSystems."/" = { device = "none"; fsType = "tmpfs"; };
+			fileSystems."/nix".device = "/dev/sda2";
+			fileSystems."/persist" = { device = "/dev/sda3"; neededForBoot = true; };
+			fileSystems."/late".device = "/dev/sda4";
+			boot.initrd.systemd.enable = true;
+			environment.persistence."`+volume+`".files = [ "/etc/machine-id" ];
+		}; }`, &m)
+		if told := strings.Join(m.Failed, "\n"); want == "" && told != "" || !strings.Contains(told, want) {
+			t.Errorf("a volume at %s: %q", volume, m.Failed)
+		}
+	}
 	for _, wrong := range []string{
 		`{ environment.persistence."/p".folders = [ ]; }`,
 		`{ environment.persistence."/p".files = [ { file = "/a"; method = "magic"; } ]; }`,

@@ -1,5 +1,5 @@
 # NixOS module: the daemon, its timer and bus name, early boot in the systemd initrd, and the configuration, which the initrd carries too.
-{ config, lib, pkgs, ... }:
+{ config, lib, pkgs, utils, ... }:
 
 let
   cfg = config.services.impermanence;
@@ -21,6 +21,22 @@ let
 
   volumes = lib.mapAttrsToList (name: volume: if volume.persistentStoragePath == null then name else volume.persistentStoragePath)
     (lib.filterAttrs (_: volume: volume.enable) config.environment.persistence);
+
+  # The file system that a volume is on: one of its own, or that of a directory around it, such as /nix for /nix/persist.
+  mountOf = path: if path == "/" || config.fileSystems ? ${path} then path else mountOf (dirOf path);
+
+  # A root that a volume can't be on.
+  emptied = cfg.ephemeral ? "/" || (config.fileSystems."/".fsType or "") == "tmpfs";
+
+  checkVolume = path:
+    let mount = mountOf path; in
+    if mount == "/" then {
+      assertion = !emptied;
+      message = "environment.persistence.\"${path}\": it is on the root, which each boot empties: mount a file system there, by fileSystems.";
+    } else {
+      assertion = utils.fsNeededForBoot config.fileSystems.${mount};
+      message = "environment.persistence.\"${path}\": set fileSystems.\"${mount}\".neededForBoot, so that entries are in place before the switch to the root.";
+    };
 
   # What is no loss: the vendor's rules, and each file that activation puts below /etc at every boot, by its own name, as what
   # programs leave beside it is one.
@@ -49,10 +65,7 @@ in
     assertions = [{
       assertion = config.boot.initrd.systemd.enable;
       message = "services.impermanence needs boot.initrd.systemd.enable: a scripted initrd has no place for it.";
-    }] ++ map (path: {
-      assertion = config.fileSystems.${path}.neededForBoot;
-      message = "environment.persistence.\"${path}\": set fileSystems.\"${path}\".neededForBoot, so that entries are in place before the switch to the root.";
-    }) volumes;
+    }] ++ map checkVolume volumes;
 
     environment.systemPackages = [ cfg.package ];
     environment.etc."impermanence/conf.d/nixos.json".text = configuration;

@@ -9,8 +9,10 @@ let
     callPackage = _: _: { name = "impermanence"; outPath = "/nix/store/impermanence"; };
     util-linux = "/nix/store/util-linux";
   };
+  # nixos/lib/utils.nix: some are mounted early whatever is said of them.
+  utils.fsNeededForBoot = fs: fs.neededForBoot || builtins.elem fs.mountPoint [ "/" "/nix" "/var" ];
   evaluated = lib.evalModules {
-    specialArgs = { inherit lib pkgs; };
+    specialArgs = { inherit lib pkgs utils; };
     modules = [
       ../../systemd-units/nixos
       {
@@ -25,14 +27,15 @@ let
           boot.initrd.systemd = stub { enable = false; };
           fileSystems = mkOption {
             default = { };
-            type = types.attrsOf (types.submodule {
+            type = types.attrsOf (types.submodule ({ name, ... }: {
               options = {
+                mountPoint = mkOption { type = types.str; default = name; };
                 device = mkOption { type = types.str; };
                 fsType = mkOption { type = types.str; default = "auto"; };
                 options = mkOption { type = types.listOf types.str; default = [ "defaults" ]; };
                 neededForBoot = mkOption { type = types.bool; default = false; };
               };
-            });
+            }));
           };
         };
       }
