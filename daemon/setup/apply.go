@@ -93,7 +93,7 @@ func (w *worker) do(ctx context.Context, s Step) error {
 	case PutBack:
 		return w.putBack(ctx)
 	case RemoveTemplate:
-		return w.top.RemoveTemplate(ctx, w.record.Layout)
+		return w.removeTemplate(ctx)
 	case RestoreFile:
 		return w.restore(s.Path)
 	case DisableUnits:

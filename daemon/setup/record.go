@@ -36,6 +36,7 @@ type Record struct {
 	Grub        []string             `json:"grub"`   // the command that makes grub.cfg anew; none when it stays
 	Initrd      []string             `json:"initrd"` // the command that builds the initrd; none when nothing known does
 	NoInitrd    bool                 `json:"noInitrd"`
+	PutBack     []string             `json:"putBack"` // the places of entries that an undoing has put back so far
 	Updates     [][]string           `json:"updates"` // the commands that do what the root's first boot would; none when it was booted
 }
 

@@ -710,6 +710,86 @@ func TestUndoWithTheEntriesInPlace(t *testing.T) {
 	}
 }
 
+// TestUndoTellsWhatItKeepsAside: what a place hid, and its source lacks.
+func TestUndoTellsWhatItKeepsAside(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	w.setUp(t)
+	w.boot(t, d, "first")
+	w.write(t, "var/log/hidden", "hidden\n", 0o640)
+	c, err := config.Load(config.LoadOptions{Root: w.root})
+	must(t, err)
+	_, err = persist.Apply(t.Context(), persist.Options{Sysroot: w.root, MountTable: t.TempDir()}, c.Entries())
+	if !errors.Is(err, persist.ErrConflict) {
+		t.Fatal(err)
+	}
+	notes := w.undo(t)
+	at := slices.IndexFunc(notes, func(note string) bool { return strings.HasPrefix(note, "/var/log: ") })
+	if at < 0 {
+		t.Fatalf("it tells %q", notes)
+	}
+	_, aside, _ := strings.Cut(notes[at], " kept as ")
+	if got := w.read(t, filepath.Join(w.root, aside, "hidden")); got != "hidden\n" {
+		t.Errorf("%q has %q", aside, got)
+	}
+}
+
+// TestUndoGoesOnAfterAFailure: what is in the way is found before anything is taken out of its place. What fails then is gone on with, and what was
+// written meanwhile to what is back in the root is neither lost with a boot nor in the way.
+func TestUndoGoesOnAfterAFailure(t *testing.T) {
+	d := distributions()[0]
+	w := newWorld(t, d)
+	w.setUp(t)
+	w.boot(t, d, "first")
+	c, err := config.Load(config.LoadOptions{Root: w.root})
+	must(t, err)
+	_, err = persist.Apply(t.Context(), persist.Options{Sysroot: w.root, MountTable: t.TempDir()}, c.Entries())
+	must(t, err)
+	top, err := btrfsops.OpenDevice(w.device)
+	must(t, err)
+	defer func() { must(t, top.Close()) }()
+	next := func(want string) {
+		t.Helper()
+		if got, err := top.NextBoot(d.layout()); err != nil || got != want {
+			t.Errorf("the next boot is %q, %v, want %q", got, err, want)
+		}
+	}
+	fails := func() {
+		t.Helper()
+		f, err := Gather(w.root, Options{})
+		must(t, err)
+		p, err := PlanUndo(f, Options{})
+		must(t, err)
+		if err := w.machine(t).Undo(t.Context(), f, p); err == nil {
+			t.Fatal("it did not fail")
+		}
+	}
+	log, home := filepath.Join(w.root, "var/log"), filepath.Join(w.root, "home")
+	btrfstest.Run(t, "mount", "-t", "tmpfs", "tmpfs", home)
+	fails()
+	btrfstest.Run(t, "mountpoint", log)
+	next(btrfsops.NextFresh)
+	btrfstest.Unmount(t, home)
+
+	parent := filepath.Join(w.root, "var/lib/systemd")
+	btrfstest.Run(t, "chattr", "+i", parent) // in which a copy is made
+	fails()
+	btrfstest.Run(t, "chattr", "-i", parent)
+	btrfstest.Run(t, "mountpoint", filepath.Join(parent, "timers"))
+	if exec.Command("mountpoint", log).Run() == nil {
+		t.Error("nothing was put back")
+	}
+	next(btrfsops.NextKeep)
+	w.write(t, "var/log/messages", "in the root\n", 0o640)
+	w.undo(t)
+	next(btrfsops.NextFresh)
+	for name, want := range map[string]string{"var/log/messages": "in the root\n", "home/demo/.profile": "demo's\n"} {
+		if got := w.read(t, filepath.Join(w.top, d.subvolume, name)); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+}
+
 // TestABootedMachineIsNoUnfinishedSetUp, whatever has become of its template.
 func TestABootedMachineIsNoUnfinishedSetUp(t *testing.T) {
 	d := distributions()[0]

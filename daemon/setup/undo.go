@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/persist"
@@ -77,58 +76,6 @@ func (f *Facts) volumeMounted() bool {
 // Undo does what PlanUndo says. Interrupted at any point, it may be begun again from new facts.
 func (m Machine) Undo(ctx context.Context, f Facts, p Plan) error {
 	return m.work(ctx, f, p.Record, p.Steps)
-}
-
-// putBack copies what is kept into the root. In a root that was not booted since, nothing was taken out of it, but for what is
-// mounted over its places now, or linked to: what else is on the volume is as old as the set-up.
-func (w *worker) putBack(ctx context.Context) error {
-	switch {
-	case w.facts.booted():
-		return w.inView(ctx, w.facts.RootID, func(dir string, entries []persist.Entry) error {
-			if w.facts.volumeMounted() {
-				dir = w.Root // whose entries are in place: nothing can take a place that is mounted on, in whatever view
-			}
-			return w.forget(ctx, dir, entries)
-		})
-	case w.facts.volumeMounted():
-		c := *w.facts.Config
-		if err := config.AddRecorded(w.Root, &c); err != nil {
-			return err
-		}
-		return w.forget(ctx, w.Root, c.Entries())
-	}
-	return nil
-}
-
-func (w *worker) forget(ctx context.Context, dir string, entries []persist.Entry) error {
-	sorted := slices.Clone(entries)
-	slices.SortFunc(sorted, func(a, b persist.Entry) int { return persist.ComparePaths(a.Target, b.Target) })
-	var failed []error
-	for _, e := range sorted {
-		if e.Volume != w.record.Point {
-			continue
-		}
-		switch err := forgetWritten(ctx, dir, e); {
-		case err == nil:
-		case errors.Is(err, persist.ErrConflict) && !w.facts.booted():
-			w.tell("%s of the root stays: what is on the volume is another", e.Target)
-		default:
-			failed = append(failed, err)
-		}
-	}
-	return errors.Join(failed...)
-}
-
-// forgetWritten copies what is kept into the root again while somebody writes to it, as the journal is written to at any time: what is
-// written between the copy and the look whether it is all fails once, but hardly each time.
-func forgetWritten(ctx context.Context, dir string, e persist.Entry) error {
-	const tries = 5
-	for try := 1; ; try++ {
-		_, err := persist.Forget(ctx, persist.Options{Sysroot: dir}, e)
-		if !errors.Is(err, persist.ErrBusy) || try == tries {
-			return err
-		}
-	}
 }
 
 // restore gives a file its former text. What was changed in it since stays, line by line, and one that was removed stays away, as the
