@@ -175,6 +175,7 @@ func TestWhatIsWrong(t *testing.T) {
 		{"template", Error, func(f *Facts) { f.Template, f.TemplateErr = nil, errors.New("unreadable") }},
 		{"template-staged", Warning, func(f *Facts) { f.Staged = true }},
 		{"kernel", Error, func(f *Facts) { f.Template.Without = []machine.Kernel{{File: "/boot/vmlinuz-7", Version: "7"}} }},
+		{"configuration-lost", Warning, func(f *Facts) { f.Template.Changed = []string{"/etc/impermanence/impermanence.toml"} }},
 		{"packages-lost", Warning, func(f *Facts) { f.Template.Lost = []string{"htop 1"} }},
 		{"package-database", Error, func(f *Facts) { f.Mounts = append(f.Mounts, machine.Mount{Point: "/var"}) }},
 		{"old-roots", Error, func(f *Facts) { f.OldRoots = false }},

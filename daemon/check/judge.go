@@ -12,6 +12,7 @@ import (
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
+	"github.com/impermanence/impermanence/daemon/template"
 )
 
 // Level says how bad a finding is.
@@ -268,6 +269,9 @@ func (j *judge) template() {
 		for _, k := range j.Template.Without {
 			j.add(Error, "kernel", j.Template.Remedy(k), "%s is kernel %s, for which the template has no modules (it has %s)", k.File, k.Version, strings.Join(j.Template.Modules, ", "))
 		}
+	}
+	for _, file := range j.Template.Changed {
+		j.add(Warning, "configuration-lost", "sudo impermanence template commit", "%s", template.TellChanged(file))
 	}
 	if len(j.Template.Lost) > 0 {
 		j.add(Warning, "packages-lost", "sudo impermanence template commit", "%s", j.Template.TellLost())

@@ -19,7 +19,8 @@ func (p *planner) config() (string, error) {
 		b.WriteString(former + "\n\n")
 	}
 	l := p.record.Layout
-	fmt.Fprintf(&b, `# Written by impermanence setup, and yours to change: see impermanence.toml(5). After a change build the initrd again.
+	fmt.Fprintf(&b, `# Written by impermanence setup, and yours to change: see impermanence.toml(5). After a change build the initrd again, which has a copy of it,
+# and then commit it to the template, which fresh roots are made from: impermanence template commit.
 
 [ephemeral."/"]
 device = %q

@@ -3,11 +3,15 @@ package template
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/machine"
 )
 
@@ -29,6 +33,7 @@ type State struct {
 	Lost     []string         // "name version" that the running root has, and the template not: gone after the next boot
 	New      []string         // that the template has, and the running root not: there after the next boot
 	Modules  []string         // kernel versions that the template has modules for
+	Changed  []string         // files of the configuration that no template has as the running root does: gone after the next boot
 	Without  []machine.Kernel // that the boot loader has, and the template has no modules for
 
 	running []string // kernel versions that the running root has modules for
@@ -77,7 +82,45 @@ func (t *Template) Show(ctx context.Context) (State, error) {
 		s.Lost = installed.Missing(there)
 		return err
 	})
+	if err == nil {
+		s.Changed, err = t.changedConfiguration(ctx, found)
+	}
 	return s, err
+}
+
+// changedConfiguration lists the files of the configuration that neither the template nor the former one, which the running root may be a copy of,
+// has as the running root does.
+func (t *Template) changedConfiguration(ctx context.Context, found btrfsops.Templates) ([]string, error) {
+	files, err := config.LoadOptions{Root: t.root}.Files()
+	if err != nil {
+		return nil, err
+	}
+	changed := map[string]string{}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if name := filepath.Join("/", strings.TrimPrefix(file, t.root)); machine.Within(name, "/etc") && !t.isApart(name) { // else a package's, or kept
+			changed[name] = string(text)
+		}
+	}
+	for _, s := range []*btrfsops.Subvolume{found.Current, found.Former} {
+		if s == nil || len(changed) == 0 {
+			continue
+		}
+		err := t.mounted(ctx, s.ID, func(dir string) error {
+			maps.DeleteFunc(changed, func(name, text string) bool {
+				there, err := os.ReadFile(filepath.Join(dir, name))
+				return err == nil && string(there) == text
+			})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return slices.Sorted(maps.Keys(changed)), nil
 }
 
 // installed are the packages of the running root, here, but for what it may have from a former template: after a change of the template the root
@@ -137,10 +180,18 @@ func (s State) Problems() []Problem {
 		k := s.Without[0]
 		add(fmt.Sprintf("%s is kernel %s, for which the template has no modules", k.File, k.Version), s.Remedy(k))
 	}
+	for _, file := range s.Changed {
+		add(TellChanged(file), "sudo impermanence template commit")
+	}
 	if len(s.Lost) > 0 {
 		add(s.TellLost(), "sudo impermanence template commit")
 	}
 	return problems
+}
+
+// TellChanged says what becomes of a file of the configuration.
+func TellChanged(file string) string {
+	return file + " of the running root is gone after the next boot: the template has it otherwise, or not, whatever the initrd has"
 }
 
 // TellLost says which packages are lost.
