@@ -192,6 +192,11 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 	if err != nil {
 		return err
 	}
+	if what == btrfsops.NextFresh && e.MountPoint == "/" {
+		if err := checkModules(fs, layout); err != nil {
+			return err
+		}
+	}
 	options := btrfsops.RolloverOptions{Layout: layout, BootID: b.id, Now: time.Now(), Persistent: persistent, Mount: mount}
 	done := btrfsops.OutcomeFresh
 	if what != btrfsops.NextFresh {

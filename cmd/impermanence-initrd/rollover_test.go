@@ -104,6 +104,24 @@ func TestTheKernelCommandLineIsObeyed(t *testing.T) {
 	}
 }
 
+// TestAKernelOfTheRunningRoot: a fresh root would have no modules for it.
+func TestAKernelOfTheRunningRoot(t *testing.T) {
+	m := newMachine(t)
+	m.write(t, "config.toml", "[ephemeral.\"/\"]\ntemplate = \"template\"\n")
+	btrfstest.Subvolume(t, filepath.Join(m.top, "template"))
+	modules := "/usr/lib/modules/" + readTrimmed(osReleaseFile) + "/modules.dep"
+	m.write(t, "top/template/usr/lib/modules/1.0/modules.dep", "")
+	m.write(t, "top/root"+modules, "")
+	code, log, record := m.run(t, "")
+	if code != exitFailed || m.fresh(t) || record.Outcome != btrfsops.OutcomeFailed || !strings.Contains(record.Error, "no modules") {
+		t.Errorf("exit %d, record %+v\n%s", code, record, log)
+	}
+	m.write(t, "top/template"+modules, "")
+	if code, log, record := m.run(t, ""); code != exitDone || !m.fresh(t) {
+		t.Errorf("with them: exit %d, record %+v\n%s", code, record, log)
+	}
+}
+
 func TestARequestIsUsedOnce(t *testing.T) {
 	m := newMachine(t)
 	layout := btrfsops.Layout{Root: "root", OldRoots: "old_roots"}
