@@ -1,10 +1,9 @@
 package boot
 
 import (
+	"context"
 	"fmt"
 	"math"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -12,8 +11,6 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
 // bootRounds is how often BenchmarkBoot starts each machine: one boot differs from the next by more than what we add.
@@ -26,10 +23,10 @@ const bootRounds = 41
 func BenchmarkBoot(b *testing.B) {
 	makePackage(b)
 	installed := install(b, trixieDracut)
-	machines := []*container{
-		newContainer(b, "without", "bare", withoutUs(b, installed)),
-		newContainer(b, "with", "timed", former(b, installed)),
-		newContainer(b, "thousand", "timed", withOldRoots(b, installed, 1000)),
+	machines := []*contender{
+		newContender(b, "without", "bare", withoutUs(b, installed)),
+		newContender(b, "with", "timed", former(b, installed)),
+		newContender(b, "thousand", "timed", withOldRoots(b, installed, 1000)),
 	}
 	for _, c := range machines {
 		c.boot(b) // none is measured at its first boot
@@ -79,50 +76,30 @@ func medianOf(times []bootTimes, what func(bootTimes) time.Duration) (low, media
 	return all[max(0, int(math.Floor(middle-apart)))], all[len(all)/2], all[min(last, int(math.Ceil(middle+apart)))]
 }
 
-// container is a machine without a kernel of its own.
-type container struct {
+// contender is a machine whose boots are measured.
+type contender struct {
 	name, script string
 	disk         disk
-	device       string // where the disk is on this machine
-	initrd       string // the directory with the unpacked initrd
+	container    container
 	times        []bootTimes
 }
 
-func newContainer(b *testing.B, name, script string, d disk) *container {
+func newContender(b *testing.B, name, script string, d disk) *contender {
 	b.Helper()
-	c := &container{name: name, script: script, disk: d, device: btrfstest.Attach(b, d.image), initrd: b.TempDir()}
-	btrfstest.Run(b, "bsdtar", "-x", "-f", d.initrd, "-C", c.initrd)
-	// A container has no units of devices, for which the unit that systemd makes of root= would wait.
-	write(b, c.initrd+"/usr/lib/systemd/system/sysroot.mount", fmt.Sprintf(
-		"[Unit]\nDefaultDependencies=no\nBefore=initrd-root-fs.target\n[Mount]\nWhat=%s\nWhere=/sysroot\nType=btrfs\nOptions=subvol=%s\n", c.rootDevice(), rootSubvolume))
-	// A service's credentials are mounted for it. PID 1 takes note of mounts five times in a second and mounts nothing
-	// until the next one: a wait of nearly a second, as long with us, in which what we do before sysroot.mount would seem to cost nothing.
-	write(b, c.initrd+"/etc/systemd/system/service.d/no-credentials.conf", "[Service]\nImportCredential=\nLoadCredential=\n")
-	requires := c.initrd + "/usr/lib/systemd/system/initrd-root-fs.target.requires"
-	if err := os.MkdirAll(requires, 0o755); err != nil {
-		b.Fatal(err)
-	}
-	if err := os.Symlink("../sysroot.mount", requires+"/sysroot.mount"); err != nil {
-		b.Fatal(err)
-	}
-	return c
+	return &contender{name: name, script: script, disk: d, container: newContainer(b, d, nil)}
 }
 
-// rootDevice is how the machine names its disk.
-func (c *container) rootDevice() string { return "/dev/disk/by-uuid/" + c.disk.uuid }
-
 // boot starts the machine, waits until it is off, and returns the times since its start.
-func (c *container) boot(b *testing.B) bootTimes {
+func (c *contender) boot(b *testing.B) bootTimes {
 	b.Helper()
 	dir := b.TempDir()
 	checks, result := filepath.Join(dir, "checks"), filepath.Join(dir, "result")
-	vm{script: c.script}.writeChecks(b, checks)
+	m := machine{disk: c.disk, script: c.script}
+	m.writeChecks(b, checks)
 	write(b, result, "")
-	// Its own process namespace ends with it, whatever it started.
-	cmd := exec.CommandContext(b.Context(), "timeout", "--kill-after=5", "120",
-		"unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
-		"bash", "container.sh", c.initrd, c.device, c.rootDevice(), checks, result)
-	out, err := cmd.CombinedOutput()
+	ctx, cancel := context.WithTimeout(b.Context(), 2*time.Minute)
+	defer cancel()
+	out, err := c.container.command(ctx, b, m.commandLine(), checks, result, "systemd.show_status=no").CombinedOutput()
 	text := read(b, result)
 	if err != nil || !strings.HasSuffix(text, "\nend\n") || strings.Contains(text, "FAIL ") {
 		b.Fatalf("%s: %v\n%s\n%s", c.name, err, out, text)

@@ -19,7 +19,7 @@ func TestBoot(t *testing.T) {
 	for _, d := range []distribution{bookwormDracut, bookwormTools, trixieDracut, trixieTools} {
 		t.Run(d.String(), func(t *testing.T) {
 			installed := install(t, d)
-			t.Run("three times", func(t *testing.T) { testThreeTimes(t, d.String(), installed.copy(t)) })
+			t.Run("three times", func(t *testing.T) { testThreeTimes(t, d, installed.copy(t)) })
 			for _, f := range features {
 				if full || slices.Contains(f.on, d) {
 					t.Run(f.name, func(t *testing.T) { f.test(t, d.String()+"/"+f.name, d, installed) })
@@ -30,22 +30,25 @@ func TestBoot(t *testing.T) {
 }
 
 // testThreeTimes boots a machine three times from one disk.
-func testThreeTimes(t *testing.T, name string, d disk) {
+func testThreeTimes(t *testing.T, on distribution, d disk) {
 	t.Helper()
-	for _, script := range []string{"first", "second", "third"} {
-		expect(t, vm{disk: d, name: name + "/" + script, script: script})
+	m := machine{disk: d, stops: true}
+	for _, m.script = range []string{"first", "second", "third"} {
+		m.name = on.String() + "/" + m.script
+		m.contained = m.script == "third" && on.contained()
+		expect(t, m)
 	}
 }
 
 // expect starts a machine, and fails for each check in it that failed.
-func expect(t *testing.T, m vm) (console string) {
+func expect(t *testing.T, m machine) (console string) {
 	t.Helper()
 	_, console = results(t, m)
 	return console
 }
 
 // results is expect for who reads what the checks have printed.
-func results(t *testing.T, m vm) (lines []string, console string) {
+func results(t *testing.T, m machine) (lines []string, console string) {
 	t.Helper()
 	lines, console = m.run(t)
 	for _, line := range lines {

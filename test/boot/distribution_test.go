@@ -24,6 +24,9 @@ func (d distribution) remake() string {
 	return "update-initramfs -u -k all"
 }
 
+// contained tells whether its features can be shown in a container. In the full tests none is.
+func (d distribution) contained() bool { return d.initrd == "dracut" && os.Getenv(fullEnv) == "" }
+
 // spec is what is installed on it before us.
 func (d distribution) spec() debian.Spec {
 	packages := []string{
@@ -77,12 +80,12 @@ func (d disk) unpack(t testing.TB, on distribution, root string) {
 	t.Helper()
 	btrfstest.Subvolume(t, root)
 	debian.Unpack(t, on.spec(), root)
-	d.stock(t, root)
+	d.stock(t, on, root)
 	chroot(t, root, "apt-get", "install", "--yes", "--no-install-recommends", "/var/cache/impermanence.deb")
 }
 
 // stock is what an installer would have configured, and what makes a machine test itself.
-func (d disk) stock(t testing.TB, root string) {
+func (d disk) stock(t testing.TB, on distribution, root string) {
 	t.Helper()
 	copyFile(t, only(t, "../../"+packages+"/*.deb"), filepath.Join(root, "var/cache/impermanence.deb"))
 	probe := filepath.Join(t.TempDir(), "probe")
@@ -91,17 +94,27 @@ func (d disk) stock(t testing.TB, root string) {
 	btrfstest.Run(t, "dpkg-deb", "--build", "--root-owner-group", probe, root+"/var/cache/probe.deb")
 	write(t, root+"/etc/fstab", fmt.Sprintf("UUID=%s / btrfs subvol=%s 0 0\n", d.uuid, rootSubvolume))
 	write(t, root+"/etc/hostname", "stock\n")
-	write(t, root+"/etc/machine-id", "")
+	if on.suite == "bookworm" {
+		write(t, root+"/etc/machine-id", machineID) // from the installer; an image has none
+	} else {
+		write(t, root+"/etc/machine-id", "")
+	}
 	write(t, root+"/etc/passwd", read(t, root+"/etc/passwd")+"reader:x:1234:1234::/:/bin/true\n")
 	write(t, root+"/etc/shadow", read(t, root+"/etc/shadow")+"reader:*:20000::::::\n")
 	write(t, root+"/etc/impermanence/conf.d/test.toml", "[persistence.\"/persist\"]\ndirectories = [\"/srv/data\"]\n")
 	// The image is made on another machine than it is for.
 	write(t, root+"/etc/dracut.conf.d/test.conf", "hostonly=no\nhostonly_cmdline=no\ncompress=cat\n")
+	write(t, root+"/etc/initramfs-tools/conf.d/test", "COMPRESSLEVEL=1\n") // a machine makes one
 	write(t, root+"/etc/systemd/system/check.service", read(t, "guest/check.service"))
 	chroot(t, root, "systemctl", "enable", "check.service")
 	// What a machine without a network and a screen waits for.
 	chroot(t, root, "systemctl", "mask", "systemd-firstboot.service", "systemd-networkd-wait-online.service", "apt-daily.timer",
-		"apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "lvm2-monitor.service", "getty@tty1.service")
+		"apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer", "fstrim.timer", "lvm2-monitor.service", "getty@tty1.service",
+		// And what takes an emulated one seconds.
+		"e2scrub_reap.service", "blk-availability.service", "systemd-networkd.service", "systemd-networkd.socket",
+		"systemd-network-generator.service", "systemd-networkd-persistent-storage.service", "systemd-pstore.service", "modprobe@.service",
+		"sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "sys-fs-fuse-connections.mount",
+		"dev-hugepages.mount", "dev-mqueue.mount")
 }
 
 // change mounts the disk's top level for a function.

@@ -11,13 +11,13 @@ import (
 )
 
 // testEmptyDisk lays out two empty disks in a running machine, one of them encrypted, installs a Debian into that as it is told to, and boots
-// it: the passphrase is typed.
+// it: the passphrase is typed, a wrong one first.
 func testEmptyDisk(t *testing.T, name string, on distribution, installed disk) {
 	t.Helper()
-	d := installed.copy(t)
+	d := former(t, installed)
 	d.change(t, func(top string) { d.unpack(t, on, filepath.Join(top, "stock")) })
 	dir := t.TempDir()
-	m := vm{disk: d, name: name + "/laid out", script: "layout", drive: qemuDrive(d.image)}
+	m := machine{disk: d, name: name + "/laid out", script: "layout", drive: qemuDrive(d.image)}
 	for disk, size := range map[string]int64{"encrypted": diskSize, "plain": 2 << 30, "loader": 256 << 20} {
 		image := filepath.Join(dir, disk)
 		write(t, image, "")
@@ -37,15 +37,15 @@ func testEmptyDisk(t *testing.T, name string, on distribution, installed disk) {
 		t.Fatalf("%s: no disk was encrypted: %q", name, lines)
 	}
 	btrfstest.Run(t, "bsdtar", "-x", "-f", filepath.Join(dir, "loader"), "-C", dir) // what a boot loader would load
-	asks := "enter passphrase"
+	asks := asksForPassphrase
 	if on.initrd == "initramfs-tools" {
 		asks = "Please unlock disk impermanence"
 	}
-	expect(t, vm{
+	expect(t, machine{
 		disk: disk{
 			image: filepath.Join(dir, "encrypted"), kernel: filepath.Join(dir, "kernel"), initrd: filepath.Join(dir, "initrd"),
 			root: "root=/dev/mapper/impermanence rd.luks.name=" + uuid + "=impermanence rootflags=subvol=root",
 		},
-		name: name, script: "fresh", asks: asks, answer: "correct horse",
+		name: name, script: "fresh", asks: asks, answers: []string{"wrong", "correct horse"},
 	})
 }

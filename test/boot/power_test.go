@@ -13,7 +13,7 @@ import (
 	"github.com/impermanence/impermanence/test/writelog"
 )
 
-// samplesEnv says at how many instants of a boot the power is cut; a tenth of them are then booted for real.
+// samplesEnv says at how many instants of a boot the power is cut; at a twentieth the power is pulled from running machines.
 const samplesEnv = "IMPERMANENCE_POWERCUT_SAMPLES"
 
 // testPowerPulled records what a boot writes to its disk, and looks at the disk as a power cut at random instants would have left it. Then it
@@ -40,13 +40,13 @@ func testPowerPulled(t *testing.T, name string, _ distribution, installed disk) 
 	var console string
 	log := writelog.Record(t, during.image, func(device string, _ func()) {
 		drive := []string{"-drive", "if=none,id=root,format=raw,cache=none,file=" + device}
-		console = expect(t, vm{disk: during, name: name + "/recorded", script: "fresh", drive: drive})
+		console = expect(t, machine{disk: during, name: name + "/recorded", script: "fresh", drive: drive})
 	})
 	t.Logf("the boot sent %d requests to its disk", len(log))
 	for range samples {
 		surviveCut(t, before, log.Random(random))
 	}
-	pullPower(t, name, before, random, len(console), max(2, samples/10))
+	pullPower(t, name, before, random, len(console), max(2, samples/20))
 }
 
 // surviveCut holds that a cut leaves a machine that boots: the file system is whole, early boot gives it a fresh root, the former one is
@@ -80,12 +80,12 @@ func pullPower(t *testing.T, name string, d disk, random *rand.Rand, length, boo
 	for n := range boots {
 		what := fmt.Sprintf("pulled %d", n+1)
 		t.Run(what, func(t *testing.T) {
-			vm{disk: d, name: name + "/" + what, cutAt: 1 + random.IntN(length)}.run(t)
+			machine{disk: d, name: name + "/" + what, cutAt: 1 + random.IntN(length)}.run(t)
 			d.change(t, func(top string) { inspect(t, top, n+1) })
 			btrfstest.Check(t, btrfstest.Attach(t, d.image))
 		})
 	}
-	expect(t, vm{disk: d, name: name + "/survivor", script: "survivor"})
+	expect(t, machine{disk: d, name: name + "/survivor", script: "survivor"})
 	d.change(t, func(top string) { inspect(t, top, boots+1) })
 }
 

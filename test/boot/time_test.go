@@ -26,16 +26,16 @@ func testTime(t *testing.T, name string, on distribution, installed disk) {
 	row("with it", measureBoot(t, name+"/with", "timed", with))
 	row("and 1,000 old roots", measureBoot(t, name+"/thousand", "timed", thousand))
 	t.Log(table)
-	f := vm{name: name + "/table"}.transcript(t)
+	f := machine{name: name + "/table"}.transcript(t)
 	defer func() { _ = f.Close() }()
 	if _, err := f.WriteString(table.String()); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func testThousand(t *testing.T, name string, _ distribution, installed disk) {
+func testThousand(t *testing.T, name string, on distribution, installed disk) {
 	t.Helper()
-	expect(t, vm{disk: withOldRoots(t, installed, 1000), name: name, script: "timed"})
+	expect(t, machine{disk: withOldRoots(t, installed, 1000), contained: on.contained(), name: name, script: "timed"})
 }
 
 // withoutUs is the machine as it was before the package came.
@@ -73,8 +73,8 @@ type bootTimes struct {
 // measureBoot starts a machine twice, the second time with a clock that can be believed.
 func measureBoot(t *testing.T, name, script string, d disk) bootTimes {
 	t.Helper()
-	expect(t, vm{disk: d, name: name + "/before", script: script})
-	lines, _ := results(t, vm{disk: d, name: name, script: script, counted: true})
+	expect(t, machine{disk: d, name: name + "/before", script: script})
+	lines, _ := results(t, machine{disk: d, name: name, script: script, counted: true})
 	return timesIn(t, name, lines, 0)
 }
 

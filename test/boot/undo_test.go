@@ -23,7 +23,7 @@ func testUndone(t *testing.T, name string, on distribution, installed disk) {
 		changeTemplate(t, top, addBoot)
 		btrfstest.Run(t, "mkfs.ext4", "-q", "-L", "boot", "-d", filepath.Join(root, "boot"), boot, "512M")
 	})
-	m := vm{disk: d, name: name + "/undone", script: "undo"}
+	m := machine{disk: d, name: name + "/undone", script: "undo"}
 	m.drive = append(qemuDrive(d.image), anotherDisk("boot", boot)...)
 	expect(t, m)
 	m.name, m.script = name+"/former initrd", "undone"
@@ -33,6 +33,6 @@ func testUndone(t *testing.T, name string, on distribution, installed disk) {
 		chroot(t, root, "sh", "-e", "-c", on.remake())
 		m.disk.useInitrd(t, root)
 	})
-	m.name, m.says = name+"/new initrd", "running"
+	m.name, m.says, m.contained = name+"/new initrd", "running", on.contained()
 	expect(t, m)
 }

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/xts"
 	"golang.org/x/sys/unix"
@@ -17,8 +18,8 @@ import (
 // The machine that the tests run on may have no device mapper. A volume on LUKS or LVM is therefore laid out as plain data where the guest's
 // device mapper will look for it.
 
-// testLVM boots from a logical volume.
-func testLVM(t *testing.T, name string, _ distribution, installed disk) {
+// testSlowLVM boots from a logical volume on a disk that appears 20 s after the initrd has begun to look for it.
+func testSlowLVM(t *testing.T, name string, on distribution, installed disk) {
 	t.Helper()
 	d := former(t, installed)
 	image := filepath.Join(t.TempDir(), "lvm")
@@ -36,32 +37,34 @@ func testLVM(t *testing.T, name string, _ distribution, installed disk) {
 	btrfstest.Run(t, "dd", "if="+d.image, "of="+device, "bs=1M", "conv=sparse,notrunc", "oflag=seek_bytes", "seek=1048576")
 	btrfstest.Run(t, "sync", device)
 	d.root = "root=/dev/mapper/machine-root rd.lvm.lv=machine/root rootflags=subvol=" + rootSubvolume
-	expect(t, vm{disk: d, name: name, script: "fresh", drive: qemuDrive(image)})
+	waits := "dracut initqueue hook"
+	if on.initrd == "initramfs-tools" {
+		waits = "Waiting for root file system"
+	}
+	expect(t, machine{disk: d, name: name, script: "fresh", drive: qemuDrive(image), late: 20 * time.Second, waits: waits})
 }
 
 // luksUUID is the id of the encrypted container.
 const luksUUID = "1ec51ec5-0000-4000-8000-000000000000"
 
-// testLUKS boots from an encrypted disk, with the wrong key first: the machine stops there, and nothing has happened to the disk.
-func testLUKS(t *testing.T, name string, d distribution, installed disk) {
+// testLUKS boots from an encrypted disk. A wrong passphrase is typed first: nothing happens before the right one.
+func testLUKS(t *testing.T, name string, on distribution, installed disk) {
 	t.Helper()
-	image, key := encrypted(t, former(t, installed).image)
-	m := vm{disk: installed, name: name, script: "fresh", drive: qemuDrive(image)}
+	image, passphrase := encrypted(t, former(t, installed).image)
+	m := machine{disk: installed, name: name, script: "fresh", drive: qemuDrive(image), answers: []string{"wrong", passphrase}, overInitrd: map[string]string{
+		"etc/crypttab": "root UUID=" + luksUUID + " none luks\n",
+	}}
 	m.disk.root = "root=/dev/mapper/root rd.luks.name=" + luksUUID + "=root rootflags=subvol=" + rootSubvolume
-	refuses := "enter passphrase" // after the key in the file
-	if d.initrd == "initramfs-tools" {
-		m.disk.root += " cryptopts=target=root,source=UUID=" + luksUUID + ",key=/disk.key"
-		refuses = "maximum number of tries exceeded"
+	m.asks = asksForPassphrase
+	if on.initrd == "initramfs-tools" {
+		m.disk.root += " cryptopts=target=root,source=UUID=" + luksUUID
+		m.asks = "Please unlock disk root"
 	}
-	with := func(key string) map[string]string {
-		return map[string]string{"disk.key": key, "etc/crypttab": "root UUID=" + luksUUID + " /disk.key luks\n"}
-	}
-	wrong := m
-	wrong.name, wrong.script, wrong.until, wrong.overInitrd = name+"/wrong key", "", []string{refuses}, with("wrong")
-	wrong.run(t)
-	m.overInitrd = with(key)
 	expect(t, m)
 }
+
+// asksForPassphrase is what systemd says on the console when a disk is locked.
+const asksForPassphrase = "enter passphrase"
 
 // encrypted makes a LUKS2 container with the contents of a plain image, and returns it and its passphrase.
 func encrypted(t *testing.T, plain string) (image, passphrase string) {
