@@ -6,9 +6,8 @@ set -euo pipefail
 initrd=$1 device=$2 name=$3 cmdline=$4 checks=$5 result=$6
 shift 6
 
-# nspawn wants the one hierarchy of cgroup2 there.
-umount --recursive /sys/fs/cgroup 2>/dev/null || true
-mount -t cgroup2 cgroup /sys/fs/cgroup
+# shellcheck source=/dev/null
+. ../machine/contain.sh
 
 # The switch of the root deletes the initrd.
 mount -t tmpfs tmpfs /mnt
@@ -17,6 +16,5 @@ cp --archive "$initrd/." /mnt
 cp "$cmdline" /mnt/cmdline
 
 echo "started $EPOCHREALTIME"
-exec systemd-nspawn --quiet --boot --directory=/mnt --capability=all --register=no --keep-unit --private-network --console=read-only \
-	--setenv=SYSTEMD_COLORS=0 --bind="$device:$name" --bind-ro=/cmdline:/proc/cmdline \
+contain --directory=/mnt --console=read-only --setenv=SYSTEMD_COLORS=0 --bind="$device:$name" --bind-ro=/cmdline:/proc/cmdline \
 	--bind="$checks:/dev/disk/by-id/virtio-checks" --bind="$result:/dev/virtio-ports/result" -- "$@"

@@ -5,9 +5,8 @@
 set -euo pipefail
 bin=$1 device=$2 config=$3 root=$4 run=$5 id=$6 data=${7:-}
 
-# nspawn wants the one hierarchy of cgroup2 there.
-umount --recursive /sys/fs/cgroup 2>/dev/null || true
-mount -t cgroup2 cgroup /sys/fs/cgroup
+# shellcheck source=/dev/null
+. "$(dirname "$0")/contain.sh"
 
 mount --bind "$id" /proc/sys/kernel/random/boot_id
 "$bin/impermanence-initrd" rollover --config="$config" --cmdline="root=$device rootflags=subvol=root" --run-dir="$run"
@@ -20,5 +19,4 @@ if [[ $data ]]; then
 	mount -o subvol=root "$data" "$root/data"
 fi
 
-exec systemd-nspawn --quiet --boot --directory="$root" --bind="$run:/run/impermanence" --bind="$device" ${data:+--bind="$data"} --capability=all \
-	--register=no --keep-unit --private-network --console=pipe
+contain --directory="$root" --bind="$run:/run/impermanence" --bind="$device" ${data:+--bind="$data"} --console=pipe
