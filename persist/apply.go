@@ -52,17 +52,6 @@ func Inspect(opts Options, entries []Entry) ([]Status, error) {
 	return statuses, nil
 }
 
-// DryRun gives what Apply would do. It changes nothing.
-func DryRun(opts Options, entries []Entry) ([]Planned, error) {
-	s, err := newSession(&kernel{}, opts, entries)
-	if err != nil {
-		return nil, err
-	}
-	defer s.close()
-	entries = s.resolveHomes(entries)
-	return Plan(s.facts(entries), entries), s.validate(entries)
-}
-
 // validate finds what is wrong with entries whatever the disk holds: users and groups that don't exist, and two entries for
 // one place, which may show only when homes are known.
 func (s *session) validate(entries []Entry) error {
