@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/config"
+	"github.com/impermanence/impermanence/persist"
 	"github.com/impermanence/impermanence/test/btrfstest"
 	"github.com/impermanence/impermanence/test/machinetest"
 )
@@ -224,6 +226,15 @@ func (w *world) boot(t *testing.T, d distribution, id string) {
 		btrfstest.Mount(t, w.device, filepath.Join(w.root, place), "subvol="+subvolume)
 	}
 	btrfstest.Mount(t, w.device, filepath.Join(w.root, "persist"), "subvol=persist")
+}
+
+// putInPlace does with the entries what a boot does.
+func (w *world) putInPlace(t *testing.T) error {
+	t.Helper()
+	c, err := config.Load(config.LoadOptions{Root: w.root})
+	must(t, err)
+	_, err = persist.Apply(t.Context(), persist.Options{Sysroot: w.root, MountTable: t.TempDir()}, c.Entries())
+	return err
 }
 
 func must(t *testing.T, err error) {

@@ -94,11 +94,11 @@ func (d disk) stock(t testing.TB, on distribution, root string) {
 	btrfstest.Run(t, "dpkg-deb", "--build", "--root-owner-group", probe, root+"/var/cache/probe.deb")
 	write(t, root+"/etc/fstab", fmt.Sprintf("UUID=%s / btrfs subvol=%s 0 0\n", d.uuid, rootSubvolume))
 	write(t, root+"/etc/hostname", "stock\n")
+	id := "" // as in an image
 	if on.suite == "bookworm" {
-		write(t, root+"/etc/machine-id", machineID) // from the installer; an image has none
-	} else {
-		write(t, root+"/etc/machine-id", "")
+		id = machineID // from an installer
 	}
+	write(t, root+"/etc/machine-id", id)
 	write(t, root+"/etc/passwd", read(t, root+"/etc/passwd")+"reader:x:1234:1234::/:/bin/true\n")
 	write(t, root+"/etc/shadow", read(t, root+"/etc/shadow")+"reader:*:20000::::::\n")
 	write(t, root+"/etc/impermanence/conf.d/test.toml", "[persistence.\"/persist\"]\ndirectories = [\"/srv/data\"]\n")
