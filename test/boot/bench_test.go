@@ -14,66 +14,75 @@ import (
 )
 
 // bootRounds is how often BenchmarkBoot starts each machine: one boot differs from the next by more than what we add.
-const bootRounds = 41
+const bootRounds = 40
 
-// BenchmarkBoot is what we add to a boot on this machine's processor: without us, with us, and with a thousand old roots, in turn. What boots is
-// what the tests boot in an emulator: a stock Debian's initrd, its switch of the root and that root's systemd. It does so in a container,
-// which has no kernel to start and no device to wait for; that costs the same with us and without. What is added is the median of the
-// differences between the boots of a round, with the bounds between which the true one is nineteen times in twenty.
+// BenchmarkBoot is what we add to a boot on this machine's processor: of a file system with few subvolumes, and of one with a thousand old
+// roots, each without us and with us, in turn. What boots is what the tests boot in an emulator: a stock Debian's initrd, its switch of
+// the root and that root's systemd. It does so in a container, which has no kernel to start and no device to wait for; that costs the same
+// with us and without. What is added is estimated from the differences between the boots of a round, with the bounds between which the true
+// one is nineteen times in twenty. The order of a round's boots changes: each leaves the machine busy for the next.
 func BenchmarkBoot(b *testing.B) {
 	makePackage(b)
 	installed := install(b, trixieDracut)
+	crowded := withOldRoots(b, installed, 1000)
 	machines := []*contender{
 		newContender(b, "without", "bare", withoutUs(b, installed)),
 		newContender(b, "with", "timed", former(b, installed)),
-		newContender(b, "thousand", "timed", withOldRoots(b, installed, 1000)),
+		newContender(b, "thousand-without", "bare", withoutUs(b, crowded)),
+		newContender(b, "thousand", "timed", crowded),
 	}
 	for _, c := range machines {
 		c.boot(b) // none is measured at its first boot
 	}
+	orders := [][]int{{0, 1, 3, 2}, {1, 2, 0, 3}, {2, 3, 1, 0}, {3, 0, 2, 1}} // each machine follows each other once
 	for b.Loop() {
-		for range bootRounds {
-			for _, c := range machines {
-				c.times = append(c.times, c.boot(b))
+		for round := range bootRounds {
+			for _, n := range orders[round%len(orders)] {
+				machines[n].times = append(machines[n].times, machines[n].boot(b))
 			}
 		}
 	}
-	bare := machines[0]
-	for _, c := range machines {
-		for what, time := range map[string]func(bootTimes) time.Duration{
-			"root": func(t bootTimes) time.Duration { return t.root },
-			"up":   func(t bootTimes) time.Duration { return t.up },
-		} {
-			_, median, _ := medianOf(c.times, time)
-			b.ReportMetric(ms(median), c.name+"-"+what+"-ms")
-			if c == bare {
-				continue
-			}
-			added := make([]bootTimes, len(c.times))
+	for what, of := range map[string]func(bootTimes) time.Duration{
+		"root": func(t bootTimes) time.Duration { return t.root },
+		"up":   func(t bootTimes) time.Duration { return t.up },
+	} {
+		for _, c := range machines {
+			times := make([]time.Duration, len(c.times))
 			for n, t := range c.times {
-				added[n] = bootTimes{root: t.root - bare.times[n].root, up: t.up - bare.times[n].up}
+				times[n] = of(t)
 			}
-			low, median, high := medianOf(added, time)
+			slices.Sort(times)
+			b.ReportMetric(ms(times[len(times)/2]), c.name+"-"+what+"-ms")
+		}
+		for pair := range slices.Chunk(machines, 2) {
+			bare, c := pair[0], pair[1]
+			added := make([]time.Duration, len(c.times))
+			for n, t := range c.times {
+				added[n] = of(t) - of(bare.times[n])
+			}
+			low, middle, high := location(added)
 			b.ReportMetric(ms(low), c.name+"-"+what+"-added-low-ms")
-			b.ReportMetric(ms(median), c.name+"-"+what+"-added-ms")
+			b.ReportMetric(ms(middle), c.name+"-"+what+"-added-ms")
 			b.ReportMetric(ms(high), c.name+"-"+what+"-added-high-ms")
 		}
 	}
 	b.ReportMetric(0, "ns/op")
 }
 
-// medianOf is the median of what the boots took, and its interval of 95 % confidence: the order statistics that are that far
-// from the middle (Conover, Practical Nonparametric Statistics, 3.2), whatever the distribution.
-func medianOf(times []bootTimes, what func(bootTimes) time.Duration) (low, median, high time.Duration) {
-	all := make([]time.Duration, len(times))
-	for n, t := range times {
-		all[n] = what(t)
+// location is where differences lie: the median of the means of all pairs of them, and the interval of 95 % confidence that belongs
+// to Wilcoxon's signed-rank test (Hodges and Lehmann; Conover, Practical Nonparametric Statistics, 5.7). Of so noisy times it tells more than
+// their median, and a boot that something disturbed counts no more than any other.
+func location(differences []time.Duration) (low, middle, high time.Duration) {
+	var means []time.Duration
+	for n, a := range differences {
+		for _, b := range differences[n:] {
+			means = append(means, (a+b)/2)
+		}
 	}
-	slices.Sort(all)
-	middle := float64(len(all)-1) / 2
-	apart := 1.96 * math.Sqrt(float64(len(all))) / 2
-	last := len(all) - 1
-	return all[max(0, int(math.Floor(middle-apart)))], all[len(all)/2], all[min(last, int(math.Ceil(middle+apart)))]
+	slices.Sort(means)
+	n := float64(len(differences))
+	outside := max(0, int(n*(n+1)/4-1.96*math.Sqrt(n*(n+1)*(2*n+1)/24)))
+	return means[outside], means[len(means)/2], means[len(means)-1-outside]
 }
 
 // contender is a machine whose boots are measured.
@@ -97,6 +106,7 @@ func (c *contender) boot(b *testing.B) bootTimes {
 	m := machine{disk: c.disk, script: c.script}
 	m.writeChecks(b, checks)
 	write(b, result, "")
+	unix.Sync() // what is left to write of the boot before is not this one's
 	ctx, cancel := context.WithTimeout(b.Context(), 2*time.Minute)
 	defer cancel()
 	out, err := c.container.command(ctx, b, m.commandLine(), checks, result, "systemd.show_status=no").CombinedOutput()
