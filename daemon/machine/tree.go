@@ -111,6 +111,9 @@ func resolveIn(dir, at string) (string, error) {
 			return "", fmt.Errorf("find %s in %s: %w", at, dir, err)
 		}
 		if info.Mode()&os.ModeSymlink == 0 {
+			if len(rest) > 0 && !info.IsDir() {
+				return "", fmt.Errorf("find %s in %s: %s is no directory: %w", at, dir, next, os.ErrNotExist)
+			}
 			resolved = next
 			continue
 		}

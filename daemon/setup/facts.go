@@ -98,10 +98,16 @@ func Gather(root string, o Options) (Facts, error) {
 	if f.Presets, err = f.findPresets(root); err != nil {
 		return f, err
 	}
-	f.Data = f.findData(root)
+	if f.Data, err = f.findData(root); err != nil {
+		return f, fmt.Errorf("look for data: %w", err)
+	}
 	active, _ := os.ReadFile("/proc/swaps")
 	f.Swap = f.findSwap(root, string(active))
-	f.Hidden = f.onRoot(o.Point()) && hasEntries(filepath.Join(root, o.Point()))
+	if f.onRoot(o.Point()) {
+		if f.Hidden, err = hasEntries(filepath.Join(root, o.Point())); err != nil {
+			return f, fmt.Errorf("look at the volume's place: %w", err)
+		}
+	}
 	for _, line := range f.table() {
 		_, known := f.Own[line.Spec]
 		if _, some := line.Option("subvol"); some && !known {
@@ -142,11 +148,16 @@ func (f *Facts) filesystem(root string, o Options) error {
 			return err
 		}
 		f.TopLevel[name] = !errors.Is(err, fs.ErrNotExist)
-		f.Filled[name] = hasEntries(filepath.Join(top.Top(), name))
+		if f.Filled[name], err = hasEntries(filepath.Join(top.Top(), name)); err != nil {
+			return err
+		}
 	}
 	_, err = os.Lstat(filepath.Join(top.Top(), o.Volume(), undoneMark))
 	f.Undone = err == nil
-	return nil
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // nested lists the subvolumes inside the root that hold something, as the machine sees them. Empty ones, as systemd makes them
@@ -158,7 +169,11 @@ func nested(top *btrfsops.Filesystem, subvolume, root string) ([]string, error) 
 	}
 	var found []string
 	for _, p := range inside {
-		if hasEntries(filepath.Join(root, p)) {
+		some, err := hasEntries(filepath.Join(root, p))
+		if err != nil {
+			return nil, err
+		}
+		if some {
 			found = append(found, "/"+p)
 		}
 	}

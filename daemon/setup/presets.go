@@ -112,24 +112,41 @@ func (f *Facts) inPreset(place string) bool {
 
 // findData lists directories with data on the root itself: the usual ones, and the homes of people that lie elsewhere. What is a
 // symlink is followed.
-func (f *Facts) findData(root string) []string {
+func (f *Facts) findData(root string) ([]string, error) {
+	people, err := homes(root)
+	if err != nil {
+		return nil, err
+	}
 	var found []string
-	for _, dir := range slices.Concat(dataDirectories, homes(root)) {
+	for _, dir := range slices.Concat(dataDirectories, people) {
 		place, err := machine.Resolve(root, dir)
-		if err != nil || place == "/" || !f.onRoot(place) || f.configured(place) || f.inPreset(place) || !hasEntries(filepath.Join(root, place)) {
+		if errors.Is(err, fs.ErrNotExist) || err != nil && !f.onRoot(dir) {
 			continue
 		}
-		if !slices.ContainsFunc(found, func(outer string) bool { return machine.Within(place, outer) }) {
+		if err != nil {
+			return nil, err
+		}
+		if place == "/" || !f.onRoot(place) || f.configured(place) || f.inPreset(place) {
+			continue
+		}
+		some, err := hasEntries(filepath.Join(root, place))
+		if err != nil {
+			return nil, err
+		}
+		if some && !slices.ContainsFunc(found, func(outer string) bool { return machine.Within(place, outer) }) {
 			found = append(found, place)
 		}
 	}
-	return found
+	return found, nil
 }
 
 // homes lists the homes of people, as login.defs(5) tells them from services by their numbers.
-func homes(root string) []string {
+func homes(root string) ([]string, error) {
 	const first, last = 1000, 60000
-	text, _ := os.ReadFile(filepath.Join(root, "/etc/passwd"))
+	text, err := os.ReadFile(filepath.Join(root, "/etc/passwd"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	var found []string
 	for line := range strings.Lines(string(text)) {
 		fields := strings.Split(strings.TrimSpace(line), ":")
@@ -140,17 +157,20 @@ func homes(root string) []string {
 			found = append(found, filepath.Clean(fields[5]))
 		}
 	}
-	return found
+	return found, nil
 }
 
-// hasEntries tells whether a directory, not a symlink to one, has something in it.
-func hasEntries(dir string) bool {
+// hasEntries tells whether a directory, not a symlink to one, has something in it. What can't be read is not empty: it is an error.
+func hasEntries(dir string) (bool, error) {
 	info, err := os.Lstat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
 	if err != nil || !info.IsDir() {
-		return false
+		return false, err
 	}
 	entries, err := os.ReadDir(dir)
-	return err == nil && len(entries) > 0 || errors.Is(err, fs.ErrPermission)
+	return len(entries) > 0, err
 }
 
 // choice divides presets into those to name, which lie on the root with all that they keep, and single entries of the others:

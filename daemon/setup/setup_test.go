@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -1329,5 +1330,26 @@ func TestRefused(t *testing.T) {
 				t.Errorf("got %v, want %v with %q", err, test.want, test.says)
 			}
 		})
+	}
+}
+
+// TestWhatCantBeReadIsNotEmpty damages the block that all of a subvolume is in, which is where data lies. It is not left out of what is to be
+// kept, nor taken for an empty one.
+func TestWhatCantBeReadIsNotEmpty(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	btrfstest.Subvolume(t, filepath.Join(w.root, "srv"))
+	w.write(t, "srv/data", "", 0o644)
+	id := strings.TrimSpace(btrfstest.Run(t, "btrfs", "inspect-internal", "rootid", filepath.Join(w.root, "srv")))
+	btrfstest.Unmount(t, w.root)
+	btrfstest.Unmount(t, w.top)
+	block := regexp.MustCompile(`(?m)^leaf (\d+) `).FindStringSubmatch(btrfstest.Run(t, "btrfs", "inspect-internal", "dump-tree", "-t", id, w.device))[1]
+	for _, at := range regexp.MustCompile(`physical (\d+)`).FindAllStringSubmatch(btrfstest.Run(t, "btrfs-map-logical", "-l", block, w.device), -1) {
+		btrfstest.Run(t, "dd", "if=/dev/zero", "of="+w.device, "bs=1", "count=4096", "seek="+at[1], "conv=notrunc,fsync")
+	}
+	btrfstest.Mount(t, w.device, w.root, "subvol=@rootfs")
+	if f, err := Gather(w.root, Options{}); err == nil {
+		t.Errorf("it goes on with %q as data, and %q as subvolumes that hold something", f.Data, f.Nested)
+	} else if !strings.Contains(err.Error(), "srv: input/output error") {
+		t.Errorf("it says %v", err)
 	}
 }

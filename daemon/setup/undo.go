@@ -265,8 +265,8 @@ const undoneMark = ".impermanence/undone"
 
 func (w *worker) markUndone() error {
 	volume := filepath.Join(w.top.Top(), w.record.Volume)
-	if !hasEntries(volume) || !w.record.NewVolume && !w.facts.booted() {
-		return nil
+	if some, err := hasEntries(volume); err != nil || !some || !w.record.NewVolume && !w.facts.booted() {
+		return err
 	}
 	file := filepath.Join(volume, undoneMark)
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
