@@ -110,13 +110,6 @@ func (w *worker) do(ctx context.Context, s Step) error {
 	return errors.New("unknown step")
 }
 
-func (w *worker) makeVolume() error {
-	if _, _, err := w.top.MakeSubvolume(w.record.Volume); err != nil {
-		return err
-	}
-	return os.MkdirAll(filepath.Join(w.Root, w.record.Point), 0o755)
-}
-
 // systemctl changes what is started at boot, without the running systemd.
 func (w *worker) systemctl(ctx context.Context, verb string, units []string) error {
 	args := append([]string{"--root=" + w.Root, "--quiet", verb}, units...)
@@ -133,7 +126,7 @@ func (w *worker) makeTemplate(ctx context.Context) (err error) {
 	if _, err := w.top.SubvolumeAt(w.record.Layout.Template); !errors.Is(err, fs.ErrNotExist) {
 		return err // made before the set-up was interrupted
 	}
-	if err := w.emptyVolume(); err != nil {
+	if err := w.beginFilling(ctx); err != nil {
 		return err
 	}
 	staged, err := w.top.StageTemplate(ctx, w.record.Layout, btrfsops.FromRoot)
@@ -168,43 +161,7 @@ func (w *worker) makeTemplate(ctx context.Context) (err error) {
 	} else {
 		err = staged.Commit(ctx)
 	}
-	return errors.Join(err, w.noteFilled())
-}
-
-// noteFilled records how the volume was left.
-func (w *worker) noteFilled() error {
-	if err := w.top.Sync(); err != nil { // what is not written yet is no change yet
-		return err
-	}
-	volume, err := w.top.SubvolumeAt(w.record.Volume)
-	if err != nil {
-		return err
-	}
-	w.record.FilledIn = volume.ChangedIn
-	return w.record.write(w.Root)
-}
-
-// emptyVolume makes the volume anew which a set-up that failed has filled, and nobody has changed since: people have gone on with what is in
-// the root. In one that is mounted they may have gone on with what is on the volume.
-func (w *worker) emptyVolume() error {
-	if !w.record.NewVolume || w.record.FilledIn == 0 {
-		return nil
-	}
-	if err := w.top.Sync(); err != nil {
-		return err
-	}
-	volume, err := w.top.SubvolumeAt(w.record.Volume)
-	if err != nil || volume.ChangedIn != w.record.FilledIn {
-		return err
-	}
-	err = w.top.RemoveSubvolume(w.record.Volume, volume.ID)
-	if errors.Is(err, btrfsops.ErrProtected) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return w.makeVolume()
+	return errors.Join(err, w.endFilling())
 }
 
 // notConflicts leaves out of an error that entries conflict: the volume's side counts, as at every boot.

@@ -22,6 +22,7 @@ import (
 	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/persist"
 	"github.com/impermanence/impermanence/test/btrfstest"
+	"github.com/impermanence/impermanence/test/machinetest"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -1101,16 +1102,32 @@ func TestWhatFailedIsCopiedAnew(t *testing.T) {
 	for name, c := range map[string]struct {
 		meanwhile func(t *testing.T, w *world)
 		want      string
+		killed    bool
 	}{
-		"the volume is as it was": {func(*testing.T, *world) {}, "worked on\n"},
+		"the volume is as it was": {func(*testing.T, *world) {}, "worked on\n", false},
 		"the volume was changed": {func(t *testing.T, w *world) {
 			t.Helper()
 			must(t, os.WriteFile(filepath.Join(w.top, "persist/mine"), nil, 0o644))
-		}, "demo's\n"},
+		}, "demo's\n", false},
 		"the volume is mounted": {func(t *testing.T, w *world) {
 			t.Helper()
 			btrfstest.Mount(t, w.device, filepath.Join(w.root, "persist"), "subvol=persist")
-		}, "demo's\n"},
+		}, "demo's\n", false},
+		"killed": {func(t *testing.T, w *world) {
+			t.Helper()
+			machinetest.Write(t, filepath.Join(w.top, "persist/var/.lib.impermanence-new/half"), "", 0o644)
+		}, "worked on\n", true},
+		"killed, and the volume was changed": {func(t *testing.T, w *world) {
+			t.Helper()
+			machinetest.Write(t, filepath.Join(w.top, "persist/mine"), "", 0o644)
+		}, "demo's\n", true},
+		"killed before a boot": {func(t *testing.T, w *world) {
+			t.Helper()
+			r, err := readRecord(w.root)
+			must(t, err)
+			r.Filling = "another"
+			must(t, r.write(w.root))
+		}, "demo's\n", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := distributions()[0]
@@ -1122,13 +1139,31 @@ func TestWhatFailedIsCopiedAnew(t *testing.T) {
 			defer func() { must(t, top.Close()) }()
 			f, p := w.plan(t, Options{})
 			m := w.machine(t)
-			m.Note = func(string) { must(t, syscall.Flock(int(top.Fd()), syscall.LOCK_EX)) } // of /opt, before the template is committed
-			if err := m.Apply(context.Background(), f, p); !errors.Is(err, btrfsops.ErrBusy) {
-				t.Fatalf("the set-up ended with %v", err)
+			record := ""
+			fails := func() {
+				t.Helper()
+				m.Note = func(string) { // of /opt, before the template is committed
+					must(t, syscall.Flock(int(top.Fd()), syscall.LOCK_EX))
+					record = w.read(t, filepath.Join(w.root, recordFile))
+				}
+				if err := m.Apply(context.Background(), f, p); !errors.Is(err, btrfsops.ErrBusy) {
+					t.Fatalf("the set-up ended with %v", err)
+				}
+				must(t, syscall.Flock(int(top.Fd()), syscall.LOCK_UN))
 			}
-			must(t, syscall.Flock(int(top.Fd()), syscall.LOCK_UN))
+			fails()
+			if c.killed {
+				w.write(t, recordFile, record, 0o600)
+			}
 			w.write(t, "home/demo/.profile", "worked on\n", 0o644)
 			c.meanwhile(t, w)
+			if c.want == "demo's\n" { // it is not forgotten by a run that fails, either
+				f, p = w.plan(t, Options{})
+				fails()
+			}
+			if name == "the volume is mounted" {
+				btrfstest.Unmount(t, filepath.Join(w.root, "persist"))
+			}
 			var notes []string
 			m.Note = func(text string) { notes = append(notes, text) }
 			f, p = w.plan(t, Options{})

@@ -12,9 +12,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/fstab"
 	"github.com/impermanence/impermanence/daemon/machine"
-	"github.com/impermanence/impermanence/persist"
 )
 
 // PlanUndo decides what gives the machine back its permanent root: the root that runs stays, with what is kept on the volume
@@ -201,23 +201,9 @@ func (w *worker) removeVolume(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	within, err := os.ReadDir(filepath.Join(w.top.Top(), w.record.Volume))
+	why, err := w.whyVolumeStays(ctx, info)
 	if err != nil {
 		return err
-	}
-	why := "the machine was booted since"
-	switch {
-	case w.facts.booted():
-	case w.facts.volumeMounted():
-		why = "it is mounted"
-	case info.ChangedIn != w.record.FilledIn && len(within) > 0: // one that was not filled yet is empty
-		why = "it was changed since"
-	case w.inFstab():
-		why = "fstab mounts it"
-	default:
-		if why, err = w.orphans(ctx); err != nil {
-			return err
-		}
 	}
 	if why != "" {
 		w.tell("the subvolume %q stays: %s; when nothing in it is needed any more: btrfs subvolume delete --subvolid %d MOUNTPOINT", w.record.Volume, why, info.ID)
@@ -233,23 +219,32 @@ func (w *worker) removeVolume(ctx context.Context) error {
 	return err
 }
 
+// whyVolumeStays says why the volume may have what the root does not; "" for no reason.
+func (w *worker) whyVolumeStays(ctx context.Context, volume btrfsops.Subvolume) (string, error) {
+	switch {
+	case w.facts.booted():
+		return "the machine was booted since", nil
+	case w.facts.volumeMounted():
+		return "it is mounted", nil
+	}
+	if changed, err := w.holdsMore(ctx, volume); err != nil || changed {
+		return "it was changed since", err
+	}
+	if w.inFstab() {
+		return "fstab mounts it", nil
+	}
+	orphans, err := w.orphans(ctx)
+	if err != nil || len(orphans) == 0 {
+		return "", err
+	}
+	return fmt.Sprintf("it has %s, which no entry put there", orphans[0].Path), nil
+}
+
 // inFstab tells whether fstab, restored, still mounts something at the volume's place: a line that somebody has changed stays.
 func (w *worker) inFstab() bool {
 	text, err := os.ReadFile(filepath.Join(w.Root, fstabFile))
 	_, found := fstab.Parse(string(text)).At(w.record.Point)
 	return err == nil && found
-}
-
-// orphans says what is on the volume that no entry put there; "" for nothing.
-func (w *worker) orphans(ctx context.Context) (why string, err error) {
-	err = w.inView(ctx, w.facts.RootID, func(dir string, entries []persist.Entry) error {
-		found, err := persist.Orphans(persist.Options{Sysroot: dir}, w.record.Point, entries)
-		if len(found) > 0 {
-			why = fmt.Sprintf("it has %s, which no entry put there", found[0].Path)
-		}
-		return err
-	})
-	return why, err
 }
 
 func (w *worker) removeOldRoots() error {
