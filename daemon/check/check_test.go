@@ -3,6 +3,7 @@ package check
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -82,6 +83,12 @@ func TestNothingIsWrong(t *testing.T) {
 	}
 	if found := Judge(f); len(found) > 0 {
 		t.Errorf("another system on the same file system: %+v", found)
+	}
+	f = right()
+	f.Boot[1] = machine.NewBootFile("/efi/loader/entries/other.conf", machine.LoaderEntry, "linux /9/1/linux\ninitrd /ucode /9/1/initrd\noptions root=UUID=9-9\n")
+	f.Initrds = append(f.Initrds, Initrd{File: "/efi/9/1/initrd", Known: true})
+	if found := Judge(f); len(found) > 0 {
+		t.Errorf("an initrd of another system: %+v", found)
 	}
 	f = right()
 	f.Running += " resume=UUID=1-2"
@@ -207,7 +214,8 @@ func TestInitrdsAreLookedInto(t *testing.T) {
 	btrfstest.Mount(t, device, root, "")
 	machinetest.Install(t, root, "usr/sbin/update-initramfs", map[string]string{
 		"usr/sbin/mkinitramfs": "", "boot/initrd.img-1": "usr/lib/impermanence/impermanence-initrd\n", "boot/initrd.img-2": "other\n",
-		"boot/initramfs-linux-fallback.img": "", "boot/initramfs-6.1kdump.img": "", "etc/impermanence/conf.d/a.toml": "", "etc/impermanence/conf.d/b.json": "{}",
+		"boot/initramfs-linux-fallback.img": "", "boot/initramfs-6.1kdump.img": "", "efi/id/6.1/initrd": "other\n", "boot/efi/id/6.1/initrd.img-6.1": "other\n", "boot/id/6.1/initrd": "other\n",
+		"etc/impermanence/conf.d/a.toml": "", "etc/impermanence/conf.d/b.json": "{}",
 	})
 	machinetest.Write(t, filepath.Join(root, "usr/bin/lsinitramfs"), "#!/bin/sh\ncat \"$1\"\n", 0o755)
 	changed := time.Now().Add(time.Hour).Truncate(time.Second)
@@ -218,8 +226,17 @@ func TestInitrdsAreLookedInto(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(f.Initrds) != 2 || !f.Initrds[0].Known || !f.Initrds[0].Stub || !f.Initrds[1].Known || f.Initrds[1].Stub {
-		t.Errorf("got %+v", f.Initrds)
+	got := map[string]bool{}
+	for _, i := range f.Initrds {
+		if got[i.File] = i.Stub; !i.Known {
+			t.Errorf("%s was not listed", i.File)
+		}
+	}
+	want := map[string]bool{
+		"/boot/initrd.img-1": true, "/boot/initrd.img-2": false, "/boot/id/6.1/initrd": false, "/efi/id/6.1/initrd": false, "/boot/efi/id/6.1/initrd.img-6.1": false,
+	}
+	if !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 	if !f.ConfigTime.Equal(changed) {
 		t.Errorf("the configuration was changed at %v", f.ConfigTime)

@@ -116,18 +116,25 @@ func (f *Facts) boot(ctx context.Context, root string) {
 	if tool, found := machine.FindInitrdTool(root); found {
 		f.InitrdTool = &tool
 	}
-	for _, glob := range []string{"boot/initrd.img*", "boot/initramfs*.img", "boot/initrd-*", "boot/*/*/initrd"} {
-		files, _ := filepath.Glob(filepath.Join(root, glob))
-		for _, file := range files {
-			info, err := os.Lstat(file)
-			initrd := Initrd{File: strings.TrimPrefix(file, strings.TrimSuffix(root, "/"))}
-			if err != nil || !info.Mode().IsRegular() || notForBoots().MatchString(initrd.File) {
-				continue
-			}
-			initrd.Time = info.ModTime()
-			initrd.list(ctx, root)
-			f.Initrds = append(f.Initrds, initrd)
+	for _, dir := range []string{"boot", "efi", "boot/efi"} {
+		for _, glob := range []string{"initrd.img*", "initramfs*.img", "initrd-*", "*/*/initrd", "*/*/initrd.img-*"} { // the latter two by kernel-install
+			f.initrds(ctx, root, filepath.Join(dir, glob))
 		}
+	}
+}
+
+// initrds looks into those that match.
+func (f *Facts) initrds(ctx context.Context, root, glob string) {
+	files, _ := filepath.Glob(filepath.Join(root, glob))
+	for _, file := range files {
+		info, err := os.Lstat(file)
+		initrd := Initrd{File: strings.TrimPrefix(file, strings.TrimSuffix(root, "/"))}
+		if err != nil || !info.Mode().IsRegular() || notForBoots().MatchString(initrd.File) {
+			continue
+		}
+		initrd.Time = info.ModTime()
+		initrd.list(ctx, root)
+		f.Initrds = append(f.Initrds, initrd)
 	}
 }
 

@@ -190,8 +190,10 @@ func (j *judge) initrd() {
 			rebuild = "sudo impermanence template run --also-now -- " + strings.Join(j.InitrdTool.Rebuild, " ")
 		}
 	}
+	others := machine.LoadedByOthers(j.Boot, func(line string) bool { return machine.Boots(line, j.Root.Subvolume, j.UUID, j.Names) })
 	for _, i := range j.Initrds {
 		switch {
+		case others[i.File]:
 		case i.Known && !i.Stub:
 			j.add(Error, "initrd", rebuild, "%s does not have early boot: it boots the root as it was", i.File)
 		case i.Time.Before(j.ConfigTime):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
@@ -30,6 +31,7 @@ type BootFile struct {
 	Form  BootForm
 	Text  string
 	Lines []string // the command lines that boot something, as far as they can be told
+	Loads []string // of a LoaderEntry: the kernel and the initrds, as the machine sees them
 }
 
 // The places of boot loader configuration.
@@ -83,8 +85,10 @@ func NewBootFile(name string, form BootForm, text string) BootFile {
 			if rest, found := cutKey(line, "options"); found {
 				options = append(options, rest)
 			}
-			_, found := cutKey(line, "linux")
+			image, found := cutKey(line, "linux")
 			kernel = kernel || found
+			initrds, _ := cutKey(line, "initrd")
+			f.load(image, initrds)
 		}
 		if kernel {
 			f.Lines = []string{strings.Join(options, " ")}
@@ -98,6 +102,32 @@ func NewBootFile(name string, form BootForm, text string) BootFile {
 	case GrubDefaults:
 	}
 	return f
+}
+
+// load notes files that an entry loads. Their names begin at the root of the file system that the entry is on; GRUB's may be those that the
+// machine has for them.
+func (f *BootFile) load(texts ...string) {
+	mounted, _, _ := strings.Cut(f.Path, "/loader/entries/")
+	for _, name := range strings.Fields(strings.Join(texts, " ")) {
+		f.Loads = append(f.Loads, path.Join(mounted, name), path.Join("/", name))
+	}
+}
+
+// LoadedByOthers are the files that no entry of a boot loader loads but those of other systems; own tells of a command line whether it is of this
+// one.
+func LoadedByOthers(files []BootFile, own func(line string) bool) map[string]bool {
+	others, ours := map[string]bool{}, map[string]bool{}
+	for _, f := range files {
+		of := others
+		if slices.ContainsFunc(f.Lines, own) {
+			of = ours
+		}
+		for _, name := range f.Loads {
+			of[name] = true
+		}
+	}
+	maps.DeleteFunc(others, func(name string, _ bool) bool { return ours[name] })
+	return others
 }
 
 // splitPlain parts the lines of a file that is a command line: mkinitcpio leaves out those that begin with #.
@@ -129,6 +159,12 @@ func cutKey(line, key string) (string, bool) {
 func For(line, uuid string, names []string) bool {
 	root := ParseCmdline(line).Root
 	return root == "" || strings.Contains(line, uuid) || slices.Contains(names, root)
+}
+
+// Boots tells whether a command line may boot a subvolume of that file system as the root.
+func Boots(line, subvolume, uuid string, names []string) bool {
+	c := ParseCmdline(line)
+	return For(line, uuid, names) && (c.Subvol == "" || c.Subvol == subvolume)
 }
 
 // Names are what root= may call the file system on a device, besides its UUID: the device, its label, and what its partition is called.

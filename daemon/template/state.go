@@ -76,7 +76,11 @@ func (t *Template) Show(ctx context.Context) (State, error) {
 		s.Manager, s.Packages = there.Manager, len(there.Versions)
 		s.New = there.Missing(here)
 		s.Modules = machine.Kernels(dir)
-		s.Without = machine.Without(machine.BootKernels(t.root), s.Modules)
+		kernels, err := t.kernels(ctx, t.root)
+		if err != nil {
+			return err
+		}
+		s.Without = machine.Without(kernels, s.Modules)
 		s.running = machine.Kernels(t.root)
 		installed, err := t.installed(ctx, found, here, there)
 		s.Lost = installed.Missing(there)

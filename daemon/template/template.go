@@ -134,7 +134,7 @@ func (t *Template) run(ctx context.Context, argv []string, s Streams) error {
 			err = &CommandError{argv, err}
 		} else {
 			t.update(ctx, dir, tree, s)
-			err = t.checkKernels(dir)
+			err = t.checkKernels(ctx, dir)
 		}
 		// After a failure too: what is on other file systems stays.
 		err = errors.Join(err, t.bootLoader(dir, path, began))
@@ -183,7 +183,7 @@ func (t *Template) Commit(ctx context.Context) error {
 	if err := t.checkDatabase(); err != nil {
 		return err
 	}
-	return t.change(ctx, btrfsops.FromRoot, func(dir, _ string) error { return t.checkKernels(dir) })
+	return t.change(ctx, btrfsops.FromRoot, func(dir, _ string) error { return t.checkKernels(ctx, dir) })
 }
 
 // checkRoot refuses to take one root for another.
@@ -262,8 +262,11 @@ func (t *Template) checkDatabase() error {
 
 // checkKernels refuses a tree in which no kernel of the boot loader has its modules, and notes those that have none. The kernels
 // are those of the tree, or of the machine where /boot is a file system of its own.
-func (t *Template) checkKernels(dir string) error {
-	kernels := machine.BootKernels(t.bootOf(dir))
+func (t *Template) checkKernels(ctx context.Context, dir string) error {
+	kernels, err := t.kernels(ctx, t.bootOf(dir))
+	if err != nil {
+		return err
+	}
 	modules := machine.Kernels(dir)
 	without := machine.Without(kernels, modules)
 	switch {
@@ -276,6 +279,20 @@ func (t *Template) checkKernels(dir string) error {
 		t.note(fmt.Sprintf("%s is kernel %s, for which the template has no modules: don't boot it", k.File, k.Version))
 	}
 	return nil
+}
+
+// kernels lists the kernels in a tree's /boot, but for those that only entries of other systems load.
+func (t *Template) kernels(ctx context.Context, tree string) ([]machine.Kernel, error) {
+	names, err := machine.Names(ctx, t.mounts[0].Source)
+	if err != nil {
+		return nil, err
+	}
+	files, err := machine.BootFiles(tree)
+	if err != nil {
+		return nil, err
+	}
+	others := machine.LoadedByOthers(files, func(line string) bool { return machine.Boots(line, t.layout.Root, t.fs.UUID(), names) })
+	return slices.DeleteFunc(machine.BootKernels(tree), func(k machine.Kernel) bool { return others[k.File] }), nil
 }
 
 // bootOf gives the tree whose /boot belongs to the template at dir.

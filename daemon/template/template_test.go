@@ -3,10 +3,12 @@ package template
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/impermanence/impermanence/daemon/machine"
 	"github.com/impermanence/impermanence/persist"
 	"github.com/impermanence/impermanence/test/btrfstest"
 	"github.com/impermanence/impermanence/test/machinetest"
@@ -215,5 +217,41 @@ func TestBootIsDurable(t *testing.T) {
 		if _, err := os.Stat(filepath.Join(dir, "boot/new")); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestKernelsOfAnotherSystem lie in the same /boot, and the template has no modules for them. One that both load is ours as well, and so is one
+// that nothing says anything of.
+func TestKernelsOfAnotherSystem(t *testing.T) {
+	device, dir := btrfstest.NewDevice(t, 0), t.TempDir()
+	top, root := filepath.Join(dir, "top"), filepath.Join(dir, "root")
+	btrfstest.Mount(t, device, top, "subvolid=5")
+	btrfstest.Subvolume(t, filepath.Join(top, "root"))
+	btrfstest.Mount(t, device, root, "subvol=root")
+	uuid := strings.TrimSpace(btrfstest.Run(t, "blkid", "-p", "-s", "UUID", "-o", "value", device))
+	entry := func(version, options string) string {
+		return "linux /id/" + version + "/linux\ninitrd /id/" + version + "/initrd\noptions " + options + "\n"
+	}
+	machinetest.Install(t, root, "usr/bin/dracut", map[string]string{
+		"etc/impermanence/impermanence.toml": "[ephemeral.\"/\"]\ntemplate = \"root-template\"\n",
+		"boot/loader/entries/1.conf":         entry("6.1.0-1-amd64", "root=UUID="+uuid+" rootflags=subvol=root"),
+		"boot/loader/entries/disk.conf":      entry("7.1", "root=UUID=9-9"),
+		"boot/loader/entries/subvolume.conf": entry("7.2", "root=UUID="+uuid+" rootflags=subvol=other"),
+		"boot/loader/entries/both.conf":      entry("7.3", "root=UUID=9-9"),
+		"boot/loader/entries/ours.conf":      entry("7.3", "root=UUID="+uuid),
+		"boot/id/6.1.0-1-amd64/linux":        "", "boot/id/7.1/linux": "", "boot/id/7.2/linux": "", "boot/id/7.3/linux": "", "boot/id/7.4/linux": "",
+	})
+	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", "-r", root, filepath.Join(top, "root-template"))
+	template, err := Open(root, func(text string) { t.Error(text) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = template.Close() }()
+	state, err := template.Show(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]machine.Kernel{{File: "/boot/id/7.3/linux", Version: "7.3"}, {File: "/boot/id/7.4/linux", Version: "7.4"}}, state.Without); diff != "" {
+		t.Errorf("kernels without modules (-want +got):\n%s", diff)
 	}
 }
