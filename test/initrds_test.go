@@ -1,7 +1,6 @@
 package test
 
 import (
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -25,29 +24,32 @@ func configure(t *testing.T, root string) []string {
 	return files
 }
 
-// TestInitrdsHaveTheConfiguration has the hooks of dracut and of initramfs-tools say which files they take, by functions of the names that
-// those give them.
+// TestInitrdsHaveTheConfiguration has the hooks of dracut and of initramfs-tools make an initrd, with functions of the names that those give
+// them.
 func TestInitrdsHaveTheConfiguration(t *testing.T) {
 	root := installed(t)
 	want := configure(t, root)
 	slices.Sort(want)
 	btrfstest.Run(t, "mkdir", "-p", root+"/usr/share/initramfs-tools")
-	writeFile(t, root+"/usr/share/initramfs-tools/hook-functions", "copy_file() { echo \"$2\"; }\ncopy_exec() { :; }\nmanual_add_modules() { :; }\n")
+	btrfstest.Run(t, "ln", "-s", "gone", root+"/usr/lib/impermanence/presets/a file that is gone.toml")
+	writeFile(t, root+"/usr/share/initramfs-tools/hook-functions", `copy_file() { cp --parents "$2" "$DESTDIR"; }
+copy_exec() { cp --parents "$1" "$DESTDIR"; }
+manual_add_modules() { :; }
+`)
 	const dracut = `set -e
-inst_multiple() { :; }
-inst_simple() { echo "$1"; }
-initdir=/initrd systemdsystemunitdir=/units
+inst_multiple() { cp --parents "$@" "$initdir"; }
+initdir=/dracut systemdsystemunitdir=/usr/lib/systemd/system
+mkdir -p /dracut$systemdsystemunitdir /usr/lib/systemd/system/initrd-parse-etc.service.d
 . /usr/lib/dracut/modules.d/90impermanence/module-setup.sh
 install`
 	for name, command := range map[string][]string{
 		"dracut":          {"bash", "-c", dracut},
-		"initramfs-tools": {"sh", "/usr/share/initramfs-tools/hooks/impermanence"},
+		"initramfs-tools": {"env", "DESTDIR=/initramfs-tools", "sh", "/usr/share/initramfs-tools/hooks/impermanence"},
 	} {
-		out, err := exec.Command("chroot", append([]string{root}, command...)...).Output()
-		if err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-		got := strings.Split(strings.TrimSpace(string(out)), "\n")
+		initrd := root + "/" + name
+		btrfstest.Run(t, "mkdir", initrd)
+		btrfstest.Run(t, "chroot", append([]string{root}, command...)...)
+		got := strings.Fields(btrfstest.Run(t, "find", initrd, "-type", "f", "(", "-name", "*.toml", "-o", "-name", "*.json", ")", "-printf", "/%P\n"))
 		slices.Sort(got)
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)

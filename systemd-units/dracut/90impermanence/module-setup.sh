@@ -6,39 +6,36 @@
 # On a machine that is configured; elsewhere only when asked for (--add impermanence).
 check() {
 	require_binaries /usr/lib/impermanence/impermanence-initrd || return 1
-	if [[ -n $(configuration) ]]; then
-		return 0
-	fi
-	return 255
+	local found=()
+	find_configuration
+	[[ ${#found[@]} -gt 0 ]] || return 255
 }
 
 depends() {
 	echo systemd btrfs
 }
 
-# The files of the configuration, one a line.
-configuration() {
-	existing /etc/impermanence/impermanence.toml {/etc,/usr/lib}/impermanence/conf.d/*.{toml,json}
+# find_configuration adds the files of the configuration to found.
+find_configuration() {
+	find_existing /etc/impermanence/impermanence.toml {/etc,/usr/lib}/impermanence/conf.d/*.{toml,json}
 }
 
-# existing FILE…: those that there are
-existing() {
+# find_existing FILE…: adds those that there are to found.
+find_existing() {
 	local file
 	for file; do
 		if [[ -e ${dracutsysrootdir-}$file ]]; then
-			echo "$file"
+			found+=("$file")
 		fi
 	done
 }
 
 install() {
-	local file
-	inst_multiple /usr/lib/impermanence/impermanence-initrd
-	{ configuration; existing {/etc,/usr/lib}/impermanence/presets/*.toml; } | while read -r file; do
-		inst_simple "$file"
-	done
-
-	inst_multiple \
+	local found=()
+	find_configuration
+	find_existing {/etc,/usr/lib}/impermanence/presets/*.toml
+	# One program takes them all: the presets are dozens.
+	inst_multiple /usr/lib/impermanence/impermanence-initrd "${found[@]}" \
 		"$systemdsystemunitdir/impermanence-rollover.service" \
 		"$systemdsystemunitdir/impermanence-initrd-persist.service" \
 		"$systemdsystemunitdir/initrd-parse-etc.service.d/impermanence.conf"
