@@ -35,7 +35,7 @@ func (d distribution) spec() debian.Spec {
 	}
 	switch d {
 	case bookwormTools, trixieTools:
-		packages = append(packages, "cryptsetup-initramfs")
+		packages = append(packages, "cryptsetup-initramfs", "zstd") // what it recommends: an emulator takes seconds for gzip
 	case trixieDracut:
 		packages = append(packages, "systemd-cryptsetup") // on Debian 12 a part of systemd
 	}

@@ -27,6 +27,7 @@ installed() {
 	cp --archive /run/impermanence/top/stock/. /mnt
 	eval "echo \"$(noted 'for crypttab(5): \(.*\)')\"" >>/mnt/etc/crypttab
 	echo "UUID=$(blkid --match-tag UUID --output value /dev/mapper/impermanence) / btrfs subvol=root 0 0" >/mnt/etc/fstab
+	echo MODULES=dep >/mnt/etc/initramfs-tools/conf.d/driver-policy # what an installer asks: drivers for this machine alone
 }
 
 systemctl is-system-running --wait >/dev/null
