@@ -190,7 +190,7 @@ func (j *judge) initrd() {
 			rebuild = "sudo impermanence template run --also-now -- " + strings.Join(j.InitrdTool.Rebuild, " ")
 		}
 	}
-	others := machine.LoadedByOthers(j.Boot, func(line string) bool { return machine.Boots(line, j.Root.Subvolume, j.UUID, j.Names) })
+	others := machine.LoadedByOthers(j.Boot, j.Root.Subvolume, j.UUID, j.Names)
 	for _, i := range j.Initrds {
 		switch {
 		case others[i.File]:

@@ -113,13 +113,12 @@ func (f *BootFile) load(texts ...string) {
 	}
 }
 
-// LoadedByOthers are the files that no entry of a boot loader loads but those of other systems; own tells of a command line whether it is of this
-// one.
-func LoadedByOthers(files []BootFile, own func(line string) bool) map[string]bool {
+// LoadedByOthers are the files that no entry of a boot loader loads but those that boot another root; see MayBoot.
+func LoadedByOthers(files []BootFile, subvolume, uuid string, names []string) map[string]bool {
 	others, ours := map[string]bool{}, map[string]bool{}
 	for _, f := range files {
 		of := others
-		if slices.ContainsFunc(f.Lines, own) {
+		if slices.ContainsFunc(f.Lines, func(line string) bool { return MayBoot(line, subvolume, uuid, names) }) {
 			of = ours
 		}
 		for _, name := range f.Loads {
@@ -161,8 +160,8 @@ func For(line, uuid string, names []string) bool {
 	return root == "" || strings.Contains(line, uuid) || slices.Contains(names, root)
 }
 
-// Boots tells whether a command line may boot a subvolume of that file system as the root.
-func Boots(line, subvolume, uuid string, names []string) bool {
+// MayBoot tells whether a command line boots a subvolume of that file system as the root, for all that it says.
+func MayBoot(line, subvolume, uuid string, names []string) bool {
 	c := ParseCmdline(line)
 	return For(line, uuid, names) && (c.Subvol == "" || c.Subvol == subvolume)
 }

@@ -226,7 +226,7 @@ func (p *planner) bootLoader() {
 		for _, line := range file.Lines {
 			c := machine.ParseCmdline(line)
 			switch {
-			case !machine.For(line, p.UUID, names), c.Subvol != "" && c.Subvol != subvolume, c.Subvol == "" && c.SubvolID != "" && c.SubvolID != fmt.Sprint(p.RootID):
+			case !machine.MayBoot(line, subvolume, p.UUID, names), c.Subvol == "" && c.SubvolID != "" && c.SubvolID != fmt.Sprint(p.RootID):
 			case c.Boots(subvolume), byDefault && c.Subvol == "" && c.SubvolID == "":
 				right = true
 			case file.Form == machine.GrubConfig:

@@ -291,7 +291,7 @@ func (t *Template) kernels(ctx context.Context, tree string) ([]machine.Kernel, 
 	if err != nil {
 		return nil, err
 	}
-	others := machine.LoadedByOthers(files, func(line string) bool { return machine.Boots(line, t.layout.Root, t.fs.UUID(), names) })
+	others := machine.LoadedByOthers(files, t.layout.Root, t.fs.UUID(), names)
 	return slices.DeleteFunc(machine.BootKernels(tree), func(k machine.Kernel) bool { return others[k.File] }), nil
 }
 
