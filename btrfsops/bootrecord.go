@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -63,4 +64,13 @@ func ReadBootRecords(path string) ([]BootRecord, error) {
 		return nil, fmt.Errorf("read boot records from %s: %w", path, err)
 	}
 	return records, nil
+}
+
+// BootID is the id that the kernel gives this boot: what RolloverOptions and SnapshotOptions ask for. Source: random(4).
+func BootID() (string, error) {
+	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("read the boot id: %w", err)
+	}
+	return strings.TrimSpace(string(id)), nil
 }

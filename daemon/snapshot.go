@@ -2,17 +2,11 @@ package daemon
 
 import (
 	"context"
-	"fmt"
-	"os"
-	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/jobs"
 	"github.com/impermanence/impermanence/dbus"
 )
-
-// bootIDFile is where the kernel tells the id of this boot.
-const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
 // CreateSnapshot starts a job that copies the running root.
 func (d *Daemon) CreateSnapshot(_ context.Context, c dbus.Caller, label string) (uint64, error) {
@@ -28,7 +22,7 @@ func (d *Daemon) CreateSnapshot(_ context.Context, c dbus.Caller, label string) 
 
 // snapshot is the job.
 func (d *Daemon) snapshot(ctx context.Context, progress *jobs.Progress, p place, label string) error {
-	bootID, err := bootID()
+	bootID, err := btrfsops.BootID()
 	if err != nil {
 		return err
 	}
@@ -42,13 +36,4 @@ func (d *Daemon) snapshot(ctx context.Context, progress *jobs.Progress, p place,
 		d.tell(dbus.RootsChanged)
 		return nil
 	})
-}
-
-// bootID returns the id of this boot.
-func bootID() (string, error) {
-	data, err := os.ReadFile(bootIDFile)
-	if err != nil {
-		return "", fmt.Errorf("read boot id: %w", err)
-	}
-	return strings.TrimSpace(string(data)), nil
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
@@ -17,9 +16,6 @@ import (
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/fstab"
 )
-
-// bootIDFile holds the id that the kernel gives each boot.
-const bootIDFile = "/proc/sys/kernel/random/boot_id"
 
 // rollover rolls every configured root over, records what happened, and returns the exit code.
 func rollover(ctx context.Context, o options, c cmdline, log *logger) int {
@@ -123,12 +119,10 @@ func failed(record btrfsops.BootRecord, err error) btrfsops.BootRecord {
 	return record
 }
 
-func (b *boot) prepare() error {
-	id, err := os.ReadFile(bootIDFile)
-	if err != nil {
-		return fmt.Errorf("read the boot id: %w", err)
+func (b *boot) prepare() (err error) {
+	if b.id, err = btrfsops.BootID(); err != nil {
+		return err
 	}
-	b.id = strings.TrimSpace(string(id))
 	b.config, err = config.Load(config.LoadOptions{Path: b.options.config})
 	return err
 }

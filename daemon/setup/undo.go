@@ -191,10 +191,7 @@ func missingLines(text, in string) []string {
 // removeVolume deletes the volume when it surely has nothing but copies of what the root has: the root was not booted since, and
 // nothing has changed the volume.
 func (w *worker) removeVolume(ctx context.Context) error {
-	if err := w.top.Sync(); err != nil { // what is not written yet is no change yet
-		return err
-	}
-	info, err := w.top.SubvolumeAt(w.record.Volume)
+	info, err := w.volume()
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -227,7 +224,7 @@ func (w *worker) whyVolumeStays(ctx context.Context, volume btrfsops.Subvolume) 
 	case w.facts.volumeMounted():
 		return "it is mounted", nil
 	}
-	if changed, err := w.holdsMore(ctx, volume); err != nil || changed {
+	if _, changed, err := w.holds(ctx, volume); err != nil || changed {
 		return "it was changed since", err
 	}
 	if w.inFstab() {

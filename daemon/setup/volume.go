@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/persist"
@@ -27,18 +26,11 @@ func (w *worker) beginFilling(ctx context.Context) error {
 	if !w.record.NewVolume {
 		return nil
 	}
-	if err := w.top.Sync(); err != nil { // what is not written yet is no change yet
-		return err
-	}
-	volume, err := w.top.SubvolumeAt(w.record.Volume)
+	volume, err := w.volume()
 	if err != nil {
 		return err
 	}
-	filled, err := hasEntries(filepath.Join(w.top.Top(), w.record.Volume))
-	if err != nil {
-		return err
-	}
-	more, err := w.holdsMore(ctx, volume)
+	filled, more, err := w.holds(ctx, volume)
 	if err != nil {
 		return err
 	}
@@ -54,46 +46,43 @@ func (w *worker) beginFilling(ctx context.Context) error {
 		if err := w.makeVolume(); err != nil {
 			return err
 		}
-		if w.record.Filling, err = bootID(); err != nil {
+		if w.record.Filling, err = btrfsops.BootID(); err != nil {
 			return err
 		}
 	}
 	return w.record.write(w.Root)
 }
 
-// holdsMore tells whether there may be more on the volume than what a set-up has copied there. Where that has ended, any change since tells. Where
-// it was killed in this boot nothing tells how it left the volume; but no boot has mounted it since, and what it was copying has a name of its own.
-func (w *worker) holdsMore(ctx context.Context, volume btrfsops.Subvolume) (bool, error) {
-	filled, err := hasEntries(filepath.Join(w.top.Top(), w.record.Volume))
-	if err != nil || !filled {
-		return false, err
+// volume describes the volume as it is on the disk: what is not written yet is no change yet.
+func (w *worker) volume() (btrfsops.Subvolume, error) {
+	if err := w.top.Sync(); err != nil {
+		return btrfsops.Subvolume{}, err
 	}
-	boot, err := bootID()
+	return w.top.SubvolumeAt(w.record.Volume)
+}
+
+// holds tells whether there is anything on the volume, and whether there may be more than what a set-up has copied there. Where that has ended, any
+// change since tells. Where it was killed in this boot nothing tells how it left the volume; but no boot has mounted it since, and what it was
+// copying has a name of its own.
+func (w *worker) holds(ctx context.Context, volume btrfsops.Subvolume) (filled, more bool, err error) {
+	filled, err = hasEntries(filepath.Join(w.top.Top(), w.record.Volume))
+	if err != nil || !filled {
+		return false, false, err
+	}
+	boot, err := btrfsops.BootID()
 	if err != nil || w.record.Filling != boot {
-		return volume.ChangedIn != w.record.FilledIn, err
+		return true, volume.ChangedIn != w.record.FilledIn, err
 	}
 	found, err := w.orphans(ctx)
-	return len(found) > 0, err
+	return true, len(found) > 0, err
 }
-
-// bootID is the id of this boot.
-func bootID() (string, error) {
-	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	return strings.TrimSpace(string(id)), err
-}
-
-// halfCopied ends the names that persist gives what it copies, until that is whole.
-const halfCopied = ".impermanence-new"
 
 // endFilling records how the volume was left, unless there is more on it than what the set-up has copied there.
 func (w *worker) endFilling() error {
 	if w.record.Filling == "" {
 		return nil
 	}
-	if err := w.top.Sync(); err != nil {
-		return err
-	}
-	volume, err := w.top.SubvolumeAt(w.record.Volume)
+	volume, err := w.volume()
 	if err != nil {
 		return err
 	}
@@ -106,7 +95,7 @@ func (w *worker) orphans(ctx context.Context) (found []persist.Orphan, err error
 	err = w.inView(ctx, w.facts.RootID, func(dir string, entries []persist.Entry) error {
 		var err error
 		found, err = persist.Orphans(persist.Options{Sysroot: dir}, w.record.Point, entries)
-		found = slices.DeleteFunc(found, func(o persist.Orphan) bool { return strings.HasSuffix(o.Path, halfCopied) })
+		found = slices.DeleteFunc(found, func(o persist.Orphan) bool { return persist.Unfinished(o.Path) })
 		return err
 	})
 	return found, err
