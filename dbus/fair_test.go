@@ -97,6 +97,7 @@ func TestNobodyKeepsOthersFromCalling(t *testing.T) {
 	reachable(another)
 	s.settled(t, bustest.DialAs(t, s.address, third))
 	s.fill(t, another, answers)
+	s.until(t, func() bool { return s.Live() <= ofUsers }) // what was refused is over soon after its answer
 	if live := s.Live(); live != ofUsers {
 		t.Errorf("%d calls are under way", live)
 	}
