@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon"
@@ -157,15 +158,8 @@ func TestWhatMayBeTakenFromStays(t *testing.T) {
 // TestAWrongRecordIsLoggedOnce, however often somebody asks for a plan.
 func TestAWrongRecordIsLoggedOnce(t *testing.T) {
 	m, _ := keeping(t, "")
-	logged := 0
-	d := m.start(t, func(o *daemon.Options) {
-		o.Log = o.Log.WithOptions(zap.Hooks(func(e zapcore.Entry) error {
-			if e.Level == zap.ErrorLevel {
-				logged++
-			}
-			return nil
-		}))
-	})
+	core, logged := observer.New(zapcore.ErrorLevel)
+	d := m.start(t, func(o *daemon.Options) { o.Log = zap.New(core).Sugar() })
 	for _, wrong := range []string{"directories = 3", "files = 3"} {
 		m.write(t, "persist/.impermanence/entries.toml", wrong)
 		for range 3 {
@@ -173,7 +167,7 @@ func TestAWrongRecordIsLoggedOnce(t *testing.T) {
 		}
 	}
 	const records = 2
-	if logged != records {
-		t.Errorf("%d errors are in the log", logged)
+	if logged.Len() != records {
+		t.Errorf("%d errors are in the log", logged.Len())
 	}
 }

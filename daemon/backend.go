@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/jobs"
 	"github.com/impermanence/impermanence/dbus"
@@ -92,13 +90,13 @@ func (d *Daemon) Reload(ctx context.Context) error {
 	}
 	d.mu.Unlock()
 	if err != nil {
-		d.log.Error("the configuration is wrong, the one before stays in force", zap.Error(err))
+		d.log.Errorw("the configuration is wrong, the one before stays in force", "error", err)
 		d.tell(dbus.ManagerChanged)
 		return err
 	}
-	d.log.Info("configuration read")
+	d.log.Infow("configuration read")
 	if err := d.Rescan(ctx); err != nil {
-		d.log.Warn("look around after a reload", zap.Error(err))
+		d.log.Warnw("look around after a reload", "error", err)
 	}
 	d.watchCopies(ctx)
 	return nil

@@ -16,7 +16,6 @@ import (
 	"github.com/coreos/go-systemd/v22/unit"
 	"github.com/coreos/go-systemd/v22/util"
 	"github.com/moby/sys/mountinfo"
-	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/dbus"
@@ -93,7 +92,7 @@ func (d *Daemon) stopBrowsing(ctx context.Context, p place, id btrfsops.Subvolum
 		return
 	}
 	if err := d.opts.Browser.EndBrowse(context.WithoutCancel(ctx), at); err != nil {
-		d.log.Warn("a deleted root can still be browsed", zap.String("path", at), zap.Error(err))
+		d.log.Warnw("a deleted root can still be browsed", "path", at, "error", err)
 	}
 }
 

@@ -6,8 +6,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/jobs"
 	"github.com/impermanence/impermanence/dbus"
@@ -26,7 +24,7 @@ type Options struct {
 	Top      string   // where the top level is mounted; empty: RunDir/top when it is mounted there, else nowhere
 	Placer   Placer   // puts entries in their places; nil: the one that fits, see [NewPlacer]
 	Restorer Restorer // brings paths of old roots back; nil: the one that fits, see [NewRestorer]
-	Log      *zap.Logger
+	Log      dbus.Log
 	Now      func() time.Time
 	Browser  Browser // mounts old roots to be looked at, and top levels; nil: the one that fits, see [NewBrowser]
 	// IdleExit ends the daemon when nobody has asked for anything for so long; 0: it stays.
@@ -37,7 +35,7 @@ type Options struct {
 // Daemon is what the daemon knows, and what it can be asked to do. Its methods may be called from several goroutines.
 type Daemon struct {
 	opts    Options
-	log     *zap.Logger
+	log     dbus.Log
 	jobs    *jobs.Engine
 	files   *filesystems
 	cache   *rootCache
@@ -95,7 +93,7 @@ func New(opts Options) *Daemon {
 	d.loaded, d.contents, d.wrong = load(opts.Config)
 	if d.wrong != nil {
 		d.loaded = &config.Config{}
-		d.log.Error("the configuration is wrong, none is in force", zap.Error(d.wrong))
+		d.log.Errorw("the configuration is wrong, none is in force", "error", d.wrong)
 	}
 	d.config = d.loaded
 	return d
@@ -144,7 +142,7 @@ func (d *Daemon) readRecorded() {
 		d.unread = &busError{err, dbus.ErrInvalidConfiguration}
 	}
 	if err != nil && !known { // anyone may ask for a plan, which reads it again
-		d.log.Error("not all that was recorded on volumes is in force", zap.Error(err))
+		d.log.Errorw("not all that was recorded on volumes is in force", "error", err)
 	}
 }
 

@@ -4,9 +4,8 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/dbus"
 )
 
 // lingering is how long a file system stays open after its last use. Open, it keeps its device busy without anyone seeing
@@ -15,7 +14,7 @@ const lingering = 10 * time.Second
 
 // filesystems opens top levels when they are needed, and closes them when nobody has used them for a while.
 type filesystems struct {
-	log    *zap.Logger
+	log    dbus.Log
 	opener func(place) (topLevel, error)
 
 	mu   sync.Mutex
@@ -34,7 +33,7 @@ type topLevel struct {
 	close func() error
 }
 
-func newFilesystems(log *zap.Logger) *filesystems {
+func newFilesystems(log dbus.Log) *filesystems {
 	return &filesystems{log: log, opener: openTopLevel, open: map[string]*openFilesystem{}}
 }
 
@@ -103,7 +102,7 @@ func (fs *filesystems) closeIdle(device string) {
 	o.idle.Stop()
 	delete(fs.open, device)
 	if err := o.close(); err != nil {
-		fs.log.Warn("close file system", zap.String("device", device), zap.Error(err))
+		fs.log.Warnw("close file system", "device", device, "error", err)
 	}
 }
 

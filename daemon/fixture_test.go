@@ -43,7 +43,7 @@ type machine struct {
 	sysroot string // where the root is mounted
 	runDir  string
 	config  string // configuration file
-	log     *zap.Logger
+	log     dbus.Log
 }
 
 // newMachine makes a file system with a root that is mounted, persist and nix beside it, and a configuration.
@@ -52,10 +52,10 @@ func newMachine(t testing.TB) *machine {
 	dir := t.TempDir()
 	m := &machine{
 		device: btrfstest.NewDevice(t, 0), top: filepath.Join(dir, "top"), sysroot: filepath.Join(dir, "sysroot"),
-		runDir: filepath.Join(dir, "run"), config: filepath.Join(dir, "impermanence.toml"), log: zap.NewNop(),
+		runDir: filepath.Join(dir, "run"), config: filepath.Join(dir, "impermanence.toml"), log: zap.NewNop().Sugar(),
 	}
 	if test, ok := t.(*testing.T); ok {
-		m.log = zaptest.NewLogger(test)
+		m.log = zaptest.NewLogger(test).Sugar()
 	}
 	btrfstest.Mount(t, m.device, m.top, "subvolid=5")
 	for _, name := range []string{"root", "persist", "nix"} {

@@ -39,7 +39,7 @@ func TestErrorNames(t *testing.T) {
 func TestFilesystemsAreClosedWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var opened, closed atomic.Int32
-		fs := newFilesystems(zap.NewNop())
+		fs := newFilesystems(zap.NewNop().Sugar())
 		fs.opener = func(place) (topLevel, error) {
 			opened.Add(1)
 			return topLevel{close: func() error { closed.Add(1); return nil }}, nil

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strconv"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/daemon/change"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/jobs"
@@ -83,7 +81,7 @@ func (d *Daemon) change(ctx context.Context, p *jobs.Progress, r change.Request)
 		return err
 	}
 	if lookErr := d.lookAtEntries(); lookErr != nil {
-		d.log.Warn("look at the entries after a change", zap.Error(lookErr))
+		d.log.Warnw("look at the entries after a change", "error", lookErr)
 	}
 	d.watchCopies(ctx)
 	return err
@@ -101,7 +99,7 @@ type watchedRecord struct {
 // sayWatched is what CopyBackUnit does before it watches, and with none before it reads what it is to watch, and at its end.
 func (o Options) sayWatched(sources []string) {
 	if err := o.writeRecord(watchedName, watchedRecord{sources}); err != nil {
-		o.Log.Warn("say what is copied back", zap.Error(err))
+		o.Log.Warnw("say what is copied back", "error", err)
 	}
 }
 
@@ -114,13 +112,13 @@ func (d *Daemon) watchCopies(ctx context.Context) {
 	d.mu.Unlock()
 	var watched watchedRecord
 	if err := d.opts.readRecord(watchedName, &watched); err != nil {
-		d.log.Warn("what is copied back now is not known", zap.Error(err))
+		d.log.Warnw("what is copied back now is not known", "error", err)
 	}
 	if wrong != nil || slices.Equal(watched.Sources, copiesOf(cfg)) {
 		return
 	}
 	if err := d.opts.Placer.Watch(context.WithoutCancel(ctx)); err != nil {
-		d.log.Error("what is copied back is not watched", zap.Error(err))
+		d.log.Errorw("what is copied back is not watched", "error", err)
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/moby/sys/mountinfo"
-	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/daemon/losses"
 	"github.com/impermanence/impermanence/persist"
@@ -83,12 +82,12 @@ func (d *Daemon) ignoreRules() *losses.Rules {
 		if err == nil {
 			rules.Add("/", file, string(text))
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			d.log.Warn("read rules", zap.Error(err))
+			d.log.Warnw("read rules", "error", err)
 		}
 	}
 	passwd, err := os.ReadFile(d.inSysroot("/etc/passwd"))
 	if err != nil {
-		d.log.Debug("read users", zap.Error(err))
+		d.log.Debugw("read users", "error", err)
 		return rules
 	}
 	for _, home := range losses.Homes(passwd) {
@@ -96,7 +95,7 @@ func (d *Daemon) ignoreRules() *losses.Rules {
 		if err == nil {
 			rules.Add(home.Dir, path.Join(home.Dir, losses.UserFile), string(text))
 		} else if !errors.Is(err, fs.ErrNotExist) {
-			d.log.Warn("read a user's rules", zap.Error(err))
+			d.log.Warnw("read a user's rules", "error", err)
 		}
 	}
 	return rules

@@ -44,7 +44,7 @@ func victim(text string) error {
 		return err
 	}
 	d := daemon.New(daemon.Options{
-		Config: config.LoadOptions{Path: o.Config}, RunDir: o.RunDir, Sysroot: o.Sysroot, Top: o.Top, Log: zap.NewNop(), Now: time.Now,
+		Config: config.LoadOptions{Path: o.Config}, RunDir: o.RunDir, Sysroot: o.Sysroot, Top: o.Top, Log: zap.NewNop().Sugar(), Now: time.Now,
 	})
 	var changes atomic.Int32
 	d.OnChange(func(what dbus.Change) {
@@ -221,7 +221,7 @@ func (m *machine) prepare(t *testing.T, k killable) {
 	if k.undo == nil {
 		return
 	}
-	d := m.start(t, func(o *daemon.Options) { o.Log, o.Now = zap.NewNop(), time.Now })
+	d := m.start(t, func(o *daemon.Options) { o.Log, o.Now = zap.NewNop().Sugar(), time.Now })
 	id, err := k.undo(d)
 	if errors.Is(err, errNothingToDo) {
 		return
@@ -234,7 +234,7 @@ func (m *machine) prepare(t *testing.T, k killable) {
 // checkTruth compares what a new daemon tells with what there is. It returns whether the job is said to have ended.
 func (m *machine) checkTruth(t *testing.T, job string, at int32, died bool) (ended bool) {
 	t.Helper()
-	d := m.start(t, func(o *daemon.Options) { o.Log, o.Now = zap.NewNop(), time.Now })
+	d := m.start(t, func(o *daemon.Options) { o.Log, o.Now = zap.NewNop().Sugar(), time.Now })
 	told := d.Jobs()
 	if len(told) > 1 || !died && len(told) != 0 {
 		t.Fatalf("change %d: %d jobs are told of", at, len(told))

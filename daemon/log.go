@@ -5,18 +5,21 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/journal"
-	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/impermanence/impermanence/dbus"
 )
 
-// Log is where the daemon's log goes and how much of it. It implements [dbus.LogControl].
+// Log is the daemon's log. It takes a message, then names and values in turn, and implements [dbus.Log] and [dbus.LogControl]. Of zap it is made with
+// the core alone: the package above it has an HTTP server, to set its level, and with that the code of TLS: a megabyte of the daemon's memory.
 type Log struct {
-	level  zap.AtomicLevel
+	level  atomic.Int32 // a zapcore.Level
 	target string
+	write  func(e zapcore.Entry, pairs []any) error
 }
 
 // The targets of the log, as org.freedesktop.LogControl1 names them.
@@ -28,22 +31,44 @@ const (
 // identifier names the daemon in the journal.
 const identifier = "impermanenced"
 
-// NewLog returns a logger that writes to the journal when standard error is connected to it, with its fields, else lines
+// lines are the log on a console.
+var lines = zapcore.EncoderConfig{
+	TimeKey: "time", LevelKey: "level", MessageKey: "message",
+	EncodeTime: zapcore.ISO8601TimeEncoder, EncodeLevel: zapcore.CapitalLevelEncoder, EncodeDuration: zapcore.StringDurationEncoder,
+}
+
+// NewLog returns a log that goes to the journal when standard error is connected to it, with its fields, else as lines
 // to stderr. level is one of syslog's. Errors: dbus.ErrInvalidArgs.
-func NewLog(stderr io.Writer, level string) (*zap.Logger, *Log, error) {
-	l := &Log{level: zap.NewAtomicLevel(), target: targetConsole}
+func NewLog(stderr io.Writer, level string) (*Log, error) {
+	l := &Log{target: targetConsole}
 	if err := l.SetLogLevel(level); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	var core zapcore.Core
 	if connected, err := journal.StderrIsJournalStream(); err == nil && connected && journal.Enabled() {
-		l.target = targetJournal
-		core = &journalCore{LevelEnabler: l.level}
+		l.target, l.write = targetJournal, writeJournal
 	} else {
-		config := zap.NewDevelopmentEncoderConfig()
-		core = zapcore.NewCore(zapcore.NewConsoleEncoder(config), zapcore.Lock(zapcore.AddSync(stderr)), l.level)
+		core := zapcore.NewCore(zapcore.NewConsoleEncoder(lines), zapcore.Lock(zapcore.AddSync(stderr)), zapcore.DebugLevel)
+		l.write = func(e zapcore.Entry, pairs []any) error { return core.Write(e, fieldsOf(pairs)) }
 	}
-	return zap.New(core), l, nil
+	return l, nil
+}
+
+// Debugw logs what helps to find a mistake.
+func (l *Log) Debugw(message string, pairs ...any) { l.log(zapcore.DebugLevel, message, pairs) }
+
+// Infow logs what was done.
+func (l *Log) Infow(message string, pairs ...any) { l.log(zapcore.InfoLevel, message, pairs) }
+
+// Warnw logs what went wrong and can be gone on without.
+func (l *Log) Warnw(message string, pairs ...any) { l.log(zapcore.WarnLevel, message, pairs) }
+
+// Errorw logs what went wrong.
+func (l *Log) Errorw(message string, pairs ...any) { l.log(zapcore.ErrorLevel, message, pairs) }
+
+func (l *Log) log(level zapcore.Level, message string, pairs []any) {
+	if level >= zapcore.Level(l.level.Load()) {
+		_ = l.write(zapcore.Entry{Level: level, Time: time.Now(), Message: message}, pairs) // there is nowhere to tell it
+	}
 }
 
 // levels maps the levels of syslog, most urgent first, to those of zap. Of several names for one the first is given back.
@@ -65,18 +90,18 @@ var levels = []struct {
 // LogLevel is how much is logged.
 func (l *Log) LogLevel() string {
 	for _, row := range levels {
-		if row.level == l.level.Level() {
+		if row.level == zapcore.Level(l.level.Load()) {
 			return row.name
 		}
 	}
-	return l.level.String()
+	return zapcore.Level(l.level.Load()).String()
 }
 
 // SetLogLevel changes how much is logged.
 func (l *Log) SetLogLevel(level string) error {
 	for _, row := range levels {
 		if row.name == level {
-			l.level.SetLevel(row.level)
+			l.level.Store(int32(row.level))
 			return nil
 		}
 	}
@@ -97,35 +122,35 @@ func (l *Log) SetLogTarget(target string) error {
 // SyslogIdentifier names the daemon in the log.
 func (l *Log) SyslogIdentifier() string { return identifier }
 
-// journalCore writes entries to the journal's own protocol, fields as fields.
-type journalCore struct {
-	zapcore.LevelEnabler
-	fields []zapcore.Field
-}
-
-// With adds fields to every entry.
-func (c *journalCore) With(fields []zapcore.Field) zapcore.Core {
-	return &journalCore{c.LevelEnabler, slices.Concat(c.fields, fields)}
-}
-
-// Check adds the core to an entry that is to be written.
-func (c *journalCore) Check(e zapcore.Entry, checked *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
-		return checked.AddCore(e, c)
+// fieldsOf makes fields of what is named. An error that is nil is none.
+func fieldsOf(pairs []any) []zapcore.Field {
+	var fields []zapcore.Field
+	for pair := range slices.Chunk(pairs, 2) {
+		field := zapcore.Field{Key: pair[0].(string), Type: zapcore.ReflectType, Interface: pair[1]}
+		switch value := pair[1].(type) {
+		case nil:
+			field.Type = zapcore.SkipType
+		case error:
+			field.Type = zapcore.ErrorType
+		case fmt.Stringer:
+			field.Type = zapcore.StringerType
+		case string:
+			field.Type, field.String = zapcore.StringType, value
+		}
+		fields = append(fields, field)
 	}
-	return checked
+	return fields
 }
 
-// Write sends an entry.
-func (c *journalCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	encoder := zapcore.NewMapObjectEncoder()
-	for _, f := range slices.Concat(c.fields, fields) {
-		f.AddTo(encoder)
-	}
+// writeJournal sends an entry in the journal's own protocol, what is named as fields. An error that is nil is none.
+func writeJournal(e zapcore.Entry, pairs []any) error {
 	vars := map[string]string{"SYSLOG_IDENTIFIER": identifier}
 	message := e.Message
-	for name, value := range encoder.Fields {
-		text := fmt.Sprint(value)
+	for pair := range slices.Chunk(pairs, 2) {
+		if pair[1] == nil {
+			continue
+		}
+		name, text := pair[0].(string), fmt.Sprint(pair[1])
 		vars[journalField(name)] = text
 		if name == "error" { // who reads the message alone should see what went wrong
 			message += ": " + text
@@ -133,9 +158,6 @@ func (c *journalCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	}
 	return journal.Send(message, priorityOf(e.Level), vars)
 }
-
-// Sync has nothing to do: what was sent is sent.
-func (c *journalCore) Sync() error { return nil }
 
 func priorityOf(level zapcore.Level) journal.Priority {
 	for _, row := range levels {

@@ -6,35 +6,49 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/zap"
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/impermanence/impermanence/daemon"
 	"github.com/impermanence/impermanence/dbus"
 )
 
+// stringer is a value that says itself what it is called.
+type stringer string
+
+func (s stringer) String() string { return string(s) }
+
 func TestLogLevels(t *testing.T) {
 	var out bytes.Buffer
-	log, control, err := daemon.NewLog(&out, "warning")
+	log, err := daemon.NewLog(&out, "warning")
 	must(t, err)
-	var _ dbus.LogControl = control
-	log.Info("unheard")
-	log.Warn("heard", zap.Error(errors.New("no space")))
-	must(t, control.SetLogLevel("debug"))
-	log.Debug("heard too")
-	if got := out.String(); strings.Contains(got, "unheard") || !strings.Contains(got, "no space") || !strings.Contains(got, "heard too") {
-		t.Errorf("logged: %s", got)
+	var _ dbus.LogControl = log
+	log.Infow("unheard")
+	log.Warnw("heard", "error", errors.New("no space"))
+	must(t, log.SetLogLevel("debug"))
+	log.Debugw("heard too", "task", stringer("looks"), "count", 3, "error", nil)
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		_, line, _ = strings.Cut(line, "\t") // without the time
+		got = append(got, line)
+	}
+	want := []string{
+		"WARN\theard\t" + `{"error": "no space"}` + "\n",
+		"DEBUG\theard too\t" + `{"task": "looks", "count": 3}` + "\n",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("logged (-want +got):\n%s", diff)
 	}
 	for _, level := range []string{"emerg", "alert", "crit", "err", "warning", "info", "debug"} {
-		must(t, control.SetLogLevel(level))
-		if got := control.LogLevel(); got != level {
+		must(t, log.SetLogLevel(level))
+		if got := log.LogLevel(); got != level {
 			t.Errorf("level %q, want %q", got, level)
 		}
 	}
-	must(t, control.SetLogLevel("notice")) // the journal knows it, the logger says info
-	wantError(t, "an unknown level", control.SetLogLevel("loud"), dbus.ErrInvalidArgs)
-	must(t, control.SetLogTarget(control.LogTarget()))
-	wantError(t, "another target", control.SetLogTarget("kmsg"), dbus.ErrInvalidArgs)
-	if _, _, err := daemon.NewLog(&out, "loud"); !errors.Is(err, dbus.ErrInvalidArgs) {
+	must(t, log.SetLogLevel("notice")) // the journal knows it, the logger says info
+	wantError(t, "an unknown level", log.SetLogLevel("loud"), dbus.ErrInvalidArgs)
+	must(t, log.SetLogTarget(log.LogTarget()))
+	wantError(t, "another target", log.SetLogTarget("kmsg"), dbus.ErrInvalidArgs)
+	if _, err := daemon.NewLog(&out, "loud"); !errors.Is(err, dbus.ErrInvalidArgs) {
 		t.Errorf("a log that starts with an unknown level: %v", err)
 	}
 }

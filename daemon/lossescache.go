@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/dbus"
 )
@@ -43,7 +41,7 @@ const lossRecordName = "losses.json"
 func (d *Daemon) readLosses() {
 	var record lossRecord
 	if err := d.opts.readRecord(lossRecordName, &record); err != nil {
-		d.log.Warn("what was lost last is not known", zap.Error(err))
+		d.log.Warnw("what was lost last is not known", "error", err)
 		return
 	}
 	d.mu.Lock()
@@ -70,7 +68,7 @@ func (d *Daemon) learnLosses(state lossState, t totals) {
 	d.lost = record
 	d.mu.Unlock()
 	if err := d.opts.writeRecord(lossRecordName, record); err != nil {
-		d.log.Warn("remember the losses", zap.Error(err))
+		d.log.Warnw("remember the losses", "error", err)
 	}
 	d.tell(dbus.ManagerChanged)
 }
@@ -98,7 +96,7 @@ func (d *Daemon) findLosses(ctx context.Context) {
 		}
 		began := time.Now()
 		if err := d.renewLosses(ctx, asked); err != nil && ctx.Err() == nil {
-			d.log.Debug("what the next boot will lose is not known", zap.Error(err))
+			d.log.Debugw("what the next boot will lose is not known", "error", err)
 		}
 		if !pause(ctx, sizeRest*time.Since(began)) {
 			return

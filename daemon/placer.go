@@ -88,7 +88,8 @@ func (p directPlacer) Place(ctx context.Context, entries []persist.Entry, done f
 
 // formerRoots finds the roots that entries are still to be taken from.
 func (o Options) formerRoots(cfg *config.Config) *former.Roots {
-	return former.New(former.Options{Config: cfg, Sysroot: o.Sysroot, RunDir: o.RunDir, Device: o.Device, Warn: o.Log.Sugar().Warnf})
+	warn := func(format string, args ...any) { o.Log.Warnw(fmt.Sprintf(format, args...)) }
+	return former.New(former.Options{Config: cfg, Sysroot: o.Sysroot, RunDir: o.RunDir, Device: o.Device, Warn: warn})
 }
 
 // unitPlacer starts services, which do it and leave a report.

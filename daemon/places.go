@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/moby/sys/mountinfo"
-	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
@@ -232,7 +231,7 @@ func (d *Daemon) otherTop(mounted *mountinfo.Info) string {
 	ctx, end := context.WithTimeout(context.Background(), topPatience)
 	defer end()
 	if err := d.opts.Browser.MountTop(ctx, mounted.Source, at); err != nil {
-		d.log.Warn("mount the top level of a file system", zap.String("device", mounted.Source), zap.Error(err))
+		d.log.Warnw("mount the top level of a file system", "device", mounted.Source, "error", err)
 	}
 	if isTop() {
 		return at

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/jobs"
@@ -96,7 +94,7 @@ func (d *Daemon) sizeSoon(ctx context.Context, fs *btrfsops.Filesystem, r guarde
 	case err == nil:
 		return size, false
 	case ctx.Err() == nil:
-		d.log.Warn("size of a root", zap.String("root", r.Name), zap.Error(err))
+		d.log.Warnw("size of a root", "root", r.Name, "error", err)
 	}
 	return 0, true
 }

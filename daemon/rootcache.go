@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/dbus"
 )
 
 // cacheTime bounds how long a list is shown that nothing has spoken against: what changes unnoticed (mounts in other
@@ -21,7 +21,7 @@ const cacheTime = 30 * time.Second
 // Directories of old roots are watched, so that what others make, delete, rename or mark there is noticed, and told.
 // Without a directory that can be watched, because the top level is mounted nowhere, nothing is kept.
 type rootCache struct {
-	log     *zap.Logger
+	log     dbus.Log
 	changed func() // called when a watched directory has changed
 
 	mu      sync.Mutex
@@ -33,7 +33,7 @@ type rootCache struct {
 	until   time.Time
 }
 
-func newRootCache(changed func(), log *zap.Logger) *rootCache {
+func newRootCache(changed func(), log dbus.Log) *rootCache {
 	return &rootCache{log: log, changed: changed, watched: map[string]bool{}}
 }
 
@@ -79,7 +79,7 @@ func (c *rootCache) watch(places []place) bool {
 	if c.watcher == nil {
 		watcher, err := fsnotify.NewWatcher()
 		if err != nil {
-			c.log.Warn("watch old roots", zap.Error(err))
+			c.log.Warnw("watch old roots", "error", err)
 			return false
 		}
 		c.watcher = watcher
@@ -111,7 +111,7 @@ func (c *rootCache) follow(watcher *fsnotify.Watcher) {
 			if !ok {
 				return
 			}
-			c.log.Warn("watch old roots", zap.Error(err))
+			c.log.Warnw("watch old roots", "error", err)
 			c.noticed(fsnotify.Event{})
 		}
 	}
@@ -146,6 +146,6 @@ func (c *rootCache) close() {
 		return
 	}
 	if err := watcher.Close(); err != nil {
-		c.log.Warn("end the watch of old roots", zap.Error(err))
+		c.log.Warnw("end the watch of old roots", "error", err)
 	}
 }

@@ -22,7 +22,7 @@ func TestWhatOnlyPassesIsNotTold(t *testing.T) {
 	}
 	told, reads := 0, 0
 	var c *rootCache
-	c = newRootCache(func() { told++; c.forget() }, zap.NewNop()) // as the daemon does
+	c = newRootCache(func() { told++; c.forget() }, zap.NewNop().Sugar()) // as the daemon does
 	defer c.close()
 	left := &listing{roots: []guardedRoot{{GuardedRoot: btrfsops.GuardedRoot{OldRoot: btrfsops.OldRoot{Name: snapshot}}}}}
 	list := func(l *listing, meanwhile func()) {

@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/dbus"
@@ -40,7 +38,7 @@ func (d *Daemon) lookOnce() {
 	d.firstLook.Do(func() {
 		d.readLosses()
 		if err := d.look(context.Background()); err != nil {
-			d.log.Warn("look around", zap.Error(err))
+			d.log.Warnw("look around", "error", err)
 		}
 	})
 }
@@ -126,7 +124,7 @@ func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
 func (d *Daemon) readBoot() dbus.Details {
 	records, err := btrfsops.ReadBootRecords(filepath.Join(d.opts.RunDir, btrfsops.BootRecordName))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		d.log.Warn("what early boot did is not known", zap.Error(err))
+		d.log.Warnw("what early boot did is not known", "error", err)
 	}
 	if len(records) == 0 {
 		return nil
@@ -189,7 +187,7 @@ const pruneRecordName = "prune.json"
 func (d *Daemon) readLastPrune() time.Time {
 	var record pruneRecord
 	if err := d.opts.readRecord(pruneRecordName, &record); err != nil {
-		d.log.Warn("when was last pruned is not known", zap.Error(err))
+		d.log.Warnw("when was last pruned is not known", "error", err)
 	}
 	return record.Time
 }
@@ -197,7 +195,7 @@ func (d *Daemon) readLastPrune() time.Time {
 // writePruneRecord remembers a prune for the next start of the daemon.
 func (d *Daemon) writePruneRecord(record pruneRecord) {
 	if err := d.opts.writeRecord(pruneRecordName, record); err != nil {
-		d.log.Warn("remember the prune", zap.Error(err))
+		d.log.Warnw("remember the prune", "error", err)
 	}
 	d.looking.Lock()
 	defer d.looking.Unlock()

@@ -6,11 +6,11 @@ import (
 	"time"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
-	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/daemon/change"
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/former"
+	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/persist"
 )
 
@@ -22,11 +22,11 @@ func Carry(ctx context.Context, opts Options) error {
 		return err
 	}
 	reply := change.Carry(ctx, change.Options{Config: opts.Config, Sysroot: opts.Sysroot}, request)
-	fields := []zap.Field{zap.String("deed", string(request.Deed)), zap.String("target", request.Target), zap.Bool("dryRun", request.DryRun)}
+	fields := []any{"deed", string(request.Deed), "target", request.Target, "dryRun", request.DryRun}
 	if err := reply.Err(); err != nil {
-		opts.Log.Warn("nothing was changed", append(fields, zap.Error(err))...)
+		opts.Log.Warnw("nothing was changed", append(fields, "error", err)...)
 	} else {
-		opts.Log.Info("done", append(fields, zap.String("done", reply.Done))...)
+		opts.Log.Infow("done", append(fields, "done", reply.Done)...)
 	}
 	return change.WriteReply(opts.RunDir, reply)
 }
@@ -53,7 +53,7 @@ func CopyBack(ctx context.Context, opts Options) error {
 		if err == nil || ctx.Err() != nil {
 			return err
 		}
-		opts.Log.Error("what is copied back is not watched, and only looked at now and then", zap.Error(err), zap.Duration("every", unwatched))
+		opts.Log.Errorw("what is copied back is not watched, and only looked at now and then", "error", err, "every", unwatched)
 		ready()
 		select {
 		case <-ctx.Done():
@@ -98,7 +98,7 @@ func (o Options) loadCopied() (*config.Config, error) {
 		return nil, err
 	}
 	if err := config.AddRecorded(o.Sysroot, cfg); err != nil {
-		o.Log.Error("not all that was recorded on volumes is copied back", zap.Error(err))
+		o.Log.Errorw("not all that was recorded on volumes is copied back", "error", err)
 	}
 	return cfg, nil
 }
@@ -109,11 +109,11 @@ func (o Options) newCopyBack(cfg *config.Config, roots *former.Roots) *persist.C
 	return persist.NewCopyBack(opts, cfg.Entries(), 0)
 }
 
-func logCopy(log *zap.Logger, r persist.Result) {
-	fields := []zap.Field{zap.String("target", r.Target), zap.String("source", r.Source)}
+func logCopy(log dbus.Log, r persist.Result) {
+	fields := []any{"target", r.Target, "source", r.Source}
 	if r.Err != nil {
-		log.Error("not copied back", append(fields, zap.Error(r.Err))...)
+		log.Errorw("not copied back", append(fields, "error", r.Err)...)
 		return
 	}
-	log.Info("copied back", fields...)
+	log.Infow("copied back", fields...)
 }

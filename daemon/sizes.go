@@ -5,8 +5,6 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/jobs"
 	"github.com/impermanence/impermanence/dbus"
@@ -139,7 +137,7 @@ func (d *Daemon) findWanted(ctx context.Context) bool {
 			return err
 		})
 		if err != nil {
-			d.log.Debug("size of a root", zap.String("root", r.Name), zap.Error(err)) // it is gone, most likely
+			d.log.Debugw("size of a root", "root", r.Name, "error", err) // it is gone, most likely
 		}
 		if !pause(ctx, sizeRest*time.Since(began)) {
 			return false

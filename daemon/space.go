@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/retention"
 	"github.com/impermanence/impermanence/dbus"
@@ -32,11 +30,11 @@ func (d *Daemon) checkSpace(now time.Time) {
 	for _, p := range places {
 		if short, helps := d.short(p); short && !helps {
 			d.restFromSpace(now)
-			d.log.Warn("less than minFree is left, and there is nothing to prune", zap.String("mountPoint", p.mountPoint))
+			d.log.Warnw("less than minFree is left, and there is nothing to prune", "mountPoint", p.mountPoint)
 		} else if short {
-			d.log.Info("less than minFree is left", zap.String("mountPoint", p.mountPoint))
+			d.log.Infow("less than minFree is left", "mountPoint", p.mountPoint)
 			if _, err := d.Prune(context.Background(), dbus.Caller{}, dbus.PruneOptions{}); err != nil {
-				d.log.Info("prune for want of space", zap.Error(err)) // busy, most likely with just that
+				d.log.Infow("prune for want of space", "error", err) // busy, most likely with just that
 			}
 			return
 		}
@@ -71,7 +69,7 @@ func (d *Daemon) short(p place) (short, helps bool) {
 	}
 	space, err := btrfsops.SpaceAt(d.inSysroot(p.mountPoint))
 	if err != nil {
-		d.log.Warn("look at the free space", zap.Error(err))
+		d.log.Warnw("look at the free space", "error", err)
 		return false, false
 	}
 	cfg, _ := d.current()
@@ -80,7 +78,7 @@ func (d *Daemon) short(p place) (short, helps bool) {
 	}
 	plan, err := d.plan(context.Background(), p, dbus.PruneOptions{}, false)
 	if err != nil {
-		d.log.Warn("plan to prune for want of space", zap.Error(err))
+		d.log.Warnw("plan to prune for want of space", "error", err)
 	}
 	return true, len(retention.Removals(plan)) > 0
 }

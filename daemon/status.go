@@ -6,19 +6,19 @@ import (
 	"sync"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
-	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/daemon/jobs"
+	"github.com/impermanence/impermanence/dbus"
 )
 
 // Notifier tells the service manager a state, as sd_notify(3) writes it.
 type Notifier func(state string)
 
 // NewNotifier returns the notifier for the service manager that started this process; it does nothing when none did.
-func NewNotifier(log *zap.Logger) Notifier {
+func NewNotifier(log dbus.Log) Notifier {
 	return func(state string) {
 		if _, err := sdnotify.SdNotify(false, state); err != nil {
-			log.Warn("tell the service manager", zap.String("state", state), zap.Error(err))
+			log.Warnw("tell the service manager", "state", state, "error", err)
 		}
 	}
 }

@@ -8,8 +8,9 @@ import (
 	"time"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
-	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/impermanence/impermanence/dbus"
 )
 
 // Task is a part of the running daemon.
@@ -50,7 +51,7 @@ func (d *Daemon) Supervise(ctx context.Context, reload <-chan os.Signal, tasks .
 	case <-failing.Done():
 	}
 	d.status.stop()
-	d.log.Info("stopping")
+	d.log.Infow("stopping")
 	stop()
 	d.jobs.Stop() // meanwhile the tasks end: who waits for a job gets its result
 	err := group.Wait()
@@ -66,13 +67,13 @@ func (d *Daemon) attend(ctx context.Context, reload <-chan os.Signal, tasks []Ta
 	for _, t := range tasks {
 		select {
 		case <-t.Ready():
-			d.log.Debug("ready", zap.Stringer("task", t))
+			d.log.Debugw("ready", "task", t)
 		case <-ctx.Done():
 			return nil
 		}
 	}
 	d.status.ready()
-	d.log.Info("ready", zap.String("version", d.opts.Version))
+	d.log.Infow("ready", "version", d.opts.Version)
 	d.lookOnce()
 	defer d.watching(ctx)()
 	watchdog, stop := watchdogTicks(d.log)
@@ -96,10 +97,10 @@ func (d *Daemon) attend(ctx context.Context, reload <-chan os.Signal, tasks []Ta
 }
 
 // watchdogTicks ticks twice in each interval in which the service manager wants a sign of life; never when it wants none.
-func watchdogTicks(log *zap.Logger) (ticks <-chan time.Time, stop func()) {
+func watchdogTicks(log dbus.Log) (ticks <-chan time.Time, stop func()) {
 	interval, err := sdnotify.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn("the watchdog stays off", zap.Error(err))
+		log.Warnw("the watchdog stays off", "error", err)
 	}
 	if interval <= 0 {
 		return nil, func() {}
@@ -122,7 +123,7 @@ func (d *Daemon) feedWatchdog(ctx context.Context, tasks []Task) {
 			continue
 		}
 		if err := p.Ping(ctx); err != nil {
-			d.log.Error("no sign of life", zap.Stringer("task", t), zap.Error(err))
+			d.log.Errorw("no sign of life", "task", t, "error", err)
 			return
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/fsnotify/fsnotify"
-	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/persist"
@@ -24,7 +23,7 @@ func (d *Daemon) watch(ctx context.Context) {
 	mounts, files := make(chan struct{}, 1), make(chan struct{}, 1)
 	go func() {
 		if err := persist.FollowMounts(ctx, func() { signal(mounts) }); err != nil {
-			d.log.Warn("mounts that others make are seen only by Rescan", zap.Error(err))
+			d.log.Warnw("mounts that others make are seen only by Rescan", "error", err)
 		}
 	}()
 	configuration := d.newConfigWatch(func() { signal(files) })
@@ -84,7 +83,7 @@ func signal(c chan<- struct{}) {
 // lookAgain looks at what hangs on mounts: entries, the root, and what protects old roots.
 func (d *Daemon) lookAgain(ctx context.Context) {
 	if err := d.look(ctx); err != nil && ctx.Err() == nil {
-		d.log.Warn("look around after a change of mounts", zap.Error(err))
+		d.log.Warnw("look around after a change of mounts", "error", err)
 	}
 	d.tell(dbus.EverythingChanged)
 }
@@ -104,7 +103,7 @@ func (d *Daemon) compareConfiguration() {
 
 // configWatch follows the directories that configuration files are in, or will be.
 type configWatch struct {
-	log     *zap.Logger
+	log     dbus.Log
 	dirs    []string
 	watcher *fsnotify.Watcher // nil when there is none to be had
 }
@@ -114,7 +113,7 @@ func (d *Daemon) newConfigWatch(changed func()) *configWatch {
 	c := &configWatch{log: d.log, dirs: d.opts.Config.Dirs()}
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		d.log.Warn("changes of the configuration are seen only by Reload", zap.Error(err))
+		d.log.Warnw("changes of the configuration are seen only by Reload", "error", err)
 		return c
 	}
 	c.watcher = watcher
@@ -144,7 +143,7 @@ func (c *configWatch) follow() {
 			err = c.watcher.Add(dir)
 		}
 		if err != nil {
-			c.log.Warn("watch the configuration", zap.String("directory", dir), zap.Error(err))
+			c.log.Warnw("watch the configuration", "directory", dir, "error", err)
 		}
 	}
 }

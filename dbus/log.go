@@ -1,7 +1,6 @@
 package dbus
 
-// Log takes what a [Server] tells of: a message, then names and values in turn. It is zap's SugaredLogger, and not named so,
-// since with zap every client would carry an HTTP server.
+// Log takes what a [Server] tells of: a message, then names and values in turn. zap's SugaredLogger is one.
 type Log interface {
 	Debugw(message string, pairs ...any)
 	Infow(message string, pairs ...any)

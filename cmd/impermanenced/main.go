@@ -14,8 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/impermanence/impermanence/daemon"
 	"github.com/impermanence/impermanence/dbus"
 )
@@ -48,7 +46,7 @@ func run(args []string, stderr io.Writer) int {
 		_, _ = fmt.Fprintln(stderr, "error:", err)
 		return exitUsage
 	}
-	log, control, err := daemon.NewLog(stderr, f.level)
+	log, err := daemon.NewLog(stderr, f.level)
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "error:", err)
 		return exitUsage
@@ -57,8 +55,8 @@ func run(args []string, stderr io.Writer) int {
 		return restore(f, stderr)
 	}
 	f.Version, f.Log, f.Now, f.Notify = version, log, time.Now, daemon.NewNotifier(log)
-	if err := commands[f.command](f, control); err != nil {
-		log.Error("ends early", zap.Error(err))
+	if err := commands[f.command](f, log); err != nil {
+		log.Errorw("ends early", "error", err)
 		return exitFailed
 	}
 	return exitDone
@@ -127,7 +125,7 @@ func serve(o options, control *daemon.Log) error {
 	// What polkit is asked over outlives the server, which finishes what is in flight.
 	dialed, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
-	config := dbus.ServerConfig{LogControl: control, Log: o.Log.Sugar(), StreamDir: streamDir(o.RunDir)}
+	config := dbus.ServerConfig{LogControl: control, Log: o.Log, StreamDir: streamDir(o.RunDir)}
 	if o.stdio {
 		o.Placer = daemon.NewDirectPlacer(o.Options)
 		config.Peer = dbus.Pipes{ReadCloser: os.Stdin, Out: os.Stdout}

@@ -10,8 +10,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // The limits that an Options without any gets.
@@ -30,8 +28,22 @@ type Options struct {
 	Remembered int              // ended jobs that are kept; beyond it the oldest go before their time
 	Journal    string           // directory that remembers what a kill of the process interrupts; empty: none
 	Changed    func(ended bool) // called, without a lock, after anything that Jobs shows has changed; ended: a job has ended
-	Log        *zap.Logger
+	Log        Log
 }
+
+// Log takes what an [Engine] tells of: a message, then names and values in turn. zap's SugaredLogger is one.
+type Log interface {
+	Infow(message string, pairs ...any)
+	Warnw(message string, pairs ...any)
+	Errorw(message string, pairs ...any)
+}
+
+// silence is the Log of who wants none.
+type silence struct{}
+
+func (silence) Infow(string, ...any)  {}
+func (silence) Warnw(string, ...any)  {}
+func (silence) Errorw(string, ...any) {}
 
 // Engine holds the jobs. Its methods may be called from several goroutines.
 type Engine struct {
@@ -78,7 +90,7 @@ func New(opts Options) *Engine {
 		opts.Changed = func(bool) {}
 	}
 	if opts.Log == nil {
-		opts.Log = zap.NewNop()
+		opts.Log = silence{}
 	}
 	e := &Engine{opts: opts, journal: journal{opts.Journal, opts.Log}, jobs: map[uint64]*job{}}
 	e.resources = newResources(&e.mu)
@@ -95,7 +107,7 @@ func (e *Engine) Start(r Request) (uint64, error) {
 		return 0, err
 	}
 	e.journal.begin(j.Job)
-	e.opts.Log.Info("job started", zap.Uint64("job", j.ID), zap.String("operation", r.Operation), zap.Uint32("uid", r.UID))
+	e.opts.Log.Infow("job started", "job", j.ID, "operation", r.Operation, "uid", r.UID)
 	e.opts.Changed(false)
 	go e.run(ctx, j, r.Run)
 	return j.ID, nil
@@ -168,8 +180,8 @@ func (e *Engine) Claim(resource string) (release func(), err error) {
 func (e *Engine) guarded(ctx context.Context, j *job, work func(context.Context, *Progress) error) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {
-			e.opts.Log.Error("job panicked", zap.Uint64("job", j.ID), zap.String("operation", j.Operation),
-				zap.Any("cause", cause), zap.ByteString("stack", debug.Stack()))
+			e.opts.Log.Errorw("job panicked", "job", j.ID, "operation", j.Operation,
+				"cause", cause, "stack", string(debug.Stack()))
 			err = fmt.Errorf("%w: %v", ErrPanic, cause)
 		}
 	}()
@@ -189,8 +201,8 @@ func (e *Engine) end(j *job, err error) {
 	e.forgetBeyond(e.opts.Remembered)
 	e.mu.Unlock()
 
-	e.opts.Log.Info("job ended", zap.Uint64("job", j.ID), zap.String("operation", j.Operation),
-		zap.String("result", string(result)), zap.Error(err))
+	e.opts.Log.Infow("job ended", "job", j.ID, "operation", j.Operation,
+		"result", string(result), "error", err)
 	e.journal.end(j.ID)
 	e.forgetLater(j.ID)
 	e.opts.Changed(true)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
-	"go.uber.org/zap"
 )
 
 // journal remembers the jobs that run, so that the process after one that was killed knows of them. A job's record is
@@ -20,7 +19,7 @@ import (
 // The directory belongs to one boot, as the jobs do.
 type journal struct {
 	dir string // empty: nothing is remembered
-	log *zap.Logger
+	log Log
 }
 
 // record is what the journal holds of a job.
@@ -63,7 +62,7 @@ func (j journal) begin(job Job) {
 		err = j.write(j.path(job.ID), record{job.Operation, job.Objects, job.Sender, job.UID, job.Started, os.Getpid()})
 	}
 	if err != nil {
-		j.log.Warn("remember the job", zap.Uint64("job", job.ID), zap.Error(err))
+		j.log.Warnw("remember the job", "job", job.ID, "error", err)
 	}
 }
 
@@ -84,7 +83,7 @@ func (j journal) end(id uint64) {
 		return
 	}
 	if err := os.Remove(j.path(id)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		j.log.Warn("forget the job", zap.Uint64("job", id), zap.Error(err))
+		j.log.Warnw("forget the job", "job", id, "error", err)
 	}
 }
 
@@ -97,7 +96,7 @@ func (j journal) load() (next uint64, interrupted []Job) {
 	}
 	entries, err := os.ReadDir(j.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		j.log.Warn("read the journal of jobs", zap.Error(err))
+		j.log.Warnw("read the journal of jobs", "error", err)
 	}
 	for _, e := range entries {
 		name, isRecord := strings.CutSuffix(e.Name(), recordSuffix)
@@ -108,7 +107,7 @@ func (j journal) load() (next uint64, interrupted []Job) {
 		next = max(next, id+1)
 		var r record
 		if err := j.read(e.Name(), &r); err != nil {
-			j.log.Warn("read the journal of jobs", zap.Error(err))
+			j.log.Warnw("read the journal of jobs", "error", err)
 			continue
 		}
 		if !r.abandoned() {
@@ -122,7 +121,7 @@ func (j journal) load() (next uint64, interrupted []Job) {
 	}
 	var counted uint64
 	if err := j.read(nextName, &counted); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		j.log.Warn("read the journal of jobs", zap.Error(err))
+		j.log.Warnw("read the journal of jobs", "error", err)
 	}
 	return max(next, counted), interrupted
 }

@@ -3,8 +3,6 @@ package jobs
 import (
 	"slices"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 // tellInterrupted makes jobs of what the journal says that an earlier process left unfinished.
@@ -12,7 +10,7 @@ func (e *Engine) tellInterrupted() {
 	var interrupted []Job
 	e.next, interrupted = e.journal.load()
 	for _, i := range interrupted {
-		e.opts.Log.Warn("job was interrupted", zap.Uint64("job", i.ID), zap.String("operation", i.Operation))
+		e.opts.Log.Warnw("job was interrupted", "job", i.ID, "operation", i.Operation)
 		j := &job{Job: i, cancel: func() {}, done: make(chan struct{})}
 		close(j.done)
 		e.jobs[i.ID] = j
