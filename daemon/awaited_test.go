@@ -123,9 +123,12 @@ func TestAnEntryWhoseRootIsGone(t *testing.T) {
 
 // TestWhatMayBeTakenFromStays: while a record can't be read, each root stays that something was recorded in, and no other.
 func TestWhatMayBeTakenFromStays(t *testing.T) {
-	for _, how := range []string{"it is spoiled", "its volume is not mounted"} {
+	for _, how := range []string{"it is spoiled", "its volume is not mounted", "it is on another that is not"} {
 		t.Run(how, func(t *testing.T) {
-			m, d := keeping(t, "[retention]\nkeepLast = 1\n")
+			m, d := keeping(t, "[retention]\nkeepLast = 1\n[ephemeral.\"/home\"]\nsubvolume = \"home\"\noldRoots = \"old_homes\"\n")
+			btrfstest.Subvolume(t, filepath.Join(m.top, "home"))
+			btrfstest.Mount(t, m.device, filepath.Join(m.sysroot, "home"), "subvol=home")
+			must(t, os.MkdirAll(filepath.Join(m.top, "old_homes"), 0o755))
 			marked, free, newest := m.oldRoot(t, 10*day), m.oldRoot(t, 5*day), m.oldRoot(t, day)
 			setAttribute(t, filepath.Join(m.top, "old_roots", marked), "recorded", "1")
 			id := roots(t, d)[marked].ID
@@ -133,10 +136,17 @@ func TestWhatMayBeTakenFromStays(t *testing.T) {
 			if diff := cmp.Diff(want, plan(t, d)); diff != "" {
 				t.Errorf("while it is known (-want +got):\n%s", diff)
 			}
-			if how == "it is spoiled" {
+			switch how {
+			case "it is spoiled":
 				m.write(t, "persist/.impermanence/entries.toml", "directories = [ { directory = \"/srv/later\", addedIn = 3 } ]\n")
-			} else {
+			case "its volume is not mounted":
 				btrfstest.Unmount(t, filepath.Join(m.sysroot, "persist"))
+			default: // what remains of it is a directory of what is fresh at each boot
+				must(t, os.Mkdir(filepath.Join(m.sysroot, "home/persist"), 0o755))
+				text, err := os.ReadFile(m.config)
+				must(t, err)
+				must(t, os.WriteFile(m.config, append(text, "[persistence.\"/home/persist\"]\n"...), 0o644))
+				must(t, d.Reload(t.Context()))
 			}
 			want[marked] = "keep: entry"
 			if diff := cmp.Diff(want, plan(t, d)); diff != "" {

@@ -78,7 +78,7 @@ func (p directPlacer) Place(ctx context.Context, entries []persist.Entry, done f
 	roots := p.opts.formerRoots(cfg)
 	defer roots.Close()
 	report, err := persist.Apply(ctx, persist.Options{
-		Sysroot: p.opts.Sysroot, Running: true, Former: roots.Named, Template: roots.Templates, Done: done,
+		Sysroot: p.opts.Sysroot, Ephemeral: cfg.MountPoints(), Running: true, Former: roots.Named, Template: roots.Templates, Done: done,
 	}, entries)
 	if len(report.Results) > 0 && ctx.Err() == nil {
 		err = nil // it joins the errors of the results

@@ -15,7 +15,6 @@ import (
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/dbus"
-	"github.com/impermanence/impermanence/persist"
 )
 
 // place is an ephemeral mount point: its file system, and what must not be deleted there.
@@ -142,9 +141,7 @@ func (d *Daemon) recordsMissing(cfg *config.Config) bool {
 	d.mu.Lock()
 	unread := d.unread
 	d.mu.Unlock()
-	return unread != nil || slices.ContainsFunc(cfg.Volumes, func(v persist.Volume) bool {
-		return !persist.VolumeMounted(d.opts.Sysroot, v.Path)
-	})
+	return unread != nil || !cfg.VolumesMounted(d.opts.Sysroot)
 }
 
 // awaited names the roots that entries are still to be taken from, as they have no source yet.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -222,6 +223,37 @@ func TestVolumeThatIsNotMounted(t *testing.T) {
 		m.wantOwner("/var", "absent")
 		m.wantOwner(volume+"/var", "absent")
 	}
+}
+
+// A directory of another mount point that is fresh at each boot is as little a volume as one of the root: also where it bears a volume's name.
+func TestVolumeOnAnEphemeralMountPoint(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/home")
+	top := t.TempDir()
+	btrfstest.Mount(t, m.device, top, "subvolid=5")
+	btrfstest.Subvolume(t, filepath.Join(top, "home"))
+	btrfstest.Mount(t, m.device, m.path("/home"), "subvol=home")
+	m.mkdir("/home/persist")
+	m.write("/etc/app/file", "precious")
+	opts := m.options()
+	opts.Ephemeral = []string{"/", "/gone", "/home"}
+	e := dirEntry("/etc/app")
+	e.Volume, e.Source = "/home/persist", "/home/persist/etc/app"
+	if _, err := Apply(t.Context(), opts, []Entry{e}); !errors.Is(err, ErrNoVolume) {
+		t.Errorf("got %v", err)
+	}
+	m.wantOwner("/home/persist/etc", "absent")
+	if VolumeMounted(opts, e.Volume) {
+		t.Error("it counts as mounted")
+	}
+	btrfstest.Mount(t, m.device, m.path("/home/persist"), "subvol=persist")
+	if !VolumeMounted(opts, e.Volume) || !VolumeMounted(opts, "/persist") {
+		t.Error("a volume that is mounted does not count as such")
+	}
+	if _, err := Apply(t.Context(), opts, []Entry{e}); err != nil {
+		t.Error(err)
+	}
+	m.wantText("/persist/etc/app/file", "precious")
 }
 
 func TestMountOptions(t *testing.T) {

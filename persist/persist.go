@@ -7,6 +7,8 @@ const DefaultLock = "/run/impermanence/copies.lock"
 type Options struct {
 	// Sysroot is the directory at which the root being booted is mounted: "/" or, in an initrd, /sysroot.
 	Sysroot string
+	// Ephemeral are mount points whose root is fresh at each boot: a directory of one of them is no volume, nor is one of Sysroot.
+	Ephemeral []string
 	// MountTable is where libmount keeps its table, utab, as seen now; empty: /run/mount.
 	MountTable string
 	// Lock is a file that is locked while a copied file is copied one way or the other, by whoever does so; empty: DefaultLock. Where it can't

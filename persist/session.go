@@ -17,7 +17,6 @@ type session struct {
 	paths   *resolver
 	make    *maker
 	users   Users
-	device  InodeID          // of the root itself
 	volumes map[string]error // path of a volume -> why nothing can be kept there
 	prefix  string           // what this process puts before paths of the root; empty: nothing
 	parents map[string]bool  // those that were made for entries of this wave
@@ -40,12 +39,6 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 		k: k, opts: opts, paths: paths, prefix: strings.TrimSuffix(path.Join("/", opts.Sysroot), "/"),
 		volumes: map[string]error{}, parents: map[string]bool{}, unmade: map[string]bool{}, beneath: map[string]int{}, former: map[string]*resolver{},
 	}
-	st, err := k.stat(paths.root, "")
-	if err != nil {
-		s.close()
-		return nil, err
-	}
-	s.device = objectOf(st).ID
 	s.users = ParseUsers(s.account("/etc/passwd", entries), s.account("/etc/group", entries))
 	return s, nil
 }
@@ -163,31 +156,29 @@ func (s *session) wayTo(p string, missing []MissingParent) (InodeID, string, err
 	return objectOf(st).ID, p[len(path.Dir(first)):], err
 }
 
-// volume tells why nothing can be kept on a volume: it isn't there, or it is only a directory of the root itself, which is
-// what remains of it when it is not mounted.
+// volume tells why nothing can be kept on a volume: it isn't there, or it is only a directory of what is fresh at each boot, which
+// is what remains of it when it is not mounted.
 func (s *session) volume(p string) error {
 	if err, known := s.volumes[p]; known {
 		return err
 	}
-	err := checkVolume(s.paths, s.device, p)
+	err := checkVolume(s.paths, s.opts.Ephemeral, p)
 	s.volumes[p] = err
 	return err
 }
 
 // VolumeMounted tells whether something can be kept on a volume now, as far as it is mounted.
-func VolumeMounted(sysroot, volume string) bool {
-	k := &kernel{}
-	paths, err := newResolver(k, sysroot)
+func VolumeMounted(opts Options, volume string) bool {
+	paths, err := newResolver(&kernel{}, opts.Sysroot)
 	if err != nil {
 		return false
 	}
 	defer paths.close()
-	st, err := k.stat(paths.root, "")
-	return err == nil && checkVolume(paths, objectOf(st).ID, volume) == nil
+	return checkVolume(paths, opts.Ephemeral, volume) == nil
 }
 
-// checkVolume tells the same, and why not. root is that of the root itself.
-func checkVolume(paths *resolver, root InodeID, p string) error {
+// checkVolume tells the same, and why not.
+func checkVolume(paths *resolver, ephemeral []string, p string) error {
 	fd, err := paths.dir(p)
 	if errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("%s: %w", p, ErrNoVolume)
@@ -199,8 +190,21 @@ func checkVolume(paths *resolver, root InodeID, p string) error {
 	if err != nil {
 		return err
 	}
-	if id := objectOf(st).ID; id.DevMajor == root.DevMajor && id.DevMinor == root.DevMinor {
-		return fmt.Errorf("%s is a directory of the root: %w", p, ErrNoVolume)
+	for _, at := range append([]string{"/"}, ephemeral...) {
+		if p != at && !below(p, at) {
+			continue
+		}
+		dir, err := paths.dir(at)
+		if err != nil {
+			return err
+		}
+		root, err := paths.k.stat(dir, "")
+		if err != nil {
+			return err
+		}
+		if st.Dev_major == root.Dev_major && st.Dev_minor == root.Dev_minor {
+			return fmt.Errorf("%s is a part of what is mounted at %s: %w", p, at, ErrNoVolume)
+		}
 	}
 	return nil
 }

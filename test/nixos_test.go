@@ -165,12 +165,15 @@ func TestNixOSSaysWhatIsWrong(t *testing.T) {
 	}
 	for volume, want := range map[string]string{
 		"/nix/persist": "", "/persist/system": "", "/persist/": "", "/late/inner": `fileSystems."/late".neededForBoot`, "/keep": "it is on the root",
+		"/home/persist": "it is on /home",
 	} {
 		nix(t, `import ./machine.nix { configuration = {
 			fileSystems."/" = { device = "none"; fsType = "tmpfs"; };
 			fileSystems."/nix".device = "/dev/sda2";
 			fileSystems."/persist" = { device = "/dev/sda3"; neededForBoot = true; };
 			fileSystems."/late".device = "/dev/sda4";
+			fileSystems."/home" = { device = "/dev/sda5"; neededForBoot = true; };
+			services.impermanence.ephemeral."/home" = { };
 			boot.initrd.systemd.enable = true;
 			environment.persistence."`+volume+`".files = [ "/etc/machine-id" ];
 		}; }`, &m)

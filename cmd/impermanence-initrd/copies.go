@@ -17,16 +17,11 @@ const noCopiesName = "no-copies"
 // noteNoCopies leaves the mark when no entry is copied, nor can be: a volume that is not there may have others recorded.
 func noteNoCopies(runDir, sysroot string, c *config.Config) error {
 	copied := func(e persist.Entry) bool { return e.Method == persist.Copy }
-	if slices.ContainsFunc(c.Entries(), copied) || !areMounted(sysroot, c.Volumes) {
+	if slices.ContainsFunc(c.Entries(), copied) || !c.VolumesMounted(sysroot) {
 		return nil
 	}
 	if err := os.WriteFile(filepath.Join(runDir, noCopiesName), nil, 0o644); err != nil {
 		return fmt.Errorf("note that nothing is copied back: %w", err)
 	}
 	return nil
-}
-
-// areMounted tells whether no volume is missing.
-func areMounted(sysroot string, volumes []persist.Volume) bool {
-	return !slices.ContainsFunc(volumes, func(v persist.Volume) bool { return !persist.VolumeMounted(sysroot, v.Path) })
 }

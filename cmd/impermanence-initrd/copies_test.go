@@ -14,6 +14,7 @@ import (
 // TestNoCopies holds that copies go unwatched only where it is certain that there are none.
 func TestNoCopies(t *testing.T) {
 	m := newRunningMachine(t)
+	btrfstest.Run(t, "mkdir", "--parents", filepath.Join(m.sysroot(), "home/reader"))
 	const volume = "[persistence.\"/persist\"]\nfiles = [\"/etc/hostname\"]\n"
 	for name, c := range map[string]struct {
 		text string
@@ -22,6 +23,7 @@ func TestNoCopies(t *testing.T) {
 		"nothing is configured":           {"", true},
 		"a bound file":                    {volume, true},
 		"a copied file":                   {"[persistence.\"/persist\"]\nfiles = [{ file = \"/etc/shadow\", method = \"copy\" }]\n", false},
+		"a directory of what is fresh":    {"[ephemeral.\"/home\"]\nsubvolume = \"home\"\noldRoots = \"old_homes\"\n[persistence.\"/home/reader\"]\n", false},
 		"a volume that is not there":      {volume + "[persistence.\"/late\"]\n", false},
 		"one that is switched off":        {"[persistence.\"/persist\"]\nenable = false\nfiles = [{ file = \"/etc/shadow\", method = \"copy\" }]\n", true},
 		"a copied file of the home":       {"[persistence.\"/persist\".users.demo]\nfiles = [{ file = \".rc\", method = \"copy\" }]\n", false},

@@ -113,7 +113,7 @@ func putInPlace(ctx context.Context, o options, c *config.Config, log *logger) (
 	roots := former.New(former.Options{Config: c, Sysroot: o.sysroot, RunDir: o.runDir, Device: o.device, Warn: log.warning})
 	defer roots.Close()
 	report, err := persist.Apply(ctx, persist.Options{
-		Sysroot: o.sysroot, KeepGoing: o.keepGoing, Running: daemonRuns(o), Later: pointsOf(later), Former: roots.Former, Template: roots.Templates,
+		Sysroot: o.sysroot, Ephemeral: c.MountPoints(), KeepGoing: o.keepGoing, Running: daemonRuns(o), Later: pointsOf(later), Former: roots.Former, Template: roots.Templates,
 	}, entries)
 	if o.sysroot != "/" {
 		if err := orderAfter(o.runDir, c, report, later); err != nil {

@@ -24,7 +24,7 @@ const settledName = "in-place"
 func isSettled(o options, configured *config.Config, report persist.Report) bool {
 	mayHide := func(line fstab.Line) bool { return isNeeded(configured, report, line.Point) }
 	lines, err := notMounted(o.sysroot, mountLines(o.sysroot))
-	return err == nil && isOfTheRoot(o, configured) && areMounted(o.sysroot, configured.Volumes) && !slices.ContainsFunc(lines, mayHide) &&
+	return err == nil && isOfTheRoot(o, configured) && configured.VolumesMounted(o.sysroot) && !slices.ContainsFunc(lines, mayHide) &&
 		!hasMountUnit(o.sysroot, placesOf(configured, report))
 }
 

@@ -48,7 +48,7 @@ func (o Options) load() (*config.Config, error) {
 func (o Options) carry(ctx context.Context, c *config.Config, r Request, reply *Reply) error {
 	e, known, err := Decide(c, o.Sysroot, r)
 	if err == nil && !known {
-		e.Kind, err = o.kindOf(e)
+		e.Kind, err = o.kindOf(c, e)
 	}
 	if err != nil {
 		return err
@@ -60,16 +60,18 @@ func (o Options) carry(ctx context.Context, c *config.Config, r Request, reply *
 	case Remove:
 		return o.remove(ctx, c, e, r, reply)
 	case Unmount:
-		return o.unmount(ctx, e, r, reply)
+		return o.unmount(ctx, c, e, r, reply)
 	}
 	return fmt.Errorf("deed %q: %w", r.Deed, ErrInvalid)
 }
 
-func (o Options) persist() persist.Options { return persist.Options{Sysroot: o.Sysroot} }
+func (o Options) persist(c *config.Config) persist.Options {
+	return persist.Options{Sysroot: o.Sysroot, Ephemeral: c.MountPoints()}
+}
 
 // kindOf looks what is there.
-func (o Options) kindOf(e persist.Entry) (persist.Kind, error) {
-	found, err := persist.EntryFor(o.persist(), e.Volume, e.Target)
+func (o Options) kindOf(c *config.Config, e persist.Entry) (persist.Kind, error) {
+	found, err := persist.EntryFor(o.persist(c), e.Volume, e.Target)
 	return found.Kind, err
 }
 
@@ -84,7 +86,7 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	if err := record.check(append(record.entries, e)); err != nil {
 		return err
 	}
-	a, err := persist.PlanAdopt(o.persist(), e)
+	a, err := persist.PlanAdopt(o.persist(c), e)
 	if err != nil {
 		return err
 	}
@@ -115,7 +117,7 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	if err := record.write(append(record.entries, e)); err != nil || r.NextBoot {
 		return err
 	}
-	result, err := persist.Adopt(ctx, o.persist(), e)
+	result, err := persist.Adopt(ctx, o.persist(c), e)
 	reply.Done = result.Actions
 	if placed := result.State == persist.InPlace || result.State == persist.Drifted; err != nil && !placed {
 		return errors.Join(err, record.write(record.entries)) // as it was before
@@ -136,7 +138,7 @@ func (o Options) rootOf(c *config.Config, target string) (dir string, in persist
 
 // remove ends the keeping of an entry.
 func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, r Request, reply *Reply) error {
-	steps, err := persist.PlanForget(o.persist(), e)
+	steps, err := persist.PlanForget(o.persist(c), e)
 	if err != nil && !r.NextBoot {
 		return err
 	}
@@ -156,7 +158,7 @@ func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, 
 		return ctx.Err()
 	}
 	if !r.NextBoot {
-		result, err := persist.Forget(ctx, o.persist(), e)
+		result, err := persist.Forget(ctx, o.persist(c), e)
 		if err != nil {
 			return err
 		}
@@ -169,12 +171,12 @@ func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, 
 }
 
 // unmount takes the mount of an entry away.
-func (o Options) unmount(ctx context.Context, e persist.Entry, r Request, reply *Reply) error {
+func (o Options) unmount(ctx context.Context, c *config.Config, e persist.Entry, r Request, reply *Reply) error {
 	reply.Plan = []Line{{"unmount " + e.Target, "asked for"}}
 	if r.DryRun {
 		return ctx.Err()
 	}
-	err := persist.Unmount(ctx, o.persist(), []persist.Entry{e})
+	err := persist.Unmount(ctx, o.persist(c), []persist.Entry{e})
 	if err == nil {
 		reply.Done = "unmounted"
 	}

@@ -171,6 +171,12 @@ func TestWhatIsWrong(t *testing.T) {
 		{"volume-not-mounted", Error, func(f *Facts) { f.Mounts = slices.Delete(f.Mounts, 1, 2) }},
 		{"volume-not-mounted", Error, func(f *Facts) { f.Config.Volumes[0].Path, f.Mounts = "/persist/system", slices.Delete(f.Mounts, 1, 2) }},
 		{"volume-missing", Error, func(f *Facts) { f.Config.Volumes[0].Path = "/persistent/system" }},
+		{"volume-missing", Error, func(f *Facts) {
+			f.Config.Ephemeral = append(f.Config.Ephemeral, config.Ephemeral{MountPoint: "/home"})
+			f.Config.Volumes[0].Path = "/home/persist"
+			f.Mounts = append(f.Mounts, machine.Mount{Point: "/home", Type: "btrfs", Subvolume: "home"})
+			fstab(root + "UUID=1-2 /home btrfs subvol=home,x-initrd.mount 0 0\n")(f)
+		}},
 		{"volume-late", Warning, fstab(root + "UUID=1-2 /persist btrfs subvol=persist 0 0\n")},
 		{"volume-in-root", Error, fstab(root + "UUID=1-2 /persist btrfs subvol=/@/persist,x-initrd.mount 0 0\n")},
 		{"volume-in-root", Error, func(f *Facts) {

@@ -222,7 +222,7 @@ func (j *judge) volumes() {
 		line, inFstab := j.mountsFor(v.Path)
 		on := machine.On(j.Mounts, v.Path)
 		switch {
-		case !inFstab && on.Point == "/":
+		case !inFstab && j.isFresh(on.Point):
 			j.add(Error, "volume-missing", fmt.Sprintf("add to /etc/fstab: UUID=%s %s btrfs subvol=%s,x-initrd.mount 0 0", j.UUID, v.Path, strings.TrimPrefix(v.Path, "/")),
 				"the persistent volume %s is neither mounted nor in fstab", v.Path)
 			continue
@@ -241,14 +241,20 @@ func (j *judge) volumes() {
 	}
 }
 
-// mountsFor gives the line of fstab that mounts what a volume is on: a volume may be a directory of what is mounted. The root is none.
+// mountsFor gives the line of fstab that mounts what a volume is on: a volume may be a directory of what is mounted, unless
+// each boot empties that.
 func (j *judge) mountsFor(volume string) (fstab.Line, bool) {
-	for p := path.Clean(volume); p != "/"; p = path.Dir(p) {
+	for p := path.Clean(volume); !j.isFresh(p); p = path.Dir(p) {
 		if line, found := j.Fstab.At(p); found {
 			return line, true
 		}
 	}
 	return fstab.Line{}, false
+}
+
+// isFresh tells whether a mount point is the root's, or of another that is ephemeral.
+func (j *judge) isFresh(point string) bool {
+	return point == "/" || slices.Contains(j.Config.MountPoints(), point)
 }
 
 // template holds it against the root and the kernels.

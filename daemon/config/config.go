@@ -23,6 +23,21 @@ func (c *Config) Entries() []persist.Entry {
 	return slices.Concat(lists...)
 }
 
+// MountPoints gives the ephemeral mount points.
+func (c *Config) MountPoints() []string {
+	points := make([]string, len(c.Ephemeral))
+	for i, e := range c.Ephemeral {
+		points[i] = e.MountPoint
+	}
+	return points
+}
+
+// VolumesMounted tells whether no volume is missing, below root.
+func (c *Config) VolumesMounted(root string) bool {
+	opts := persist.Options{Sysroot: root, Ephemeral: c.MountPoints()}
+	return !slices.ContainsFunc(c.Volumes, func(v persist.Volume) bool { return !persist.VolumeMounted(opts, v.Path) })
+}
+
 // OnFailure says what early boot does when a rollover fails.
 type OnFailure uint8
 

@@ -25,14 +25,14 @@ let
   # The file system that a volume is on: one of its own, or that of a directory around it, such as /nix for /nix/persist.
   mountOf = path: if path == "/" || config.fileSystems ? ${path} then path else mountOf (dirOf path);
 
-  # A root that a volume can't be on.
-  emptied = cfg.ephemeral ? "/" || (config.fileSystems."/".fsType or "") == "tmpfs";
+  # What a volume can't be on.
+  emptied = mount: cfg.ephemeral ? ${mount} || mount == "/" && (config.fileSystems."/".fsType or "") == "tmpfs";
 
   checkVolume = path:
     let mount = mountOf path; in
-    if mount == "/" then {
-      assertion = !emptied;
-      message = "environment.persistence.\"${path}\": it is on the root, which each boot empties: mount a file system there, by fileSystems.";
+    if mount == "/" || emptied mount then {
+      assertion = !emptied mount;
+      message = "environment.persistence.\"${path}\": it is on ${if mount == "/" then "the root" else mount}, which each boot empties: mount a file system there, by fileSystems.";
     } else {
       assertion = utils.fsNeededForBoot config.fileSystems.${mount};
       message = "environment.persistence.\"${path}\": set fileSystems.\"${mount}\".neededForBoot, so that entries are in place before the switch to the root.";
