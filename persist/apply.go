@@ -12,7 +12,7 @@ import (
 
 // Apply puts entries in their places and returns what it did. An entry that fails does not keep others from being applied;
 // the error then joins those of all. When an entry is invalid (its user does not exist) nothing is changed, unless
-// Options.KeepGoing.
+// Options.KeepGoing. When ctx ends, so does a copy that is under way, and nothing of it is left.
 func Apply(ctx context.Context, opts Options, entries []Entry) (Report, error) {
 	return apply(ctx, &kernel{}, opts, entries)
 }
@@ -126,7 +126,7 @@ func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Res
 	}
 	if err == nil {
 		var done []string
-		done, left, err = s.execute(p, facts)
+		done, left, err = s.execute(ctx, p, facts)
 		r.Actions = strings.Join(slices.Compact(done), ", ")
 	}
 	if facts.Target.Mount && facts.Target.ID == facts.Source.ID {

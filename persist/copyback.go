@@ -238,7 +238,11 @@ func (c *CopyBack) copyAll(ctx context.Context) (again bool, err error) {
 			if !p.copiesOut() {
 				continue
 			}
-			result := s.applyOne(ctx, p, facts.Entries[i])
+			whole := ctx
+			if ctx.Err() == nil { // what is begun comes to its end: nobody does it later
+				whole = context.WithoutCancel(ctx)
+			}
+			result := s.applyOne(whole, p, facts.Entries[i])
 			again = again || errors.Is(result.Err, ErrBusy)
 			if c.opts.Done != nil && (result.Actions != "" || result.Err != nil) {
 				c.opts.Done(result)

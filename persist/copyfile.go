@@ -78,7 +78,7 @@ func (x *run) copyIn(dir int, name, from string) error {
 	}
 	nothing := func(string) error { return nil }
 	place := func(staged string) error { return x.replace(dir, staged, name) }
-	if err := x.k.copyInto(sourceDir, source, dir, name, nothing, place); err != nil {
+	if err := x.k.copyInto(x.ctx, sourceDir, source, dir, name, nothing, place); err != nil {
 		return err
 	}
 	x.left = errors.Join(x.left, x.noteCopy(sourceDir, source, dir))
@@ -116,7 +116,7 @@ func (x *run) copyOut(dir int, name string, s Step) error {
 		}
 		return x.k.rename(dir, staged, dir, name, 0)
 	}
-	if err := x.k.copyInto(placeDir, place, dir, name, mark, rename); err != nil {
+	if err := x.k.copyInto(x.ctx, placeDir, place, dir, name, mark, rename); err != nil {
 		return fmt.Errorf("copy %s back to %s: %w", s.From, path.Join(path.Dir(x.entry.Source), name), err)
 	}
 	return nil

@@ -215,7 +215,7 @@ func (c *copier) extent(old, made int, object string, begin, end int64) error {
 	for begin < end {
 		n, err := 0, error(nil)
 		if buf == nil {
-			n, err = c.k.copyRange(made, old, object, begin, int(min(end-begin, 1<<30)))
+			n, err = c.k.copyRange(made, old, object, begin, int(min(end-begin, 64<<20)))
 		}
 		if buf != nil || err != nil { // not between these file systems: by hand
 			if buf == nil {

@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -12,6 +13,7 @@ import (
 // absent, since it is renamed into place only when it is; a place is only what a mount or symlink is put on.
 type run struct {
 	*session
+	ctx   context.Context // of the one run that it lives in
 	entry Entry
 	facts EntryFacts
 	place int    // what was made or found in place, to mount on; -1: not opened yet
@@ -21,8 +23,8 @@ type run struct {
 
 // execute does what is planned, up to the first step that fails. What an entry can be put in place without (see dispensable) does not count
 // as one: left is what is wrong then.
-func (s *session) execute(p Planned, facts EntryFacts) (done []string, left, err error) {
-	x := &run{session: s, entry: p.Entry, facts: facts, place: -1}
+func (s *session) execute(ctx context.Context, p Planned, facts EntryFacts) (done []string, left, err error) {
+	x := &run{session: s, ctx: ctx, entry: p.Entry, facts: facts, place: -1}
 	defer func() { s.k.close(x.place) }()
 	for _, step := range p.Steps {
 		if err := x.step(step); err != nil {

@@ -76,7 +76,7 @@ func LeftBehind(opts Options, volume, target string) (Entry, bool) {
 }
 
 func (s *session) forget(ctx context.Context, e Entry) (done string, err error) {
-	x := &run{session: s, entry: e, facts: s.entryFacts(e), place: -1}
+	x := &run{session: s, ctx: ctx, entry: e, facts: s.entryFacts(e), place: -1}
 	steps, err := x.planForget()
 	if err := errors.Join(err, ctx.Err()); err != nil {
 		return "", err
@@ -173,7 +173,7 @@ func (x *run) putBack(dir int, name, from string) error {
 		}
 		return x.exchange(dir, staged, name)
 	}
-	return x.k.copyInto(sourceDir, source, dir, name, func(string) error { return nil }, place)
+	return x.k.copyInto(x.ctx, sourceDir, source, dir, name, func(string) error { return nil }, place)
 }
 
 // exchange puts what is staged in place. What was there before is kept aside, and told, unless it is empty or all of it is in what

@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -14,6 +15,18 @@ type kernel struct {
 	// hook, when set, is asked before each call that changes something. Its error takes the place of the call: that is how
 	// tests inject a fault, or a crash, at every step.
 	hook func(call, object string) error
+	ctx  context.Context // of the copy that it is for, as of until; nil: none
+}
+
+// until gives a kernel for a copy that nobody sees yet: with ctx it changes nothing any more.
+func (k *kernel) until(ctx context.Context) *kernel { return &kernel{hook: k.hook, ctx: ctx} }
+
+// canceled is why no more is to be copied, or nil.
+func (k *kernel) canceled() error {
+	if k.ctx == nil {
+		return nil
+	}
+	return k.ctx.Err()
 }
 
 // callError is a failed system call: operation, object, cause.
@@ -44,6 +57,9 @@ func (e *callError) Is(target error) bool {
 
 // change runs a call that changes something.
 func (k *kernel) change(call, object string, f func() error) error {
+	if err := k.canceled(); err != nil {
+		return err
+	}
 	if k.hook != nil {
 		if err := k.hook(call, object); err != nil {
 			return &callError{call: call, object: object, errno: err}

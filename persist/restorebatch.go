@@ -32,7 +32,7 @@ type stagedCopy struct {
 
 // batch brings back names of one directory, then goes into the directories that both roots have.
 func (x *restorer) batch(b batch) error {
-	c := newCopier(x.k, b.into)
+	c := newCopier(x.k.until(x.ctx), b.into)
 	c.each = x.count
 	var ready []stagedCopy
 	var both []pair

@@ -2,6 +2,7 @@ package persist
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -77,13 +78,13 @@ func (k *kernel) removeTree(dir int, name string) error {
 
 // copyInto copies from/name to dir/as and makes it durable. It is staged, verified against what it was made of, and only
 // then renamed; until then nothing is at dir/as. mark is called with the staged copy before it is made durable, and place
-// renames it. What can't be completed is removed, so that a full volume is not left full of it.
-func (k *kernel) copyInto(from int, name string, dir int, as string, mark, place func(staged string) error) error {
+// renames it. What can't be completed, also as ctx ends, is removed, so that a full volume is not left full of it.
+func (k *kernel) copyInto(ctx context.Context, from int, name string, dir int, as string, mark, place func(staged string) error) error {
 	staged := stagedName(as)
 	if err := k.removeTree(dir, staged); err != nil {
 		return err
 	}
-	if err := k.stageCopy(from, name, dir, staged, mark); err != nil {
+	if err := k.until(ctx).stageCopy(from, name, dir, staged, mark); err != nil {
 		return errors.Join(err, k.removeTree(dir, staged))
 	}
 	if err := place(staged); err != nil {
@@ -152,7 +153,7 @@ func (x *run) seed(root *resolver, p string, dir int, name, from string) error {
 		}
 		return x.k.rename(dir, staged, dir, name, unix.RENAME_NOREPLACE)
 	}
-	if err := x.k.copyInto(placeDir, place, dir, name, mark, rename); err != nil {
+	if err := x.k.copyInto(x.ctx, placeDir, place, dir, name, mark, rename); err != nil {
 		return fmt.Errorf("seed %s from %s: %w", path.Join(path.Dir(x.entry.Source), name), from, err)
 	}
 	return nil

@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -11,7 +12,7 @@ import (
 // content of files whose data was written rather than shared. What changed since it was copied is found too.
 func (c *copier) verify(from int, name string, into int, as string) error {
 	old, err := c.k.stat(from, name)
-	if err != nil {
+	if err := errors.Join(err, c.k.canceled()); err != nil {
 		return err
 	}
 	made, err := c.k.stat(into, as)

@@ -178,6 +178,9 @@ func (k *kernel) sameContent(dir int, name string, otherDir int, other string) (
 	defer k.close(b)
 	bufA, bufB := make([]byte, 128<<10), make([]byte, 128<<10)
 	for offset := int64(0); ; {
+		if err := k.canceled(); err != nil {
+			return false, err
+		}
 		n, err := readAt(a, bufA, offset)
 		if err != nil {
 			return false, wrap("read", name, err)

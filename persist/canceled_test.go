@@ -1,0 +1,90 @@
+package persist
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
+)
+
+// TestCopyingIsCanceled: it ends in the middle of a tree, of a large file, and before that is read back, and leaves nothing half done.
+func TestCopyingIsCanceled(t *testing.T) {
+	const large = 20 << 20
+	applied := func(ctx context.Context, k *kernel, m *machine, e Entry) error {
+		_, err := apply(ctx, k, m.options(), []Entry{e})
+		return err
+	}
+	forgotten := func(ctx context.Context, k *kernel, m *machine, e Entry) error {
+		_, err := forget(ctx, k, m.options(), e)
+		return err
+	}
+	seeded := func(ctx context.Context, k *kernel, m *machine, e Entry) error {
+		_, err := seedVolume(ctx, k, m.options(), []Entry{e})
+		return err
+	}
+	restored := func(ctx context.Context, k *kernel, m *machine, e Entry) error {
+		r := Restoration{Sysroot: m.root, From: m.path("/srv"), Items: []RestoreItem{{e.Target[len("/srv"):], e.Source}}}
+		return restore(ctx, k, r, func(RestoreResult) {})
+	}
+	for name, c := range map[string]struct {
+		run  func(ctx context.Context, k *kernel, m *machine, e Entry) error
+		from string // where what is copied is
+		size int
+		call string // at which it is canceled
+	}{
+		"a tree":                     {run: applied, from: "/srv/app", call: "create b"},
+		"a large file":               {run: applied, from: "/srv/app", size: large, call: "write b"},
+		"before it is read back":     {run: applied, from: "/srv/app", size: large, call: "sync file system of .app.impermanence-new"},
+		"of the volume alone":        {run: seeded, from: "/srv/app", size: large, call: "write b"},
+		"what is put back":           {run: forgotten, from: "/data/srv/app", call: "create b"},
+		"a large file of that":       {run: forgotten, from: "/data/srv/app", size: large, call: "write b"},
+		"a large file of an old one": {run: restored, from: "/srv/app", size: large, call: "write b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			m.mkdir("/data")
+			m.mkdir("/srv")
+			btrfstest.Mount(t, btrfstest.NewDevice(t, 0), m.path("/data"), "")
+			t.Cleanup(m.powerOff) // what is bound from there
+			e := dirEntry("/srv/app")
+			e.Volume, e.Source = "/data", "/data/srv/app"
+			m.write(c.from+"/a", "small")
+			m.write(c.from+"/b", strings.Repeat("large", c.size/5)+".")
+			m.write(c.from+"/c", "small")
+			m.mkdir("/data/srv")
+			isForget := strings.HasPrefix(c.from, "/data")
+			if isForget {
+				m.apply(e)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			k := &kernel{hook: func(call, object string) error {
+				if ctx.Err() != nil && call != "unlink" && call != "rmdir" {
+					t.Errorf("it goes on: %s %s", call, object)
+				}
+				if call+" "+object == c.call {
+					cancel()
+				}
+				return nil
+			}}
+			if err := c.run(ctx, k, m, e); !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v", err)
+			}
+			if ctx.Err() == nil {
+				t.Fatal("there is no such call")
+			}
+			m.wantMounted("/srv/app", isForget)
+			for _, dir := range []string{"/srv", "/data/srv"} {
+				for _, entry := range strings.Fields(btrfstest.Run(t, "ls", "-A", m.path(dir))) {
+					if entry != "app" || filepath.Join(dir, entry) != c.from && !isForget {
+						t.Errorf("left: %s/%s", dir, entry)
+					}
+				}
+			}
+			m.wantText(c.from+"/c", "small")
+		})
+	}
+}
