@@ -48,7 +48,7 @@ func (silence) Errorw(string, ...any) {}
 // Engine holds the jobs. Its methods may be called from several goroutines.
 type Engine struct {
 	opts    Options
-	journal journal
+	journal *journal
 	idle    sync.WaitGroup // jobs that run
 
 	mu        sync.Mutex
@@ -92,7 +92,7 @@ func New(opts Options) *Engine {
 	if opts.Log == nil {
 		opts.Log = silence{}
 	}
-	e := &Engine{opts: opts, journal: journal{opts.Journal, opts.Log}, jobs: map[uint64]*job{}}
+	e := &Engine{opts: opts, journal: &journal{dir: opts.Journal, log: opts.Log}, jobs: map[uint64]*job{}}
 	e.resources = newResources(&e.mu)
 	e.tellInterrupted()
 	return e

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -20,6 +21,9 @@ import (
 type journal struct {
 	dir string // empty: nothing is remembered
 	log Log
+
+	mu   sync.Mutex
+	next uint64 // what the journal says is the id of the next job
 }
 
 // record is what the journal holds of a job.
@@ -47,17 +51,17 @@ const (
 	nextName     = "next" // holds the id of the next job
 )
 
-func (j journal) path(id uint64) string {
+func (j *journal) path(id uint64) string {
 	return filepath.Join(j.dir, strconv.FormatUint(id, 10)+recordSuffix)
 }
 
 // begin remembers a job, and first that its id is taken. A journal that can't be written costs the next process its
 // knowledge, not this one its job.
-func (j journal) begin(job Job) {
+func (j *journal) begin(job Job) {
 	if j.dir == "" {
 		return
 	}
-	err := j.write(filepath.Join(j.dir, nextName), job.ID+1)
+	err := j.count(job.ID)
 	if err == nil {
 		err = j.write(j.path(job.ID), record{job.Operation, job.Objects, job.Sender, job.UID, job.Started, os.Getpid()})
 	}
@@ -66,7 +70,18 @@ func (j journal) begin(job Job) {
 	}
 }
 
-func (j journal) write(path string, value any) error {
+// count remembers that an id is taken. Jobs that begin at a time come in any order.
+func (j *journal) count(id uint64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if id < j.next {
+		return nil
+	}
+	j.next = id + 1
+	return j.write(filepath.Join(j.dir, nextName), j.next)
+}
+
+func (j *journal) write(path string, value any) error {
 	data, err := json.Marshal(value)
 	if err != nil {
 		return err
@@ -78,7 +93,7 @@ func (j journal) write(path string, value any) error {
 }
 
 // end forgets a job that has ended.
-func (j journal) end(id uint64) {
+func (j *journal) end(id uint64) {
 	if j.dir == "" {
 		return
 	}
@@ -89,7 +104,7 @@ func (j journal) end(id uint64) {
 
 // load returns the id of the next job and the jobs that were interrupted. What can't be read is left out, and its id is
 // not given again.
-func (j journal) load() (next uint64, interrupted []Job) {
+func (j *journal) load() (next uint64, interrupted []Job) {
 	next = 1
 	if j.dir == "" {
 		return next, nil
@@ -126,7 +141,7 @@ func (j journal) load() (next uint64, interrupted []Job) {
 	return max(next, counted), interrupted
 }
 
-func (j journal) read(name string, to any) error {
+func (j *journal) read(name string, to any) error {
 	data, err := os.ReadFile(filepath.Join(j.dir, name))
 	if err != nil {
 		return err
