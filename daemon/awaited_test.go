@@ -165,6 +165,38 @@ func TestWhatMayBeTakenFromStays(t *testing.T) {
 	}
 }
 
+// TestWhatIsRecordedIsKnownAtOnce: the first who asks is not told that there is none, nor the first after a volume was mounted.
+func TestWhatIsRecordedIsKnownAtOnce(t *testing.T) {
+	m, _ := keeping(t, "")
+	m.write(t, "persist/.impermanence/entries.toml", "directories = [\"/srv/later\"]\n")
+	m.write(t, "persist/srv/later/data", "precious")
+	recorded := func(d *daemon.Daemon) {
+		t.Helper()
+		orphans, err := d.Orphans(t.Context(), "")
+		must(t, err)
+		if len(orphans) > 0 {
+			t.Errorf("orphans: %+v", orphans)
+		}
+		must(t, d.CheckEntryChange(t.Context(), dbus.EntryChange{Deed: dbus.RemoveEntry, Target: "/srv/later"}))
+	}
+	recorded(m.start(t))
+
+	marked := m.oldRoot(t, 10*day)
+	setAttribute(t, filepath.Join(m.top, "old_roots", marked), "recorded", "1")
+	m.oldRoot(t, day)
+	btrfstest.Unmount(t, filepath.Join(m.sysroot, "persist"))
+	d := m.start(t)
+	must(t, d.Rescan(t.Context()))
+	btrfstest.Mount(t, m.device, filepath.Join(m.sysroot, "persist"), "subvol=persist")
+	if reasons := roots(t, d)[marked].ProtectReasons; !cmp.Equal(reasons, []string{"entry"}) {
+		t.Errorf("before what is on the volume is read, a root is protected by %q", reasons)
+	}
+	recorded(d)
+	if reasons := roots(t, d)[marked].ProtectReasons; len(reasons) > 0 {
+		t.Errorf("when it is read, by %q", reasons)
+	}
+}
+
 // TestAWrongRecordIsLoggedOnce, however often somebody asks for a plan.
 func TestAWrongRecordIsLoggedOnce(t *testing.T) {
 	m, _ := keeping(t, "")

@@ -54,6 +54,7 @@ type Daemon struct {
 	config    *config.Config // that and what is recorded on the volumes, as seen when the entries were looked at last
 	wrong     error          // why the configuration on disk is not in force
 	unread    error          // why not all that is recorded on the volumes is in force
+	unmounted bool           // a volume was not there to be read
 	contents  string         // of the configuration files that were read
 	seen      seen
 	lost      lossRecord
@@ -66,7 +67,7 @@ type Daemon struct {
 
 var _ dbus.Backend = (*Daemon)(nil)
 
-// New returns a daemon that has read its configuration and looked at nothing else. A wrong configuration is not an error:
+// New returns a daemon that has read its configuration, with what is recorded on the volumes, and looked at nothing else. A wrong configuration is not an error:
 // the daemon tells of it, and refuses what would need it.
 func New(opts Options) *Daemon {
 	if opts.RunDir == "" {
@@ -95,7 +96,7 @@ func New(opts Options) *Daemon {
 		d.loaded = &config.Config{}
 		d.log.Errorw("the configuration is wrong, none is in force", "error", d.wrong)
 	}
-	d.config = d.loaded
+	d.readRecorded()
 	return d
 }
 
@@ -133,11 +134,12 @@ func (d *Daemon) readRecorded() {
 	d.mu.Lock()
 	merged := *d.loaded
 	d.mu.Unlock()
+	mounted := merged.VolumesMounted(d.opts.Sysroot) // before: what is mounted meanwhile was not read
 	err := config.AddRecorded(d.opts.Sysroot, &merged)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	known := d.unread != nil && err != nil && d.unread.Error() == err.Error()
-	d.config, d.unread = &merged, nil
+	d.config, d.unread, d.unmounted = &merged, nil, !mounted
 	if err != nil {
 		d.unread = &busError{err, dbus.ErrInvalidConfiguration}
 	}

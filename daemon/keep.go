@@ -154,6 +154,7 @@ func showReply(p *jobs.Progress, r change.Request, reply change.Reply) {
 // Orphans lists what lies on persistent volumes and no entry declares.
 func (d *Daemon) Orphans(ctx context.Context, volume string) ([]dbus.Orphan, error) {
 	d.used()
+	d.readAgain()
 	cfg, wrong := d.current()
 	d.mu.Lock()
 	wrong = errors.Join(wrong, d.unread)

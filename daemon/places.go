@@ -37,10 +37,15 @@ func (d *Daemon) places() ([]place, error) {
 // placesToDelete is places for somebody who deletes what nothing is to be taken from any more: what is recorded on the volumes is
 // read again.
 func (d *Daemon) placesToDelete() ([]place, error) {
-	d.looking.Lock()
-	d.readRecorded()
-	d.looking.Unlock()
+	d.readAgain()
 	return d.places()
+}
+
+// readAgain reads what is recorded for somebody to whom what is not known would seem not to be there.
+func (d *Daemon) readAgain() {
+	d.looking.Lock()
+	defer d.looking.Unlock()
+	d.readRecorded()
 }
 
 // findPlaces returns the configured ephemeral mount points, "/" first.
@@ -131,17 +136,16 @@ func (d *Daemon) guardsOf(mounts mountTable, cfg *config.Config, e config.Epheme
 			g.Persistent = append(g.Persistent, strings.TrimPrefix(m.Root, "/"))
 		}
 	}
-	g.Awaited, g.Unread = d.awaited(cfg), d.recordsMissing(cfg)
+	g.Awaited, g.Unread = d.awaited(cfg), d.recordsMissing()
 	return g
 }
 
-// recordsMissing tells whether there may be recorded entries that are not known: a record can't be read, or its volume is not
-// mounted.
-func (d *Daemon) recordsMissing(cfg *config.Config) bool {
+// recordsMissing tells whether there may be recorded entries that are not known: a record can't be read, or its volume was not
+// mounted when it was looked for.
+func (d *Daemon) recordsMissing() bool {
 	d.mu.Lock()
-	unread := d.unread
-	d.mu.Unlock()
-	return unread != nil || !cfg.VolumesMounted(d.opts.Sysroot)
+	defer d.mu.Unlock()
+	return d.unread != nil || d.unmounted
 }
 
 // awaited names the roots that entries are still to be taken from, as they have no source yet.
