@@ -243,6 +243,7 @@ func (s scenario) isDone(t *testing.T, image string) {
 		}
 		f.lacks(t, "template"+templateStaged)
 	}
+	f.lacks(t, "volumes/data")
 	if !strings.HasPrefix(s.name, "rollover") {
 		return
 	}

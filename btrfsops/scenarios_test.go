@@ -87,6 +87,18 @@ func scenarios() []scenario {
 			_, err := fs.RollBackTemplate(context.Background(), templateLayout)
 			return err
 		}, nil},
+		{"volume in a directory removed", one, func(t *testing.T, f *fixture) {
+			t.Helper()
+			must(t, os.Mkdir(f.path("volumes"), 0o755))
+			_, _, err := f.MakeSubvolume("volumes/data")
+			must(t, err)
+		}, func(fs *Filesystem) error {
+			info, err := fs.SubvolumeAt("volumes/data")
+			if err != nil {
+				return err
+			}
+			return fs.RemoveSubvolume("volumes/data", info.ID)
+		}, nil},
 	}
 }
 

@@ -60,10 +60,15 @@ func (fs *Filesystem) RemoveSubvolume(p string, id SubvolumeID) error {
 	if info.ID != id {
 		return fmt.Errorf("%w: %q is subvolume %d, not %d", ErrStateChanged, p, info.ID, id)
 	}
+	parent, _, err := fs.openParent(p)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = parent.Close() }()
 	if err := fs.destroyTree(id); err != nil {
 		return err
 	}
-	return fs.kernel.commit(fs.top)
+	return fs.kernel.commit(parent)
 }
 
 // SubvolumeAt describes the subvolume at p, relative to the top level. Errors: fs.ErrNotExist, ErrNotSubvolume.
