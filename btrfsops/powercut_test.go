@@ -134,6 +134,7 @@ func (s scenario) boot(t *testing.T, image string) {
 		f.lacks(t, l.Root+"/marker")
 	}
 	f.has(t, "persist/of", "persist")
+	f.version(t, "persist") // is not torn
 	f.has(t, "nix/of", "nix")
 	f.has(t, "template/of", "template")
 	f.templateIsWhole(t)
@@ -242,6 +243,9 @@ func (s scenario) isDone(t *testing.T, image string) {
 			t.Errorf("the template is %q, not %q", got, want)
 		}
 		f.lacks(t, "template"+templateStaged)
+	}
+	if got := f.version(t, "persist"); strings.Contains(s.name, "volume that") && got != "new" {
+		t.Errorf("the volume is %q", got)
 	}
 	f.lacks(t, "volumes/data")
 	if !strings.HasPrefix(s.name, "rollover") {

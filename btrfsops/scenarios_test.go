@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
 // scenario is an operation that power cuts interrupt.
@@ -87,6 +89,14 @@ func scenarios() []scenario {
 			_, err := fs.RollBackTemplate(context.Background(), templateLayout)
 			return err
 		}, nil},
+		{"template with a volume that takes the place of another", templated, func(t *testing.T, f *fixture) {
+			t.Helper()
+			btrfstest.Subvolume(t, f.path("persist/nested"))
+		}, changeWithVolume, nil},
+		{"template after one with a volume that stopped after the volume took its place", templated, func(t *testing.T, f *fixture) {
+			t.Helper()
+			f.stopAfter(t, "rename", 1, func() error { return changeWithVolume(f.Filesystem) })
+		}, changeTemplate("new"), nil},
 		{"volume in a directory removed", one, func(t *testing.T, f *fixture) {
 			t.Helper()
 			must(t, os.Mkdir(f.path("volumes"), 0o755))
@@ -134,6 +144,33 @@ func changeTemplate(version string) func(fs *Filesystem) error {
 		}
 		return n.Commit(context.Background())
 	}
+}
+
+// changeWithVolume makes a new template with a volume, as a set-up does.
+func changeWithVolume(fs *Filesystem) error {
+	n, err := fs.StageTemplate(context.Background(), templateLayout, FromTemplate)
+	if err != nil {
+		return err
+	}
+	defer n.Close()
+	info, err := fs.SubvolumeAt("persist")
+	if err != nil {
+		return err
+	}
+	staged, err := n.StageVolume("persist", info.ID)
+	if err != nil {
+		return err
+	}
+	text := []byte(strings.Repeat("new\n", versionLines))
+	for name, text := range map[string][]byte{staged + "/of": []byte("persist"), staged + "/version": text, n.Path() + "/version": text} {
+		if err := os.WriteFile(fs.Top()+"/"+name, text, 0o644); err != nil {
+			return err
+		}
+	}
+	if err := n.PlaceVolume("persist", info.ID); err != nil {
+		return err
+	}
+	return n.Commit(context.Background())
 }
 
 // versionLines make the file that says it larger than what btrfs keeps in its trees.

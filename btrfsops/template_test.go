@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path"
+	"path/filepath"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -190,6 +191,58 @@ func TestVolumes(t *testing.T) {
 	}
 	if _, err := f.StageTemplate(context.Background(), layout, FromRoot); !errors.Is(err, ErrNoTemplate) {
 		t.Errorf("a layout without a template: %v", err)
+	}
+}
+
+// TestVolumesUnderWay: what is not placed goes with the new template, and a volume that is in use, or that somebody has replaced, stays.
+func TestVolumesUnderWay(t *testing.T) {
+	f := newFixture(t)
+	must(t, changeTemplateOf(t, f, "made"))
+	former, err := f.SubvolumeAt("persist")
+	must(t, err)
+	stage := func() *NewTemplate {
+		t.Helper()
+		n, err := f.StageTemplate(t.Context(), templateLayout, FromTemplate)
+		must(t, err)
+		return n
+	}
+	mounted := filepath.Join(t.TempDir(), "persist")
+	mount := func() { t.Helper(); btrfstest.Mount(t, f.device, mounted, "subvol=persist") }
+
+	n := stage()
+	if _, err := n.StageVolume("persist", former.ID+1000); !errors.Is(err, ErrStateChanged) {
+		t.Errorf("another id: %v", err)
+	}
+	mount()
+	if _, err := n.StageVolume("persist", former.ID); !errors.Is(err, ErrProtected) {
+		t.Errorf("one that is mounted: %v", err)
+	}
+	btrfstest.Unmount(t, mounted)
+	staged, err := n.StageVolume("persist", former.ID)
+	must(t, err)
+	f.write(t, staged+"/of", "another")
+	mount()
+	if err := n.PlaceVolume("persist", former.ID); !errors.Is(err, ErrProtected) {
+		t.Errorf("one that was mounted since: %v", err)
+	}
+	btrfstest.Unmount(t, mounted)
+	n.Close() // killed
+	f.has(t, "persist/of", "persist")
+
+	n = stage()
+	defer n.Close()
+	f.lacks(t, staged)
+	_, err = n.StageVolume("persist", former.ID)
+	must(t, err)
+	f.write(t, staged+"/of", "another")
+	must(t, f.Sync())
+	before, err := f.SubvolumeAt(staged)
+	must(t, err)
+	must(t, n.PlaceVolume("persist", former.ID))
+	f.has(t, "persist/of", "another")
+	f.lacks(t, staged)
+	if after, err := f.SubvolumeAt("persist"); err != nil || after.ID != before.ID || after.ChangedIn != before.ChangedIn {
+		t.Errorf("%+v has become %+v, %v", before, after, err)
 	}
 }
 

@@ -138,37 +138,45 @@ func (fs *Filesystem) RemoveTemplate(ctx context.Context, l Layout) error {
 // destroyTree deletes a subvolume that is no old root, with the subvolumes in it, deepest first. The caller names it by an id
 // that it has just read, and commits. Errors: ErrProtected for one that is mounted, is the default one, or holds such a one.
 func (fs *Filesystem) destroyTree(id SubvolumeID) error {
-	t, err := fs.subvolumes()
-	if err != nil {
-		return err
-	}
-	watch, err := fs.watchMounts()
-	if err != nil {
-		return err
-	}
-	defer watch.close()
-	fallback, err := fs.defaultSubvolume()
+	t, err := fs.unprotected(id)
 	if err != nil {
 		return err
 	}
 	d := &deletion{Filesystem: fs, tree: t}
-	doomed := append(t.below(id), id)
-	for _, inner := range doomed {
-		mounted, err := watch.mounted()
-		if err != nil {
-			return err
-		}
-		switch name := t.byID[inner].Name; {
-		case mounted[inner]:
-			return &ProtectedError{inner, name, []ProtectReason{ProtectInUse}}
-		case inner == fallback:
-			return &ProtectedError{inner, name, []ProtectReason{ProtectDefault}}
-		}
-	}
-	for _, inner := range doomed {
+	for _, inner := range append(t.below(id), id) {
 		if err := d.destroy(inner); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// unprotected says whether destroyTree may delete a subvolume, and gives all that there are.
+func (fs *Filesystem) unprotected(id SubvolumeID) (*tree, error) {
+	t, err := fs.subvolumes()
+	if err != nil {
+		return nil, err
+	}
+	watch, err := fs.watchMounts()
+	if err != nil {
+		return nil, err
+	}
+	defer watch.close()
+	fallback, err := fs.defaultSubvolume()
+	if err != nil {
+		return nil, err
+	}
+	for _, inner := range append(t.below(id), id) {
+		mounted, err := watch.mounted()
+		if err != nil {
+			return nil, err
+		}
+		switch name := t.byID[inner].Name; {
+		case mounted[inner]:
+			return nil, &ProtectedError{inner, name, []ProtectReason{ProtectInUse}}
+		case inner == fallback:
+			return nil, &ProtectedError{inner, name, []ProtectReason{ProtectDefault}}
+		}
+	}
+	return t, nil
 }

@@ -53,12 +53,11 @@ func (fs *Filesystem) RemoveSubvolume(p string, id SubvolumeID) error {
 		return err
 	}
 	defer unlock()
-	info, found, err := fs.subvolumeAt(p)
-	if err != nil || !found {
+	if _, found, err := fs.subvolumeAt(p); err != nil || !found {
 		return err
 	}
-	if info.ID != id {
-		return fmt.Errorf("%w: %q is subvolume %d, not %d", ErrStateChanged, p, info.ID, id)
+	if err := fs.isStill(p, id); err != nil {
+		return err
 	}
 	parent, _, err := fs.openParent(p)
 	if err != nil {
@@ -69,6 +68,15 @@ func (fs *Filesystem) RemoveSubvolume(p string, id SubvolumeID) error {
 		return err
 	}
 	return fs.kernel.commit(parent)
+}
+
+// isStill checks that the subvolume at p is the one that the caller has looked at.
+func (fs *Filesystem) isStill(p string, id SubvolumeID) error {
+	info, err := fs.SubvolumeAt(p)
+	if err == nil && info.ID != id {
+		err = fmt.Errorf("%w: %q is subvolume %d, not %d", ErrStateChanged, p, info.ID, id)
+	}
+	return err
 }
 
 // SubvolumeAt describes the subvolume at p, relative to the top level. Errors: fs.ErrNotExist, ErrNotSubvolume.

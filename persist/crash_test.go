@@ -262,7 +262,7 @@ func (m *machine) isBeneath(dir, token string) bool {
 func (m *machine) staged(dir string) string {
 	var left []string
 	_ = filepath.WalkDir(m.path(dir), func(path string, _ fs.DirEntry, err error) error {
-		if err == nil && Unfinished(path) {
+		if err == nil && strings.HasSuffix(path, stagedSuffix) {
 			left = append(left, path)
 		}
 		return nil

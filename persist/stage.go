@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"path"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,9 +18,6 @@ const (
 	asideSuffix  = ".impermanence-conflict"
 	maxName      = 255
 )
-
-// Unfinished tells of the name of a file whether it is a copy that a crash left half done, which the next run begins anew.
-func Unfinished(name string) bool { return strings.HasSuffix(name, stagedSuffix) }
 
 func stagedName(name string) string { return shortened("."+name, stagedSuffix) }
 

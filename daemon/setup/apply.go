@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -99,7 +98,7 @@ func (w *worker) do(ctx context.Context, s Step) error {
 	case DisableUnits:
 		return w.systemctl(ctx, "disable", s.Names)
 	case RemoveVolume:
-		return w.removeVolume(ctx)
+		return w.removeVolume()
 	case SetAside:
 		return w.setAside(s.Path)
 	case RemoveOldRoots:
@@ -122,34 +121,16 @@ func (w *worker) systemctl(ctx context.Context, verb string, units []string) err
 
 // makeTemplate copies the root and commits the copy as the template, when what is to persist is on the volume. The copy does not
 // change while it is read, so a program that writes meanwhile harms nothing. A crash leaves no template, or all of it.
-func (w *worker) makeTemplate(ctx context.Context) (err error) {
+func (w *worker) makeTemplate(ctx context.Context) error {
 	if _, err := w.top.SubvolumeAt(w.record.Layout.Template); !errors.Is(err, fs.ErrNotExist) {
 		return err // made before the set-up was interrupted
-	}
-	if err := w.beginFilling(ctx); err != nil {
-		return err
 	}
 	staged, err := w.top.StageTemplate(ctx, w.record.Layout, btrfsops.FromRoot)
 	if err != nil {
 		return err
 	}
 	defer staged.Close()
-	var seeded []persist.Entry
-	err = w.inView(ctx, staged.ID(), func(dir string, entries []persist.Entry) error {
-		report, err := persist.SeedVolume(ctx, persist.Options{Sysroot: dir}, entries)
-		seeded = template.Kept(dir, entries)
-		for _, result := range report.Results {
-			if result.State != persist.Conflict {
-				continue
-			}
-			if _, err := os.Lstat(filepath.Join(dir, result.Source)); err != nil {
-				w.tell("%s is not kept: %v", result.Target, result.Err)
-			} else {
-				w.tell("%s is kept on the volume already, and differs from what is in the root: %v", result.Target, result.Err)
-			}
-		}
-		return notConflicts(report, err)
-	})
+	seeded, err := w.fill(ctx, staged)
 	if err == nil {
 		// Where the volume is not mounted: nothing on it can be taken for a part of the root.
 		err = machine.Mounted(ctx, w.facts.Mounts[0].Source, fmt.Sprint("subvolid=", staged.ID()), func(dir string) error {
@@ -157,36 +138,17 @@ func (w *worker) makeTemplate(ctx context.Context) (err error) {
 		})
 	}
 	if err != nil {
-		err = errors.Join(err, staged.Drop())
-	} else {
-		err = staged.Commit(ctx)
+		return errors.Join(err, staged.Drop())
 	}
-	return errors.Join(err, w.endFilling())
+	return staged.Commit(ctx)
 }
 
-// notConflicts leaves out of an error that entries conflict: the volume's side counts, as at every boot.
-func notConflicts(report persist.Report, err error) error {
-	if err == nil {
-		return nil
-	}
-	var failed []error
-	for _, result := range report.Results {
-		if result.Err != nil && result.State != persist.Conflict {
-			failed = append(failed, fmt.Errorf("%s: %w", result.Target, result.Err))
-		}
-	}
-	if len(failed) == 0 && len(report.Results) == 0 {
-		return err
-	}
-	return errors.Join(failed...)
-}
-
-// inView mounts a root subvolume with the volume in it, apart from everything that the running machine has mounted, and reads the
+// inView mounts a root subvolume with a volume in it, apart from everything that the running machine has mounted, and reads the
 // configuration in it.
-func (w *worker) inView(ctx context.Context, id btrfsops.SubvolumeID, f func(dir string, entries []persist.Entry) error) error {
+func (w *worker) inView(ctx context.Context, id btrfsops.SubvolumeID, volume string, f func(dir string, entries []persist.Entry) error) error {
 	device := w.facts.Mounts[0].Source
 	return machine.Mounted(ctx, device, fmt.Sprint("subvolid=", id), func(dir string) error {
-		return machine.MountedAt(ctx, device, "subvol=/"+w.record.Volume, filepath.Join(dir, w.record.Point), func(string) error {
+		return machine.MountedAt(ctx, device, "subvol=/"+volume, filepath.Join(dir, w.record.Point), func(string) error {
 			c, err := config.Load(config.LoadOptions{Root: dir})
 			if err != nil {
 				return err

@@ -17,7 +17,7 @@ import (
 func (w *worker) putBack(ctx context.Context) error {
 	switch {
 	case w.facts.booted():
-		return w.inView(ctx, w.facts.RootID, func(dir string, entries []persist.Entry) error {
+		return w.inView(ctx, w.facts.RootID, w.record.Volume, func(dir string, entries []persist.Entry) error {
 			if w.facts.volumeMounted() {
 				dir = w.Root // whose entries are in place: nothing can take a place that is mounted on, in whatever view
 			}

@@ -30,8 +30,7 @@ type Record struct {
 	Point       string               `json:"point"`       // where it is mounted
 	NewVolume   bool                 `json:"newVolume"`   // it was not there before
 	NewOldRoots bool                 `json:"newOldRoots"` // they were not there before
-	FilledIn    uint64               `json:"filledIn"`    // the transaction that changed the volume last when the set-up was done, or had failed; 0 until then, or where others wrote to it
-	Filling     string               `json:"filling"`     // the boot in which the volume, then empty, was begun to be filled; "" when that has ended
+	FilledIn    uint64               `json:"filledIn"`    // the transaction that changed the volume last when the set-up had copied all to it; 0 until then, or where others wrote to it
 	Files       []FileChange         `json:"files"`
 	Units       []string             `json:"units"`  // that were not enabled before
 	Grub        []string             `json:"grub"`   // the command that makes grub.cfg anew; none when it stays

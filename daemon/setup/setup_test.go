@@ -9,9 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -358,6 +358,20 @@ func TestAnInterruptedSetUpIsUndone(t *testing.T) {
 				t.Errorf("it says %q", notes)
 			}
 			if diff := cmp.Diff(before, w.snapshotOf(t)); diff != "" {
+				t.Errorf("(-before +after undo):\n%s", diff)
+			}
+		})
+	}
+	for name, ends := range map[string]func(*testing.T, *world){"failed": fails, "killed": isKilled} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, d)
+			w.notKept(t)
+			before := btrfstest.Run(t, "ls", w.top)
+			ends(t, w)
+			if notes := w.undo(t); len(notes) > 0 {
+				t.Errorf("it says %q", notes)
+			}
+			if diff := cmp.Diff(before, btrfstest.Run(t, "ls", w.top)); diff != "" {
 				t.Errorf("(-before +after undo):\n%s", diff)
 			}
 		})
@@ -1096,85 +1110,91 @@ func TestAFullDisk(t *testing.T) {
 	}
 }
 
-// TestWhatFailedIsCopiedAnew: between a set-up that failed and the next one people go on with what is in the root, and that is what they
-// find after the boot. A volume that somebody has changed stays as it is.
+// TestWhatFailedIsCopiedAnew: between a set-up that failed, or was killed, and the next one people go on with what is in the root, and that is what
+// they find after the boot. A volume that somebody has changed stays as it is.
 func TestWhatFailedIsCopiedAnew(t *testing.T) {
+	nothing := func(*testing.T, *world) {}
+	onVolume := func(name string) func(t *testing.T, w *world) {
+		return func(t *testing.T, w *world) {
+			t.Helper()
+			machinetest.Write(t, filepath.Join(w.top, "persist", name), "on the volume\n", 0o644)
+		}
+	}
+	mounted := func(t *testing.T, w *world) {
+		t.Helper()
+		btrfstest.Mount(t, w.device, filepath.Join(w.root, "persist"), "subvol=persist")
+	}
+	unmounted := func(t *testing.T, w *world) { t.Helper(); btrfstest.Unmount(t, filepath.Join(w.root, "persist")) }
+	const profile = "home/demo/.profile"
 	for name, c := range map[string]struct {
-		meanwhile func(t *testing.T, w *world)
-		want      string
-		killed    bool
+		fails            func(t *testing.T, w *world)
+		meanwhile, after func(t *testing.T, w *world) // before and after another that fails
+		want             map[string]string            // on the volume
 	}{
-		"the volume is as it was": {func(*testing.T, *world) {}, "worked on\n", false},
-		"the volume was changed": {func(t *testing.T, w *world) {
-			t.Helper()
-			must(t, os.WriteFile(filepath.Join(w.top, "persist/mine"), nil, 0o644))
-		}, "demo's\n", false},
-		"the volume is mounted": {func(t *testing.T, w *world) {
-			t.Helper()
-			btrfstest.Mount(t, w.device, filepath.Join(w.root, "persist"), "subvol=persist")
-		}, "demo's\n", false},
-		"killed": {func(t *testing.T, w *world) {
-			t.Helper()
-			machinetest.Write(t, filepath.Join(w.top, "persist/var/.lib.impermanence-new/half"), "", 0o644)
-		}, "worked on\n", true},
-		"killed, and the volume was changed": {func(t *testing.T, w *world) {
-			t.Helper()
-			machinetest.Write(t, filepath.Join(w.top, "persist/mine"), "", 0o644)
-		}, "demo's\n", true},
-		"killed before a boot": {func(t *testing.T, w *world) {
-			t.Helper()
-			r, err := readRecord(w.root)
-			must(t, err)
-			r.Filling = "another"
-			must(t, r.write(w.root))
-		}, "demo's\n", true},
+		"the volume is as it was":            {fails, nothing, nothing, map[string]string{profile: "worked on\n"}},
+		"the volume was changed":             {fails, onVolume("mine"), nothing, map[string]string{profile: "demo's\n", "mine": "on the volume\n"}},
+		"the volume was mounted":             {fails, mounted, unmounted, map[string]string{profile: "demo's\n"}},
+		"killed":                             {isKilled, nothing, nothing, map[string]string{profile: "worked on\n"}},
+		"killed, and the volume was changed": {isKilled, onVolume("mine"), nothing, map[string]string{profile: "worked on\n", "mine": "on the volume\n"}},
+		"killed, and a copy was changed":     {isKilled, onVolume(profile), nothing, map[string]string{profile: "on the volume\n"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := distributions()[0]
-			w := newWorld(t, d)
-			w.write(t, "etc/impermanence/conf.d/local.toml", "[persistence.\"/persist\"]\nfiles = [\"/opt\"]\n", 0o644)
-			w.write(t, "opt/file", "", 0o644)
-			top, err := os.Open(w.top)
-			must(t, err)
-			defer func() { must(t, top.Close()) }()
-			f, p := w.plan(t, Options{})
-			m := w.machine(t)
-			record := ""
-			fails := func() {
-				t.Helper()
-				m.Note = func(string) { // of /opt, before the template is committed
-					must(t, syscall.Flock(int(top.Fd()), syscall.LOCK_EX))
-					record = w.read(t, filepath.Join(w.root, recordFile))
-				}
-				if err := m.Apply(context.Background(), f, p); !errors.Is(err, btrfsops.ErrBusy) {
-					t.Fatalf("the set-up ended with %v", err)
-				}
-				must(t, syscall.Flock(int(top.Fd()), syscall.LOCK_UN))
-			}
-			fails()
-			if c.killed {
-				w.write(t, recordFile, record, 0o600)
-			}
-			w.write(t, "home/demo/.profile", "worked on\n", 0o644)
+			w := newWorld(t, distributions()[0])
+			w.notKept(t)
+			c.fails(t, w)
+			w.write(t, profile, "worked on\n", 0o644)
 			c.meanwhile(t, w)
-			if c.want == "demo's\n" { // it is not forgotten by a run that fails, either
-				f, p = w.plan(t, Options{})
-				fails()
-			}
-			if name == "the volume is mounted" {
-				btrfstest.Unmount(t, filepath.Join(w.root, "persist"))
-			}
+			fails(t, w)
+			c.after(t, w)
 			var notes []string
+			m := w.machine(t)
 			m.Note = func(text string) { notes = append(notes, text) }
-			f, p = w.plan(t, Options{})
-			must(t, m.Apply(context.Background(), f, p))
-			if told := strings.Contains(strings.Join(notes, "\n"), "/home is kept on the volume already"); told != (c.want == "demo's\n") {
+			f, p := w.plan(t, Options{})
+			must(t, m.Apply(t.Context(), f, p))
+			if told := strings.Contains(strings.Join(notes, "\n"), "/home is kept on the volume already"); told != (c.want[profile] != "worked on\n") {
 				t.Errorf("it says %q", notes)
 			}
-			if got := w.read(t, filepath.Join(w.top, "persist/home/demo/.profile")); got != c.want {
-				t.Errorf("the volume has %q", got)
+			for name, want := range c.want {
+				if got := w.read(t, filepath.Join(w.top, "persist", name)); got != want {
+					t.Errorf("the volume has %q of %s", got, name)
+				}
 			}
 		})
+	}
+}
+
+// notKept has a set-up tell of what is not kept, when the rest is copied.
+func (w *world) notKept(t *testing.T) {
+	t.Helper()
+	w.write(t, "etc/impermanence/conf.d/local.toml", "[persistence.\"/persist\"]\nfiles = [\"/opt\"]\n", 0o644)
+	w.write(t, "opt/file", "", 0o644)
+}
+
+// fails has a set-up of a machine with something that is not kept fail when what is kept is on the volume.
+func fails(t *testing.T, w *world) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	m := w.machine(t)
+	m.Note = func(string) { cancel() }
+	f, p := w.plan(t, Options{})
+	if err := m.Apply(ctx, f, p); !errors.Is(err, context.Canceled) {
+		t.Fatalf("the set-up ended with %v", err)
+	}
+}
+
+// isKilled ends one before that: of what comes then only the mounts go, as they do with its mount namespace.
+func isKilled(t *testing.T, w *world) {
+	t.Helper()
+	m := w.machine(t)
+	m.Note = func(string) { runtime.Goexit() }
+	f, p := w.plan(t, Options{})
+	ended := make(chan error)
+	go func() {
+		defer close(ended)
+		ended <- m.Apply(t.Context(), f, p)
+	}()
+	if err, returned := <-ended; returned {
+		t.Fatalf("the set-up ended with %v", err)
 	}
 }
 

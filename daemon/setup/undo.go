@@ -190,15 +190,15 @@ func missingLines(text, in string) []string {
 
 // removeVolume deletes the volume when it surely has nothing but copies of what the root has: the root was not booted since, and
 // nothing has changed the volume.
-func (w *worker) removeVolume(ctx context.Context) error {
-	info, err := w.volume()
+func (w *worker) removeVolume() error {
+	info, err := w.volume(w.record.Volume)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	why, err := w.whyVolumeStays(ctx, info)
+	why, err := w.whyVolumeStays(info)
 	if err != nil {
 		return err
 	}
@@ -217,24 +217,19 @@ func (w *worker) removeVolume(ctx context.Context) error {
 }
 
 // whyVolumeStays says why the volume may have what the root does not; "" for no reason.
-func (w *worker) whyVolumeStays(ctx context.Context, volume btrfsops.Subvolume) (string, error) {
+func (w *worker) whyVolumeStays(volume btrfsops.Subvolume) (string, error) {
 	switch {
 	case w.facts.booted():
 		return "the machine was booted since", nil
 	case w.facts.volumeMounted():
 		return "it is mounted", nil
-	}
-	if _, changed, err := w.holds(ctx, volume); err != nil || changed {
-		return "it was changed since", err
-	}
-	if w.inFstab() {
+	case w.inFstab():
 		return "fstab mounts it", nil
 	}
-	orphans, err := w.orphans(ctx)
-	if err != nil || len(orphans) == 0 {
-		return "", err
+	if more, err := w.holdsMore(volume); err != nil || more {
+		return "it was changed since", err
 	}
-	return fmt.Sprintf("it has %s, which no entry put there", orphans[0].Path), nil
+	return "", nil
 }
 
 // inFstab tells whether fstab, restored, still mounts something at the volume's place: a line that somebody has changed stays.

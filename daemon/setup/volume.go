@@ -3,11 +3,12 @@ package setup
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/template"
 	"github.com/impermanence/impermanence/persist"
 )
 
@@ -18,85 +19,104 @@ func (w *worker) makeVolume() error {
 	return os.MkdirAll(filepath.Join(w.Root, w.record.Point), 0o755)
 }
 
-// beginFilling makes the volume anew where it has nothing but what an earlier run of the set-up has copied there: people have gone on with what
-// is in the root. When it is empty then it records that it is filled in this boot.
+// fill copies what is to persist to the volume, and lists what it has. A volume with nothing but what an earlier run of the set-up has copied there is
+// filled anew, as people have gone on with what is in the root: apart, in a subvolume that takes its place with all that there is to copy.
 //
-// A crash before the record is written leaves an empty volume; one after that leaves a volume that the next run in this boot makes anew.
-func (w *worker) beginFilling(ctx context.Context) error {
-	if !w.record.NewVolume {
-		return nil
-	}
-	volume, err := w.volume()
+// A crash before that leaves the volume as it was. One just before it, on a volume with copies, leaves a record of other copies than those: they stay, as
+// if somebody had changed them.
+func (w *worker) fill(ctx context.Context, staged *btrfsops.NewTemplate) ([]persist.Entry, error) {
+	former, err := w.volume(w.record.Volume)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	filled, more, err := w.holds(ctx, volume)
+	apart, err := w.beginAnew(staged, former)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if filled && !more {
-		err := w.top.RemoveSubvolume(w.record.Volume, volume.ID)
-		more = errors.Is(err, btrfsops.ErrProtected) // it is mounted: people may have gone on with what is on it
-		if err != nil && !more {
-			return err
+	if apart == "" {
+		w.record.FilledIn = 0
+		if err := w.record.write(w.Root); err != nil {
+			return nil, err
 		}
+		return w.seed(ctx, staged.ID(), w.record.Volume)
 	}
-	w.record.FilledIn, w.record.Filling = 0, ""
-	if !more {
-		if err := w.makeVolume(); err != nil {
-			return err
-		}
-		if w.record.Filling, err = btrfsops.BootID(); err != nil {
-			return err
-		}
+	seeded, err := w.seed(ctx, staged.ID(), apart)
+	if err != nil {
+		return nil, err
 	}
-	return w.record.write(w.Root)
+	filled, err := w.volume(apart)
+	if err != nil {
+		return nil, err
+	}
+	w.record.FilledIn = filled.ChangedIn
+	if err := w.record.write(w.Root); err != nil {
+		return nil, err
+	}
+	return seeded, staged.PlaceVolume(w.record.Volume, former.ID)
 }
 
-// volume describes the volume as it is on the disk: what is not written yet is no change yet.
-func (w *worker) volume() (btrfsops.Subvolume, error) {
+// beginAnew makes the subvolume that is to take the place of the volume, and says where; "" for a volume that stays.
+func (w *worker) beginAnew(staged *btrfsops.NewTemplate, volume btrfsops.Subvolume) (string, error) {
+	if !w.record.NewVolume {
+		return "", nil
+	}
+	if more, err := w.holdsMore(volume); err != nil || more {
+		return "", err
+	}
+	apart, err := staged.StageVolume(w.record.Volume, volume.ID)
+	if errors.Is(err, btrfsops.ErrProtected) { // it is mounted: people may have gone on with what is on it
+		return "", nil
+	}
+	return apart, err
+}
+
+// seed copies what is to persist to a subvolume that stands in for the volume, and lists what that has.
+func (w *worker) seed(ctx context.Context, root btrfsops.SubvolumeID, volume string) (seeded []persist.Entry, err error) {
+	err = w.inView(ctx, root, volume, func(dir string, entries []persist.Entry) error {
+		report, err := persist.SeedVolume(ctx, persist.Options{Sysroot: dir}, entries)
+		seeded = template.Kept(dir, entries)
+		for _, result := range report.Results {
+			if result.State != persist.Conflict {
+				continue
+			}
+			if _, err := os.Lstat(filepath.Join(dir, result.Source)); err != nil {
+				w.tell("%s is not kept: %v", result.Target, result.Err)
+			} else {
+				w.tell("%s is kept on the volume already, and differs from what is in the root: %v", result.Target, result.Err)
+			}
+		}
+		return notConflicts(report, err)
+	})
+	return seeded, err
+}
+
+// notConflicts leaves out of an error that entries conflict: the volume's side counts, as at every boot.
+func notConflicts(report persist.Report, err error) error {
+	if err == nil {
+		return nil
+	}
+	var failed []error
+	for _, result := range report.Results {
+		if result.Err != nil && result.State != persist.Conflict {
+			failed = append(failed, fmt.Errorf("%s: %w", result.Target, result.Err))
+		}
+	}
+	if len(failed) == 0 && len(report.Results) == 0 {
+		return err
+	}
+	return errors.Join(failed...)
+}
+
+// volume describes a volume as it is on the disk: what is not written yet is no change yet.
+func (w *worker) volume(path string) (btrfsops.Subvolume, error) {
 	if err := w.top.Sync(); err != nil {
 		return btrfsops.Subvolume{}, err
 	}
-	return w.top.SubvolumeAt(w.record.Volume)
+	return w.top.SubvolumeAt(path)
 }
 
-// holds tells whether there is anything on the volume, and whether there may be more than what a set-up has copied there. Where that has ended, any
-// change since tells. Where it was killed in this boot nothing tells how it left the volume; but no boot has mounted it since, and what it was
-// copying has a name of its own.
-func (w *worker) holds(ctx context.Context, volume btrfsops.Subvolume) (filled, more bool, err error) {
-	filled, err = hasEntries(filepath.Join(w.top.Top(), w.record.Volume))
-	if err != nil || !filled {
-		return false, false, err
-	}
-	boot, err := btrfsops.BootID()
-	if err != nil || w.record.Filling != boot {
-		return true, volume.ChangedIn != w.record.FilledIn, err
-	}
-	found, err := w.orphans(ctx)
-	return true, len(found) > 0, err
-}
-
-// endFilling records how the volume was left, unless there is more on it than what the set-up has copied there.
-func (w *worker) endFilling() error {
-	if w.record.Filling == "" {
-		return nil
-	}
-	volume, err := w.volume()
-	if err != nil {
-		return err
-	}
-	w.record.FilledIn, w.record.Filling = volume.ChangedIn, ""
-	return w.record.write(w.Root)
-}
-
-// orphans lists what is on the volume that no entry put there, nor was putting there when it was killed.
-func (w *worker) orphans(ctx context.Context) (found []persist.Orphan, err error) {
-	err = w.inView(ctx, w.facts.RootID, func(dir string, entries []persist.Entry) error {
-		var err error
-		found, err = persist.Orphans(persist.Options{Sysroot: dir}, w.record.Point, entries)
-		found = slices.DeleteFunc(found, func(o persist.Orphan) bool { return persist.Unfinished(o.Path) })
-		return err
-	})
-	return found, err
+// holdsMore tells whether there may be more on the volume than what the set-up has copied there: any change since tells.
+func (w *worker) holdsMore(volume btrfsops.Subvolume) (bool, error) {
+	some, err := hasEntries(filepath.Join(w.top.Top(), w.record.Volume))
+	return some && volume.ChangedIn != w.record.FilledIn, err
 }
