@@ -163,15 +163,11 @@ func (a *app) templateRun(ctx context.Context, t *template.Template, command []s
 
 // templateDryRun prints what commit or rollback would exchange.
 func (a *app) templateDryRun(ctx context.Context, t *template.Template, verb string) error {
-	state, err := t.Show(ctx)
-	if err != nil {
-		return err
-	}
-	planned := state.PlanCommit
+	planned := t.PlanCommit
 	if verb != "commit" {
-		planned = state.PlanRollBack
+		planned = t.PlanRollBack
 	}
-	plan, err := planned()
+	plan, err := planned(ctx)
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,6 @@ type Version struct {
 type State struct {
 	Path     string // relative to the top level
 	Root     string // the root's subvolume
-	Here     string // the one that is mounted as the root
 	Current  Version
 	Former   *Version         // nil when none is kept
 	Manager  string           // the package manager; "" for none that is known
@@ -52,7 +51,7 @@ type Problem struct{ What, Try string }
 
 // Show looks at the template. It changes nothing. Errors: btrfsops.ErrNoTemplate.
 func (t *Template) Show(ctx context.Context) (State, error) {
-	s := State{Path: t.layout.Template, Root: t.layout.Root, Here: t.mounts[0].Subvolume}
+	s := State{Path: t.layout.Template, Root: t.layout.Root}
 	found, err := t.fs.Templates(t.layout)
 	if err != nil {
 		return s, err
@@ -150,9 +149,16 @@ func (t *Template) installed(ctx context.Context, found btrfsops.Templates, here
 	return here.Without(func(name, _ string) bool { return there.Versions[name] != "" }), nil
 }
 
-// PlanCommit says what Commit would do, a line each. Errors: ErrOtherRoot.
-func (s State) PlanCommit() ([]string, error) {
-	if err := checkRoot(s.Here, s.Root); err != nil {
+// PlanCommit says what Commit would do, a line each, and notes what that would. Errors: those of Commit.
+func (t *Template) PlanCommit(ctx context.Context) ([]string, error) {
+	s, err := t.Show(ctx)
+	if err == nil {
+		err = t.mayCommit()
+	}
+	if err == nil {
+		err = t.checkKernels(ctx, t.root)
+	}
+	if err != nil {
 		return nil, err
 	}
 	plan := []string{
@@ -165,15 +171,27 @@ func (s State) PlanCommit() ([]string, error) {
 	return plan, nil
 }
 
-// PlanRollBack says what RollBack would do, a line each. Errors: btrfsops.ErrNoTemplate.
-func (s State) PlanRollBack() ([]string, error) {
+// PlanRollBack says what RollBack would do, a line each, and notes the kernels that would have no modules then. Errors:
+// btrfsops.ErrNoTemplate.
+func (t *Template) PlanRollBack(ctx context.Context) ([]string, error) {
+	s, err := t.Show(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if s.Former == nil {
 		return nil, fmt.Errorf("roll back: %w: no former one is kept", btrfsops.ErrNoTemplate)
 	}
+	err = t.mounted(ctx, btrfsops.SubvolumeID(s.Former.ID), func(dir string) error {
+		_, without, err := t.kernelsOf(ctx, dir)
+		for _, k := range without {
+			t.note(fmt.Sprintf("%s is kernel %s, for which the former one has no modules", k.File, k.Version))
+		}
+		return err
+	})
 	return []string{
 		fmt.Sprintf("make the former one, subvolume %d, the template", s.Former.ID),
 		fmt.Sprintf("keep the template, subvolume %d, as the former one", s.Current.ID),
-	}, nil
+	}, err
 }
 
 // Problems says what does not belong together, each with the command that puts it right.
@@ -182,7 +200,7 @@ func (s State) Problems() []Problem {
 	add := func(what, try string) { problems = append(problems, Problem{what, try}) }
 	if len(s.Modules) > 0 && len(s.Without) > 0 {
 		k := s.Without[0]
-		add(fmt.Sprintf("%s is kernel %s, for which the template has no modules", k.File, k.Version), s.Remedy(k))
+		add(tellKernel(k), s.Remedy(k))
 	}
 	for _, file := range s.Changed {
 		add(TellChanged(file), "sudo impermanence template commit")
@@ -191,6 +209,11 @@ func (s State) Problems() []Problem {
 		add(s.TellLost(), "sudo impermanence template commit")
 	}
 	return problems
+}
+
+// tellKernel says what is wrong with a kernel that the template has no modules for.
+func tellKernel(k machine.Kernel) string {
+	return fmt.Sprintf("%s is kernel %s, for which the template has no modules", k.File, k.Version)
 }
 
 // TellChanged says what becomes of a file of the configuration.

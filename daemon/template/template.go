@@ -110,8 +110,7 @@ func (t *Template) tellKernels(ctx context.Context) {
 		return
 	}
 	for _, k := range state.Without {
-		t.note(fmt.Sprintf("%s is kernel %s, for which the template has no modules: the change was dropped, but it stays; have it succeed before the next boot",
-			k.File, k.Version))
+		t.note(tellKernel(k) + ": the change was dropped, but it stays; have it succeed before the next boot")
 	}
 }
 
@@ -177,21 +176,18 @@ func quiet(dir string) (unquiet func() error, err error) {
 // Commit makes the present root the template, without what is kept elsewhere or of one boot. It has to be the one that is configured: an old
 // root that somebody has booted or mounted is not.
 func (t *Template) Commit(ctx context.Context) error {
-	if err := checkRoot(t.mounts[0].Subvolume, t.layout.Root); err != nil {
-		return err
-	}
-	if err := t.checkDatabase(); err != nil {
+	if err := t.mayCommit(); err != nil {
 		return err
 	}
 	return t.change(ctx, btrfsops.FromRoot, func(dir, _ string) error { return t.checkKernels(ctx, dir) })
 }
 
-// checkRoot refuses to take one root for another.
-func checkRoot(here, configured string) error {
-	if here != configured {
-		return fmt.Errorf("%w: the root here is subvolume %q, and %q would become the template", ErrOtherRoot, here, configured)
+// mayCommit refuses to take one root for another, and a database that is kept elsewhere.
+func (t *Template) mayCommit() error {
+	if here := t.mounts[0].Subvolume; here != t.layout.Root {
+		return fmt.Errorf("%w: the root here is subvolume %q, and %q would become the template", ErrOtherRoot, here, t.layout.Root)
 	}
-	return nil
+	return t.checkDatabase()
 }
 
 // RollBack exchanges the template with the former one.
@@ -263,22 +259,28 @@ func (t *Template) checkDatabase() error {
 // checkKernels refuses a tree in which no kernel of the boot loader has its modules, and notes those that have none. The kernels
 // are those of the tree, or of the machine where /boot is a file system of its own.
 func (t *Template) checkKernels(ctx context.Context, dir string) error {
-	kernels, err := t.kernels(ctx, t.bootOf(dir))
-	if err != nil {
-		return err
-	}
-	modules := machine.Kernels(dir)
-	without := machine.Without(kernels, modules)
+	kernels, without, err := t.kernelsOf(ctx, dir)
 	switch {
-	case len(without) == 0 || machine.FirstFile(dir, "/usr/lib/modules", "/lib/modules") == "": // a kernel that has all built in
-		return nil
+	case err != nil || len(without) == 0:
+		return err
 	case len(without) == len(kernels):
-		return fmt.Errorf("%w: %s is kernel %s, and the template has modules for %s", ErrDiverged, without[0].File, without[0].Version, strings.Join(modules, ", "))
+		return fmt.Errorf("%w: %s is kernel %s, and the template has modules for %s",
+			ErrDiverged, without[0].File, without[0].Version, strings.Join(machine.Kernels(dir), ", "))
 	}
 	for _, k := range without {
-		t.note(fmt.Sprintf("%s is kernel %s, for which the template has no modules: don't boot it", k.File, k.Version))
+		t.note(tellKernel(k) + ": don't boot it")
 	}
 	return nil
+}
+
+// kernelsOf lists the kernels that the template at dir is to be booted with, and those of them that it has no modules for: none, where a kernel has
+// all built in.
+func (t *Template) kernelsOf(ctx context.Context, dir string) (kernels, without []machine.Kernel, err error) {
+	kernels, err = t.kernels(ctx, t.bootOf(dir))
+	if err != nil || machine.FirstFile(dir, "/usr/lib/modules", "/lib/modules") == "" {
+		return kernels, nil, err
+	}
+	return kernels, machine.Without(kernels, machine.Kernels(dir)), nil
 }
 
 // kernels lists the kernels in a tree's /boot, but for those that only entries of other systems load.
