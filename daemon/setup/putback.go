@@ -45,7 +45,7 @@ func (w *worker) forget(ctx context.Context, dir string, entries []persist.Entry
 		return nil
 	})
 	if err == nil {
-		err = w.keepNext(true)
+		err = w.keepNext()
 	}
 	if err != nil {
 		return err
@@ -87,19 +87,20 @@ func (w *worker) each(entries []persist.Entry, do func(persist.Entry) error) err
 // isBack tells whether an undoing that was interrupted has put an entry back.
 func (w *worker) isBack(e persist.Entry) bool { return slices.Contains(w.record.PutBack, e.Target) }
 
-// keepNext has the next boot keep the root, or takes that back.
-func (w *worker) keepNext(keep bool) error {
-	next, err := w.top.NextBoot(w.record.Layout)
-	switch {
-	case err != nil:
-		return err
-	case keep:
-		err = w.top.SetNextBoot(w.record.Layout, btrfsops.NextKeep)
-	case next == btrfsops.NextKeep:
-		err = w.top.ForgetNextBoot(w.record.Layout)
-	}
-	if errors.Is(err, btrfsops.ErrNoRoot) { // which no boot rolls over
+// keepNext has the next boot keep the root, unless no boot rolls it over.
+func (w *worker) keepNext() error {
+	err := w.top.SetNextBoot(w.record.Layout, btrfsops.NextKeep)
+	if errors.Is(err, btrfsops.ErrNoRoot) {
 		return nil
+	}
+	return err
+}
+
+// forgetNext takes that back.
+func (w *worker) forgetNext() error {
+	next, err := w.top.NextBoot(w.record.Layout)
+	if err == nil && next == btrfsops.NextKeep {
+		err = w.top.ForgetNextBoot(w.record.Layout)
 	}
 	return err
 }
@@ -109,7 +110,7 @@ func (w *worker) removeTemplate(ctx context.Context) error {
 	if err := w.top.RemoveTemplate(ctx, w.record.Layout); err != nil {
 		return err
 	}
-	return w.keepNext(false)
+	return w.forgetNext()
 }
 
 // forgetWritten copies what is kept into the root again while somebody writes to it, as the journal is written to at any time: what is
