@@ -221,6 +221,7 @@ func TestInitrdsAreLookedInto(t *testing.T) {
 	machinetest.Install(t, root, "usr/sbin/update-initramfs", map[string]string{
 		"usr/sbin/mkinitramfs": "", "boot/initrd.img-1": "usr/lib/impermanence/impermanence-initrd\n", "boot/initrd.img-2": "other\n",
 		"boot/initramfs-linux-fallback.img": "", "boot/initramfs-6.1kdump.img": "", "efi/id/6.1/initrd": "other\n", "boot/efi/id/6.1/initrd.img-6.1": "other\n", "boot/id/6.1/initrd": "other\n",
+		"boot/efi/initramfs-linux.img":   "another system's, whose /boot that is\n",
 		"etc/impermanence/conf.d/a.toml": "", "etc/impermanence/conf.d/b.json": "{}",
 	})
 	machinetest.Write(t, filepath.Join(root, "usr/bin/lsinitramfs"), "#!/bin/sh\ncat \"$1\"\n", 0o755)

@@ -116,23 +116,17 @@ func (f *Facts) boot(ctx context.Context, root string) {
 	if tool, found := machine.FindInitrdTool(root); found {
 		f.InitrdTool = &tool
 	}
-	for _, dir := range []string{"boot", "efi", "boot/efi"} {
-		for _, glob := range []string{"initrd.img*", "initramfs*.img", "initrd-*", "*/*/initrd", "*/*/initrd.img-*"} { // the latter two by kernel-install
-			f.initrds(ctx, root, filepath.Join(dir, glob))
-		}
-	}
+	f.initrds(ctx, root)
 }
 
-// initrds looks into those that match.
-func (f *Facts) initrds(ctx context.Context, root, glob string) {
-	files, _ := filepath.Glob(filepath.Join(root, glob))
-	for _, file := range files {
-		info, err := os.Lstat(file)
-		initrd := Initrd{File: strings.TrimPrefix(file, strings.TrimSuffix(root, "/"))}
-		if err != nil || !info.Mode().IsRegular() || notForBoots().MatchString(initrd.File) {
+// initrds looks into those of the machine.
+func (f *Facts) initrds(ctx context.Context, root string) {
+	for _, file := range machine.BootGlob(root, []string{"initrd.img*", "initramfs*.img", "initrd-*"}, []string{"*/*/initrd", "*/*/initrd.img-*"}) {
+		info, err := os.Lstat(filepath.Join(root, file))
+		if err != nil || !info.Mode().IsRegular() || notForBoots().MatchString(file) {
 			continue
 		}
-		initrd.Time = info.ModTime()
+		initrd := Initrd{File: file, Time: info.ModTime()}
 		initrd.list(ctx, root)
 		f.Initrds = append(f.Initrds, initrd)
 	}

@@ -34,10 +34,32 @@ type BootFile struct {
 	Loads []string // of a LoaderEntry: the kernel and the initrds, as the machine sees them
 }
 
+// BootPlaces are where what boots a machine lies: in its /boot, and where the EFI system partition may be mounted.
+var BootPlaces = []string{"/boot", "/efi", "/boot/efi"}
+
+// BootGlob lists what lies below root in /boot by one of some names, and in any place of what boots the machine by one of some paths, as kernel-install
+// puts it. By its name alone nothing is known of what lies on an EFI system partition: that is /boot of another system perhaps. It is as the
+// machine sees it.
+func BootGlob(root string, names, paths []string) []string {
+	var found []string
+	for i, place := range BootPlaces {
+		globs := paths
+		if i == 0 {
+			globs = slices.Concat(names, paths)
+		}
+		for _, glob := range globs {
+			files, _ := filepath.Glob(filepath.Join(root, place, glob))
+			for _, file := range files {
+				found = append(found, strings.TrimPrefix(file, strings.TrimSuffix(root, "/")))
+			}
+		}
+	}
+	return found
+}
+
 // The places of boot loader configuration.
 var (
 	plainFiles = []string{"/etc/kernel/cmdline"}
-	entryGlobs = []string{"/boot/loader/entries/*.conf", "/efi/loader/entries/*.conf", "/boot/efi/loader/entries/*.conf"}
 	grubFiles  = []string{"/boot/grub/grub.cfg", "/boot/grub2/grub.cfg"}
 	grubShell  = "/etc/default/grub"
 )
@@ -50,8 +72,8 @@ func BootFiles(root string) ([]BootFile, error) {
 	}
 	defer func() { _ = dir.Close() }()
 	names := map[BootForm][]string{PlainCmdline: plainFiles, GrubConfig: grubFiles, GrubDefaults: {grubShell}}
-	for _, glob := range entryGlobs {
-		found, err := fs.Glob(dir.FS(), strings.TrimPrefix(glob, "/"))
+	for _, place := range BootPlaces {
+		found, err := fs.Glob(dir.FS(), path.Join(place[1:], "loader/entries/*.conf"))
 		if err != nil {
 			return nil, fmt.Errorf("read the boot configuration: %w", err)
 		}

@@ -16,26 +16,18 @@ type Kernel struct {
 	Version string // as `uname -r` will say
 }
 
-// kernelGlobs are where kernels lie, below the root: as distributions, the Boot Loader Specification and kernel-install put them.
-var kernelGlobs = []string{
-	"boot/vmlinu[xz]*", "boot/Image*", "boot/*/*/linux", "efi/*/*/linux", "boot/efi/*/*/linux", "boot/EFI/Linux/*.efi", "efi/EFI/Linux/*.efi",
-}
-
 // BootKernels lists the kernels below root, by file. One whose version can't be told is left out, and so is one that comes with all that it
 // needs to rescue the machine, as Fedora's: nobody keeps its modules.
 func BootKernels(root string) []Kernel {
 	var kernels []Kernel
-	for _, glob := range kernelGlobs {
-		found, _ := filepath.Glob(filepath.Join(root, glob))
-		for _, file := range found {
-			info, err := os.Stat(file)
-			if err != nil || !info.Mode().IsRegular() {
-				continue
-			}
-			name := strings.TrimPrefix(file, strings.TrimSuffix(root, "/"))
-			if version := kernelVersion(file); version != "" && !strings.Contains(name, "rescue") {
-				kernels = append(kernels, Kernel{name, version})
-			}
+	for _, name := range BootGlob(root, []string{"vmlinu[xz]*", "Image*"}, []string{"*/*/linux", "EFI/Linux/*.efi"}) {
+		file := filepath.Join(root, name)
+		info, err := os.Stat(file)
+		if err != nil || !info.Mode().IsRegular() {
+			continue
+		}
+		if version := kernelVersion(file); version != "" && !strings.Contains(name, "rescue") {
+			kernels = append(kernels, Kernel{name, version})
 		}
 	}
 	slices.SortFunc(kernels, func(a, b Kernel) int { return strings.Compare(a.File, b.File) })

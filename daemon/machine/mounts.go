@@ -33,7 +33,7 @@ func Mounts(root string) ([]Mount, error) {
 	if root, err = filepath.Abs(root); err != nil {
 		return nil, fmt.Errorf("find mounts: %w", err)
 	}
-	for _, dir := range []string{"boot", "boot/efi", "efi"} { // systemd mounts them when they are opened
+	for _, dir := range BootPlaces { // systemd mounts them when they are opened
 		_, _ = os.ReadDir(filepath.Join(root, dir))
 	}
 	infos, err := mountinfo.GetMounts(mountinfo.PrefixFilter(root))

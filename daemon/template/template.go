@@ -96,7 +96,7 @@ func (t *Template) Run(ctx context.Context, argv []string, s Streams) error {
 		return err
 	}
 	err := t.run(ctx, argv, s)
-	if err != nil && !errors.Is(err, ErrCommitted) && slices.ContainsFunc([]string{"/boot", "/boot/efi", "/efi"}, t.isApart) {
+	if err != nil && !errors.Is(err, ErrCommitted) && slices.ContainsFunc(machine.BootPlaces, t.isApart) {
 		t.tellKernels(context.WithoutCancel(ctx))
 	}
 	return err
