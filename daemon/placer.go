@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	systemd "github.com/coreos/go-systemd/v22/dbus"
 	"github.com/coreos/go-systemd/v22/util"
@@ -96,12 +95,12 @@ func (o Options) formerRoots(cfg *config.Config) *former.Roots {
 type unitPlacer struct{ runDir string }
 
 func (p unitPlacer) Place(ctx context.Context, _ []persist.Entry, _ func(persist.Result)) (persist.Report, error) {
-	begun := time.Now()
+	earlier, _ := os.Stat(p.reportFile())
 	how, err := startUnit(ctx, PersistUnit)
 	if err != nil {
 		return persist.Report{}, err
 	}
-	return p.report(begun, how)
+	return p.report(earlier, how)
 }
 
 func (p unitPlacer) Change(ctx context.Context, r change.Request) (change.Reply, error) {
@@ -209,15 +208,17 @@ func errLost(unit string) error {
 	return named(dbus.ErrInternal, "the bus is gone, and what became of %s is not known: see journalctl -u %s", unit, unit)
 }
 
-// report reads what the unit left, and tells it from what an earlier run has left.
-func (p unitPlacer) report(begun time.Time, how string) (persist.Report, error) {
-	path := filepath.Join(p.runDir, "persist.json")
-	info, err := os.Stat(path)
-	if err != nil || info.ModTime().Before(begun.Truncate(time.Second)) {
+// reportFile is where PersistUnit leaves its report: each in a file of its own, which takes the place of the one before.
+func (p unitPlacer) reportFile() string { return filepath.Join(p.runDir, "persist.json") }
+
+// report reads what the unit left, and tells it from what an earlier run has left, if anything.
+func (p unitPlacer) report(earlier os.FileInfo, how string) (persist.Report, error) {
+	info, err := os.Stat(p.reportFile())
+	if err != nil || earlier != nil && os.SameFile(earlier, info) && earlier.ModTime().Equal(info.ModTime()) {
 		return persist.Report{}, named(dbus.ErrMountFailed, "%s ended as %q without a report: see journalctl -u %s", PersistUnit, how, PersistUnit)
 	}
 	var report persist.Report
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(p.reportFile())
 	if err == nil {
 		err = json.Unmarshal(data, &report)
 	}
