@@ -5,6 +5,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // deviceLinks says where udev puts its links for each kind of device specification.
@@ -30,6 +33,22 @@ func ResolveDevice(spec string) (string, error) {
 func (fs *Filesystem) HasDevice(device string) bool {
 	uuid, err := filesystemOn(device)
 	return err == nil && uuid == fs.uuid
+}
+
+// diskMissing tells whether the kernel does not know all devices of the btrfs that a device is a part of. Where it does not say, none is missing.
+func diskMissing(device string) bool {
+	control, err := os.Open("/dev/btrfs-control")
+	if err != nil {
+		return false
+	}
+	defer func() { _ = control.Close() }()
+	var args volArgs
+	if len(device) >= len(args.Name) {
+		return false
+	}
+	copy(args.Name[:], device)
+	missing, _, errno := unix.Syscall(unix.SYS_IOCTL, control.Fd(), iocDevicesReady, uintptr(unsafe.Pointer(&args)))
+	return errno == 0 && missing != 0
 }
 
 // filesystemOn returns the UUID of the btrfs that a device is a part of. Errors: ErrNotBtrfs.

@@ -11,6 +11,7 @@ import (
 // Errors that callers act on; test for them with errors.Is.
 var (
 	ErrNotBtrfs       = errors.New("not a btrfs file system")
+	ErrDiskMissing    = errors.New("a disk of the file system is missing")
 	ErrNotSubvolume   = errors.New("not a subvolume")
 	ErrNoRoot         = errors.New("there is no root subvolume")
 	ErrNoTemplate     = errors.New("there is no template subvolume")

@@ -28,7 +28,7 @@ type Filesystem struct {
 
 // OpenDevice mounts the top level of the file system on device without a mount point: nobody else sees it, and it is
 // gone when it is closed or the process ends, unless LeaveMounted keeps it. Options are btrfs(5)'s, such as "compress=zstd": the kernel
-// takes those of a file system's first mount for as long as there is one. Errors: ErrNotBtrfs, ErrReadOnly, ErrBusy, fs.ErrNotExist.
+// takes those of a file system's first mount for as long as there is one. Errors: ErrNotBtrfs, ErrDiskMissing, ErrReadOnly, ErrBusy, fs.ErrNotExist.
 func OpenDevice(device string, options ...string) (*Filesystem, error) {
 	const attributes = unix.MOUNT_ATTR_NOATIME | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NOEXEC
 	mount, err := mountDetached(device, attributes, append([]string{bySubvolumeID(TopLevelID)}, options...)...)
@@ -74,15 +74,17 @@ func mountDetached(device string, attributes int, options ...string) (int, error
 		}
 	}
 	if err := unix.FsconfigCreate(context); err != nil {
-		return -1, wrap("mount", device, explainMount(err))
+		return -1, wrap("mount", device, explainMount(device, err))
 	}
 	mount, err := unix.Fsmount(context, unix.FSMOUNT_CLOEXEC, attributes)
 	return mount, wrap("mount", device, err)
 }
 
 // explainMount says what the errors of mounting a btrfs mean.
-func explainMount(err error) error {
+func explainMount(device string, err error) error {
 	switch {
+	case diskMissing(device): // ENOENT, or EINVAL with degraded where one disk too many is: neither is of the device
+		return fmt.Errorf("%w (%v)", ErrDiskMissing, err) //nolint:errorlint // see above
 	case errors.Is(err, unix.EINVAL): // no btrfs superblock on the device
 		return fmt.Errorf("%w (%w)", ErrNotBtrfs, err)
 	case errors.Is(err, unix.EACCES): // the block device takes no writes

@@ -20,6 +20,7 @@ const (
 	iocSubvolCreate  = iocWrite | 4096<<16 | iocMagic | 24           // BTRFS_IOC_SUBVOL_CREATE_V2
 	iocDefaultSubvol = iocWrite | 8<<16 | iocMagic | 19              // BTRFS_IOC_DEFAULT_SUBVOL
 	iocGetSubvolInfo = iocRead | 504<<16 | iocMagic | 60             // BTRFS_IOC_GET_SUBVOL_INFO
+	iocDevicesReady  = iocRead | 4096<<16 | iocMagic | 39            // BTRFS_IOC_DEVICES_READY
 	iocSnapDestroyV2 = iocWrite | 4096<<16 | iocMagic | 63           // BTRFS_IOC_SNAP_DESTROY_V2
 )
 
@@ -63,6 +64,12 @@ type volArgsV2 struct {
 	Flags   uint64
 	Unused  [4]uint64
 	Name    [4040]byte
+}
+
+// volArgs is struct btrfs_ioctl_vol_args.
+type volArgs struct {
+	Fd   int64
+	Name [4088]byte
 }
 
 // inoLookupArgs is struct btrfs_ioctl_ino_lookup_args.

@@ -145,6 +145,9 @@ func (b *boot) rollOver(ctx context.Context, e config.Ephemeral, record *btrfsop
 	mount := b.rootMount(e)
 	options, keep := b.keptOptions(e, mount)
 	fs, err := btrfsops.OpenDevice(device, options...)
+	if errors.Is(err, btrfsops.ErrDiskMissing) {
+		return fmt.Errorf("%w: to go on without it, put degraded into rootflags=, or into the options of %s in fstab; then replace it, as btrfs-replace(8) says", err, e.MountPoint)
+	}
 	if err != nil {
 		return err
 	}

@@ -17,18 +17,20 @@ const topName = "top"
 
 // keptOptions returns the options to mount the top level with for it to stay mounted: those of the root's mount that are the file system's own,
 // as the first mount sets them for all that come later. keep is false where it is not to stay, or one of them may be anybody's: then the root's
-// mount has to be the first.
+// mount has to be the first, and all that is taken is what a file system that has lost a disk is mounted with.
 func (b *boot) keptOptions(e config.Ephemeral, mount btrfsops.RootMount) (options []string, keep bool) {
+	all := strings.Split(mount.Options, ",")
+	needed := slices.DeleteFunc(slices.Clone(all), func(option string) bool { return option != "degraded" })
 	if !b.keepMounted || e.MountPoint != "/" || mount.From == "" {
-		return nil, false
+		return needed, false
 	}
 	isForAnother := func(option string) bool { // for who mounts, or for the subvolume
 		name, _, _ := strings.Cut(option, "=")
 		return strings.HasPrefix(name, "x-") || name == "subvol" || name == "subvolid"
 	}
-	_, options, known := splitOptions(slices.DeleteFunc(strings.Split(mount.Options, ","), isForAnother))
+	_, options, known := splitOptions(slices.DeleteFunc(all, isForAnother))
 	if !known {
-		return nil, false
+		return needed, false
 	}
 	return options, true
 }

@@ -69,22 +69,27 @@ func TestTheTopLevelStaysMounted(t *testing.T) {
 	}
 }
 
-// A file system that has lost a disk is mounted with degraded alone: what boots that way gets a fresh root.
+// A file system that has lost a disk is mounted with degraded alone: what boots that way gets a fresh root, and else it is said what to do.
 func TestAFileSystemThatHasLostADisk(t *testing.T) {
-	m := newMachine(t)
-	lost := btrfstest.NewDevice(t, 0)
-	btrfstest.Run(t, "btrfs", "device", "add", "--force", lost, m.top)
-	btrfstest.Run(t, "btrfs", "balance", "start", "-dconvert=raid1", "-mconvert=raid1", m.top)
-	btrfstest.Unmount(t, m.top)
-	btrfstest.Run(t, "btrfs", "device", "scan", "--forget", lost)
-	btrfstest.Run(t, "wipefs", "--all", lost)
-	top := filepath.Join(m.dir, "run", topName)
-	t.Cleanup(func() { btrfstest.Unmount(t, top) })
-	if code, log, _ := m.run(t, "", "--keep-mounted"); code != exitFailed {
-		t.Errorf("without degraded: exit %d\n%s", code, log)
+	const says = "a disk of the file system is missing (no such file or directory): to go on without it, put degraded into rootflags="
+	for _, options := range []string{"degraded", "degraded,another"} {
+		t.Run(options, func(t *testing.T) {
+			m := newMachine(t)
+			lost := btrfstest.NewDevice(t, 0)
+			btrfstest.Run(t, "btrfs", "device", "add", "--force", lost, m.top)
+			btrfstest.Run(t, "btrfs", "balance", "start", "-dconvert=raid1", "-mconvert=raid1", m.top)
+			btrfstest.Unmount(t, m.top)
+			btrfstest.Run(t, "btrfs", "device", "scan", "--forget", lost)
+			btrfstest.Run(t, "wipefs", "--all", lost)
+			top := filepath.Join(m.dir, "run", topName)
+			t.Cleanup(func() { btrfstest.Unmount(t, top) })
+			if code, log, record := m.run(t, "", "--keep-mounted"); code != exitFailed || !strings.Contains(log, says) || !strings.Contains(record.Error, says) {
+				t.Errorf("without degraded: exit %d, %+v\n%s", code, record, log)
+			}
+			if code, log, record := m.run(t, "rootflags=subvol=root,"+options, "--keep-mounted"); code != exitDone || record.Report.Fresh == 0 {
+				t.Errorf("exit %d, %+v\n%s", code, record, log)
+			}
+			btrfstest.Mount(t, m.device, filepath.Join(m.dir, "sysroot"), "subvol=root,degraded")
+		})
 	}
-	if code, log, record := m.run(t, "rootflags=subvol=root,degraded", "--keep-mounted"); code != exitDone {
-		t.Errorf("exit %d, %+v\n%s", code, record, log)
-	}
-	btrfstest.Mount(t, m.device, filepath.Join(m.dir, "sysroot"), "subvol=root,degraded")
 }
