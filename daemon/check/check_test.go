@@ -183,7 +183,7 @@ func TestWhatIsWrong(t *testing.T) {
 			f.Root.Subvolume, f.Mounts[0].Subvolume, f.DefaultID, f.Running = "my root", "my root", f.RootID, "root=UUID=1-2"
 			fstab("UUID=1-2 / btrfs subvol=my\\040root 0 0\nUUID=1-2 /persist btrfs subvol=my\\040root/persist,x-initrd.mount 0 0\n")(f)
 		}},
-		{"set-up-unfinished", Error, func(f *Facts) { f.Template, f.HalfSetUp = nil, true }},
+		{"set-up-unfinished", Error, func(f *Facts) { f.Template, f.HalfSetUp, f.Staged = nil, true, true }},
 		{"no-template", Error, func(f *Facts) { f.Template, f.TemplateErr = nil, fmt.Errorf("%w at x", btrfsops.ErrNoTemplate) }},
 		{"template", Error, func(f *Facts) { f.Template, f.TemplateErr = nil, errors.New("unreadable") }},
 		{"template-staged", Warning, func(f *Facts) { f.Staged = true }},

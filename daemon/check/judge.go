@@ -267,7 +267,7 @@ func (j *judge) template() {
 	case j.TemplateErr != nil:
 		j.add(Error, "template", "sudo impermanence template show", "the template: %v", j.TemplateErr)
 	}
-	if j.Staged {
+	if j.Staged && !j.HalfSetUp { // else the set-up was making the first one, and puts that right
 		j.add(Warning, "template-staged", "sudo impermanence template run -- true", "a change of the template is under way, or was interrupted: the next one puts that right")
 	}
 	if j.Template == nil {
