@@ -11,10 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/impermanence/impermanence/test/debian"
 )
 
 // bootTimeout is how long a machine may take from power on to power off. An emulated one takes a minute, and several with company, or
@@ -91,18 +87,9 @@ func (m machine) contain(t *testing.T, checks, result string, screen *screen) er
 	})
 }
 
-// power runs what runs a machine until that is off. One machine at a time, across all the tests here: of two, each takes more than twice
-// as long.
+// power runs what runs a machine until that is off.
 func (m machine) power(t *testing.T, screen *screen, monitor string, command func(context.Context) *exec.Cmd) error {
 	t.Helper()
-	lock, err := os.OpenFile(filepath.Join(debian.Cache(t), "machine.lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = lock.Close() }()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), bootTimeout)
 	defer cancel()
 	cmd := command(ctx)
@@ -120,7 +107,8 @@ func (m machine) power(t *testing.T, screen *screen, monitor string, command fun
 	go func() { wasCut <- m.attend(screen, keyboard, monitor, off, cmd) }()
 	err = cmd.Wait()
 	close(off)
-	t.Logf("%s: the machine ran for %s", m.name, time.Since(start).Round(100*time.Millisecond))
+	t.Logf("%s: the machine ran for %s, and took %s of a processor", m.name, time.Since(start).Round(100*time.Millisecond),
+		(cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Round(100*time.Millisecond))
 	switch {
 	case <-wasCut:
 		return nil

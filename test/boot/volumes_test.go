@@ -30,9 +30,9 @@ func testSlowLVM(t *testing.T, name string, on distribution, installed disk) {
 	}
 	device := btrfstest.Attach(t, image)
 	const config = "devices{obtain_device_list_from_udev=0 use_devicesfile=0} activation{udev_sync=0 udev_rules=0} backup{backup=0 archive=0}"
-	btrfstest.Run(t, "pvcreate", "--driverloaded=n", "--config="+config, "--yes", "--dataalignment=1m", device)
-	btrfstest.Run(t, "vgcreate", "--driverloaded=n", "--config="+config, "machine", device)
-	btrfstest.Run(t, "lvcreate", "--driverloaded=n", "--config="+config, "--yes", "--activate=n", "--zero=n", "--wipesignatures=n",
+	btrfstest.Run(t, "pvcreate", "--driverloaded=n", "--devices="+device, "--config="+config, "--yes", "--dataalignment=1m", device)
+	btrfstest.Run(t, "vgcreate", "--driverloaded=n", "--devices="+device, "--config="+config, "machine", device)
+	btrfstest.Run(t, "lvcreate", "--driverloaded=n", "--devices="+device, "--config="+config, "--yes", "--activate=n", "--zero=n", "--wipesignatures=n",
 		"--extents=100%FREE", "--name=root", "machine")
 	btrfstest.Run(t, "dd", "if="+d.image, "of="+device, "bs=1M", "conv=sparse,notrunc", "oflag=seek_bytes", "seek=1048576")
 	btrfstest.Run(t, "sync", device)
