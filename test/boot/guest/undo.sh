@@ -8,7 +8,6 @@ check '/boot is an automount' findmnt --mountpoint /boot --types autofs
 check 'a command in the template has the /boot of the machine' impermanence template run -- touch /boot/from-the-template
 check 'where it left a file' test -e /boot/from-the-template
 check 'on the disk for it' findmnt --mountpoint /boot --types ext4
-echo "note $(impermanence check | tr '\n' ' ')"
 
 touch /opt/of-this-root /srv/data/of-the-volume
 check 'the set-up is undone' impermanence setup --undo --no-initrd
