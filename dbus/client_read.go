@@ -30,6 +30,7 @@ const (
 	RootPinned
 	RootProtected
 	RootDeleting
+	RootDiscarded
 )
 
 // ListRoots lists what f selects, oldest first: the cheapest way to see all roots.

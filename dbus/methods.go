@@ -122,7 +122,8 @@ func (r *Root) flags() RootFlags {
 		flagIf(RootReadOnly, r.ReadOnly) |
 		flagIf(RootPinned, r.Pinned) |
 		flagIf(RootProtected, len(r.ProtectReasons) > 0) |
-		flagIf(RootDeleting, r.Deleting)
+		flagIf(RootDeleting, r.Deleting) |
+		flagIf(RootDiscarded, r.Kind == "discarded")
 }
 
 func flagIf(flag RootFlags, set bool) RootFlags {

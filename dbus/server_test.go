@@ -58,7 +58,10 @@ func equalEmpty() cmp.Option {
 
 func TestListRootsFilters(t *testing.T) {
 	s := newServed(t)
-	s.backend.update(dbus.RootsChanged, func() { s.backend.roots[1].Kind, s.backend.roots[1].Pinned = "snapshot", true })
+	s.backend.update(dbus.RootsChanged, func() {
+		s.backend.roots[1].Kind, s.backend.roots[1].Pinned = "snapshot", true
+		s.backend.roots[2].Kind = "discarded"
+	})
 	yes := true
 	for name, test := range map[string]struct {
 		filter dbus.RootFilter
@@ -66,7 +69,7 @@ func TestListRootsFilters(t *testing.T) {
 	}{
 		"all":       {dbus.RootFilter{}, []uint64{257, 258, 259}},
 		"snapshots": {dbus.RootFilter{Kind: "snapshot"}, []uint64{258}},
-		"old":       {dbus.RootFilter{Kind: "old"}, []uint64{257, 259}},
+		"old":       {dbus.RootFilter{Kind: "old"}, []uint64{257}},
 		"pinned":    {dbus.RootFilter{Pinned: &yes}, []uint64{258}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,8 +80,9 @@ func TestListRootsFilters(t *testing.T) {
 			var ids []uint64
 			for _, r := range rows {
 				ids = append(ids, r.ID)
-				if r.ID == 258 && r.Flags != dbus.RootSnapshot|dbus.RootPinned {
-					t.Errorf("flags of %d: %d", r.ID, r.Flags)
+				want := map[uint64]dbus.RootFlags{258: dbus.RootSnapshot | dbus.RootPinned, 259: dbus.RootDiscarded | dbus.RootProtected}[r.ID]
+				if r.Flags != want {
+					t.Errorf("flags of %d: %d, want %d", r.ID, r.Flags, want)
 				}
 			}
 			if !slices.Equal(ids, test.want) {

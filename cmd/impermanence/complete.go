@@ -55,8 +55,11 @@ func (a *app) rootNames(ctx context.Context, wanted func(dbus.RootEntry) bool) [
 // describe says what a root is in a list of completions.
 func describe(r dbus.RootEntry, now time.Time) string {
 	words := []string{"old root"}
-	if r.Flags&dbus.RootSnapshot != 0 {
+	switch {
+	case r.Flags&dbus.RootSnapshot != 0:
 		words[0] = "snapshot"
+	case r.Flags&dbus.RootDiscarded != 0:
+		words[0] = "discarded"
 	}
 	if when := ago(r.RolledOver, now); when != "" {
 		words = append(words, when)
@@ -69,7 +72,6 @@ func describe(r dbus.RootEntry, now time.Time) string {
 
 // completeNext completes what the next boot may do.
 func (a *app) completeNext(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-	whole := func(r dbus.RootEntry) bool { return r.Flags&dbus.RootDeleting == 0 }
 	names, directive := a.completeRoots(whole, 1)(cmd, args, toComplete)
 	if len(args) == 0 {
 		names = append([]string{

@@ -207,7 +207,7 @@ func (a *app) completeDiff(cmd *cobra.Command, args []string, toComplete string)
 			named = append(named, arg)
 		}
 	}
-	names, _ := a.completeRoots(func(r dbus.RootEntry) bool { return r.Flags&dbus.RootDeleting == 0 }, 2)(cmd, named, toComplete)
+	names, _ := a.completeRoots(whole, 2)(cmd, named, toComplete)
 	if len(names) == 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-
-	"github.com/impermanence/impermanence/dbus"
 )
 
 // labelCommand gives a root the label that roots shows and keepLabels asks for.
@@ -21,7 +19,7 @@ in the configuration names.
 ` + referenceHelp,
 		Example:           `  impermanence label newest "before the upgrade"`,
 		Args:              arguments(2, 2),
-		ValidArgsFunction: a.completeRoots(func(dbus.RootEntry) bool { return true }, 1),
+		ValidArgsFunction: a.completeRoots(whole, 1),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.label(cmd.Context(), args[0], args[1]) },
 	}
 	a.jsonFlag(cmd)

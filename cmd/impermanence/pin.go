@@ -22,7 +22,7 @@ says.
 		Example: `  impermanence pin newest
   impermanence pin 20261123T0754`,
 		Args:              arguments(1, -1),
-		ValidArgsFunction: a.completeRoots(func(r dbus.RootEntry) bool { return r.Flags&dbus.RootPinned == 0 }, -1),
+		ValidArgsFunction: a.completeRoots(func(r dbus.RootEntry) bool { return whole(r) && r.Flags&dbus.RootPinned == 0 }, -1),
 		RunE:              func(cmd *cobra.Command, args []string) error { return a.pin(cmd.Context(), args, true) },
 	}
 	a.jsonFlag(cmd)
@@ -49,7 +49,7 @@ deleted before the next prune.
 
 // referenceHelp tells what ROOT may be.
 const referenceHelp = `ROOT is a name that roots lists, a beginning of one that no other has, a
-subvolume id, or "newest" for the last that roots lists.`
+subvolume id, or "newest" for the last old root or snapshot that roots lists.`
 
 // pin pins or unpins roots, all or, when one of them is not known, none.
 func (a *app) pin(ctx context.Context, references []string, pinned bool) error {

@@ -11,7 +11,7 @@ import (
 	"github.com/impermanence/impermanence/dbus"
 )
 
-// newest stands for the last line of `impermanence roots`.
+// newest stands for the last line of `impermanence roots` that is whole.
 const newest = "newest"
 
 // errAmbiguous is in the chain of the error about a reference that more than one root answers to.
@@ -56,10 +56,13 @@ func candidates(roots []dbus.RootEntry, reference string) []dbus.RootEntry {
 	})
 }
 
-// lastWhole returns the newest root that no deletion was begun of.
+// whole says whether a root has all that it had: no deletion was begun of it, and it is not what something interrupted left behind.
+func whole(r dbus.RootEntry) bool { return r.Flags&(dbus.RootDeleting|dbus.RootDiscarded) == 0 }
+
+// lastWhole returns the newest root that is whole.
 func lastWhole(roots []dbus.RootEntry) []dbus.RootEntry {
 	for i := len(roots) - 1; i >= 0; i-- {
-		if roots[i].Flags&dbus.RootDeleting == 0 {
+		if whole(roots[i]) {
 			return roots[i : i+1]
 		}
 	}

@@ -16,6 +16,7 @@ func TestResolve(t *testing.T) {
 		{ID: 301, Name: "301"},
 		{ID: 302, Name: "3010"},
 		{ID: 303, Name: "20261124T000000Z-303", Flags: dbus.RootDeleting},
+		{ID: 304, Name: ".unfinished-1", Flags: dbus.RootDiscarded},
 	}
 	for _, test := range []struct {
 		reference string
@@ -28,7 +29,7 @@ func TestResolve(t *testing.T) {
 		{reference: "300", want: 300},
 		{reference: "301", want: 301}, // a whole name, though the beginning of another
 		{reference: "20261123T08", want: 300},
-		{reference: "newest", want: 302}, // not the one that is being deleted
+		{reference: "newest", want: 302}, // not the one that is being deleted, nor what was left behind
 		{reference: "20261123", is: errAmbiguous},
 		{reference: "2026", is: errAmbiguous}, // an id, and the beginning of names
 		{reference: "", is: dbus.ErrNoSuchRoot},

@@ -198,6 +198,5 @@ func (a *app) completeRestore(cmd *cobra.Command, args []string, toComplete stri
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveDefault
 	}
-	whole := func(r dbus.RootEntry) bool { return r.Flags&dbus.RootDeleting == 0 }
 	return a.completeRoots(whole, 1)(cmd, args, toComplete)
 }
