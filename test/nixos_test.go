@@ -47,9 +47,13 @@ func (e *nixError) Error() string { return e.text }
 type nixMachine struct {
 	Failed  []string
 	Etc     map[string]string
+	AtLogin string
 	Systemd struct {
-		Services map[string]struct{ WantedBy, Aliases []string }
-		Timers   map[string]struct{ WantedBy []string }
+		Services map[string]struct {
+			WantedBy, Aliases, Path []string
+			ServiceConfig           map[string]string
+		}
+		Timers map[string]struct{ WantedBy []string }
 	}
 	Initrd struct {
 		Enable     bool
@@ -87,16 +91,43 @@ func TestNixOSModule(t *testing.T) {
 	if diff := cmp.Diff(want, got, withoutOrigin); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	for unit, target := range map[string]string{
-		"impermanenced": "multi-user.target", "impermanence-persist": "local-fs.target", "impermanence-copy-back": "multi-user.target",
-		"impermanence-copy-last": "sysinit.target",
-	} {
-		if !slices.Contains(m.Systemd.Services[unit].WantedBy, target) {
-			t.Errorf("%s is wanted by %q", unit, m.Systemd.Services[unit].WantedBy)
+	if !m.Initrd.Enable {
+		t.Error("the initrd is without systemd")
+	}
+	for _, unit := range presetUnits(t) {
+		name, ending, _ := strings.Cut(unit, ".")
+		have := m.Systemd.Services[name].WantedBy
+		if ending == "timer" {
+			have = m.Systemd.Timers[name].WantedBy
+		}
+		if want := unitValues(readFile(t, "../systemd-units/system/"+unit), "WantedBy"); !slices.Equal(have, want) {
+			t.Errorf("%s is wanted by %q, elsewhere by %q", unit, have, want)
 		}
 	}
-	if !slices.Contains(m.Systemd.Timers["impermanence-prune"].WantedBy, "timers.target") || !m.Initrd.Enable {
-		t.Errorf("timers %+v, systemd in the initrd: %t", m.Systemd.Timers, m.Initrd.Enable)
+	if notice := m.Systemd.Services["impermanence-login-notice"]; !strings.Contains(m.AtLogin, "cat /run/motd.d/impermanence") {
+		t.Errorf("nobody is told what %+v has found: %q", notice, m.AtLogin)
+	}
+}
+
+// TestNixOSHasWhatUnitsRun: of programs that are given without a path its systemd finds its own alone, and there is nothing but env in /usr/bin.
+func TestNixOSHasWhatUnitsRun(t *testing.T) {
+	var m nixMachine
+	nix(t, "import ./machine.nix { configuration = ./desktop.nix; }", &m)
+	const utilLinux = "/nix/store/util-linux"
+	for _, file := range globbed(t, "../systemd-units/system/*.service") {
+		service := m.Systemd.Services[strings.TrimSuffix(filepath.Base(file), ".service")]
+		for _, command := range regexp.MustCompile(`(?m)^Exec\w+=-?(.*)$`).FindAllStringSubmatch(readFile(t, file), -1) {
+			program, _, _ := strings.Cut(command[1], " ")
+			inShell := program == "/bin/sh" && regexp.MustCompile(`\b(mount|findmnt)\b`).MatchString(command[1])
+			switch {
+			case strings.HasPrefix(program, "/usr/bin/") && program != "/usr/bin/impermanence":
+				t.Errorf("%s: there is no %s", file, program)
+			case inShell && !slices.Contains(service.Path, utilLinux):
+				t.Errorf("%s: %s is run with the path %q", file, command[1], service.Path)
+			case !strings.HasPrefix(program, "/") && program != "busctl" && service.ServiceConfig["ExecSearchPath"] != utilLinux+"/bin":
+				t.Errorf("%s: %s is looked for in %q", file, program, service.ServiceConfig["ExecSearchPath"])
+			}
+		}
 	}
 }
 

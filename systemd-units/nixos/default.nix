@@ -82,7 +82,22 @@ in
     systemd.services.impermanence-persist.wantedBy = [ "local-fs.target" ];
     systemd.services.impermanence-copy-back.wantedBy = [ "multi-user.target" ];
     systemd.services.impermanence-copy-last.wantedBy = [ "sysinit.target" ];
+    systemd.services.impermanence-login-notice.wantedBy = [ "multi-user.target" ];
     systemd.timers.impermanence-prune.wantedBy = [ "timers.target" ];
+
+    # Of programs without a path systemd finds its own alone here.
+    systemd.services.impermanence-top = {
+      path = [ pkgs.util-linux ];
+      serviceConfig.ExecSearchPath = "${pkgs.util-linux}/bin";
+    };
+
+    # NixOS' pam_motd looks at users.motd alone.
+    environment.loginShellInit = ''
+      if [ -t 1 ] && [ -s /run/motd.d/impermanence ]; then
+        cat /run/motd.d/impermanence
+      fi
+    '';
+
     systemd.tmpfiles.packages = [ cfg.package ];
     services.dbus.packages = [ cfg.package ];
     security.polkit.enable = lib.mkDefault true;

@@ -19,6 +19,7 @@ let
         options = {
           assertions = stub [ ];
           environment.etc = stub { };
+          environment.loginShellInit = stub "";
           environment.systemPackages = stub [ ];
           systemd = stub { };
           services.dbus = stub { };
@@ -47,6 +48,7 @@ in
 {
   failed = map (a: a.message) (builtins.filter (a: !a.assertion) config.assertions);
   etc = builtins.mapAttrs (_: file: file.text or file.source) config.environment.etc;
+  atLogin = config.environment.loginShellInit;
   inherit (config) systemd;
   initrd = config.boot.initrd.systemd;
 }
