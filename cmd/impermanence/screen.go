@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -121,6 +122,10 @@ func (t *keyboard) interrupt(ctx context.Context, resized <-chan os.Signal, done
 
 // run shows the list until it is left. A change of the terminal's size, and the end of ctx, interrupt the wait for a key.
 func (p *picker) run(ctx context.Context) (err error) {
+	if shown, ok := ctx.Value(listShown{}).(*atomic.Bool); ok {
+		shown.Store(true)
+		defer shown.Store(false)
+	}
 	t, err := openKeyboard()
 	if err != nil {
 		return err
