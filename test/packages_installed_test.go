@@ -41,10 +41,14 @@ func TestPackagesInstall(t *testing.T) {
 				enabled(t, root, unit, "enabled")
 			}
 			btrfstest.Run(t, "systemctl", "--root="+root, "disable", units[0])
+			told := toldAtLogin(t, root)
 			btrfstest.Run(t, p.upgrade[0], append(p.upgrade[1:], packages[format])...)
 			enabled(t, root, units[0], "disabled")
+			if _, err := os.Stat(told); err != nil {
+				t.Errorf("after an upgrade nobody is told at login: %v", err)
+			}
 			btrfstest.Run(t, p.removal[0], p.removal[1:]...)
-			for _, file := range files(t, want) {
+			for _, file := range append(files(t, want), want+strings.TrimPrefix(told, root)) {
 				if _, err := os.Lstat(filepath.Join(root, strings.TrimPrefix(file, want))); err == nil {
 					t.Errorf("%s is still there", strings.TrimPrefix(file, want))
 				}
@@ -76,7 +80,11 @@ func TestDebComesBack(t *testing.T) {
 	dpkg("--install", "/impermanence.deb")
 	units := presetUnits(t)
 	btrfstest.Run(t, "systemctl", "--root="+root, "disable", units[0])
+	told := toldAtLogin(t, root)
 	dpkg("--remove", "impermanence")
+	if _, err := os.Stat(told); err == nil {
+		t.Errorf("%s is still there", told)
+	}
 	if left := btrfstest.Run(t, "find", root+"/etc/systemd", "-name", "*impermanence*"); left != "" {
 		t.Errorf("units are still enabled:\n%s", left)
 	}
@@ -85,6 +93,15 @@ func TestDebComesBack(t *testing.T) {
 	for _, unit := range units[1:] {
 		enabled(t, root, unit, "enabled")
 	}
+}
+
+// toldAtLogin writes what impermanence-login-notice.service would.
+func toldAtLogin(t *testing.T, root string) string {
+	t.Helper()
+	told := root + "/run/motd.d/impermanence"
+	btrfstest.Run(t, "mkdir", "--parents", filepath.Dir(told))
+	writeFile(t, told, "wrong\n")
+	return told
 }
 
 // TestRemovalTells runs what each package runs when it is removed, on machines that were set up, that somebody configured, and that nobody did.
