@@ -38,7 +38,7 @@ With --device an empty disk or partition is laid out, for a system that is still
 to be installed: a file system with the subvolumes root and persist, inside LUKS
 if so asked. On a disk without a partition table an EFI system partition is made
 as well; one that is there is left alone. Nothing is ever wiped.`,
-		Example: `  impermanence setup --dry-run       what would be done
+		Example: `  sudo impermanence setup --dry-run  what would be done
   sudo impermanence setup
   sudo impermanence setup --undo     the running root stays, with what is kept
   sudo impermanence setup --device /dev/sda --luks --also home`,
