@@ -121,13 +121,13 @@ func (x *restorer) item(i RestoreItem) error {
 		return fmt.Errorf("%q: %w: not absolute", i.Source, ErrInvalidEntry)
 	}
 	i.Source, i.Target = path.Clean(i.Source), path.Clean(i.Target)
+	var st unix.Statx_t
 	from, name, err := x.from.parent(i.Source)
-	if err != nil {
-		return err
+	if err == nil {
+		st, err = x.k.stat(from, orDot(name))
 	}
-	st, err := x.k.stat(from, orDot(name))
 	if errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("%s: %w in the old root", i.Source, ErrSourceMissing)
+		return fmt.Errorf("%w in the old root", ErrSourceMissing)
 	}
 	if err != nil {
 		return err

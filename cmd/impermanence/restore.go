@@ -88,8 +88,14 @@ func (a *app) restore(ctx context.Context, reference string, paths []string, opt
 	if err := a.printRestored(all, job, kept, options.DryRun); err != nil {
 		return err
 	}
-	return both(outcome(job), explainChanges(kept, len(kept)+1, tryPersist))
+	failed := outcome(job)
+	if missing := slices.IndexFunc(all, isFailed); missing >= 0 && errors.Is(failed, dbus.ErrSourceMissing) {
+		failed = &advised{failed, "impermanence log " + quote(string(all[missing].Path))}
+	}
+	return both(failed, explainChanges(kept, len(kept)+1, tryPersist))
 }
+
+func isFailed(r dbus.RestoreResult) bool { return r.Action == restoredFailed }
 
 // gather reads results to their end, closes them, and returns them with the job that they come from, which has ended. An
 // interrupt cancels the job; what it has told by then is kept.
