@@ -217,9 +217,11 @@ func rootLine(roots []dbus.Root) string {
 	var old, snapshots, pinned int
 	var held uint64
 	for _, r := range roots {
-		if r.Kind == kindSnapshot {
+		switch r.Kind {
+		case kindSnapshot:
 			snapshots++
-		} else {
+		case "discarded": // no root
+		default:
 			old++
 		}
 		if r.Pinned {

@@ -11,6 +11,7 @@ const operations = {
     "apply-persistence": "Put entries in place",
     "add-persistence": "Keep something more",
     "remove-persistence": "Forget",
+    "unmount-entry": "Take the mount of an entry away",
     "list-losses": "Look for what the next boot will lose",
     "compare-roots": "Compare roots",
     "list-versions": "Look for versions",

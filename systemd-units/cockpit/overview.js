@@ -35,6 +35,8 @@ function nextBoot(daemon) {
     switch (next) {
     case "fresh":
         return ["Fresh root", button("next", "Keep this root once", { look: "link", data: { value: "keep" } })];
+    case "":
+        return ["Not known"];
     case "keep":
         return [badge("This root is kept, once", "yellow"), undo];
     default: {
@@ -53,10 +55,11 @@ function entries(daemon) {
 
 function oldRoots(daemon) {
     const roots = daemon.roots;
-    const snapshots = roots.filter(r => r.Kind === "snapshot").length, pinned = roots.filter(r => r.Pinned).length;
+    const [old, snapshots] = ["old", "snapshot"].map(kind => roots.filter(r => r.Kind === kind).length);
+    const pinned = roots.filter(r => r.Pinned).length;
     const bytes = roots.reduce((sum, r) => sum + (r.ExclusiveBytes ?? 0), 0);
     return [
-        String(roots.length - snapshots),
+        String(old),
         snapshots > 0 && `, ${count(snapshots, "snapshot")}`,
         pinned > 0 && `, ${pinned} pinned`,
         bytes > 0 && `, about ${size(bytes)} that only they hold`,

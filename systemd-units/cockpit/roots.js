@@ -35,7 +35,7 @@ function row(root, shownSizes) {
         key: root.path,
         cells: [
             [h("span", { class: "name" }, root.Name), root.Label && h("span", { class: "label" }, root.Label)],
-            root.Kind === "snapshot" ? "snapshot" : "old root",
+            { snapshot: "snapshot", discarded: "left behind" }[root.Kind] ?? "old root",
             h("time", { datetime: new Date(root.RolledOverUSec / 1000).toISOString(), title: moment(root.RolledOverUSec) }, ago(root.RolledOverUSec)),
             shownSizes && (root.ExclusiveBytes ? size(root.ExclusiveBytes) : ""),
             protection(root),
@@ -62,10 +62,10 @@ export function roots(daemon, limit) {
 /** What there is to know of one root, and to do with it. */
 export function details(root) {
     const data = { path: root.path };
-    const forbidden = root.ProtectReasons.length > 0;
+    const forbidden = root.ProtectReasons.length > 0, leftover = root.Kind === "discarded";
     return [
         facts(
-            ["Kind", root.Kind === "snapshot" ? "Snapshot, taken on request" : "Old root"],
+            ["Kind", { snapshot: "Snapshot, taken on request", discarded: "Left behind by something interrupted" }[root.Kind] ?? "Old root"],
             [root.Kind === "snapshot" ? "Taken" : "Rolled over", `${moment(root.RolledOverUSec)} (${ago(root.RolledOverUSec)})`],
             ["Created", moment(root.CreatedUSec)],
             root.ExclusiveBytes > 0 && ["Only it holds", `about ${size(root.ExclusiveBytes)}`],
@@ -81,8 +81,8 @@ export function details(root) {
         h("div", { class: "actions" },
             pin(root, "secondary", "details"),
             button("browse", "Browse…", { data }),
-            button("restore", "Restore files…", { data }),
-            button("boot", "Boot a copy of it once…", { data }),
+            button("restore", "Restore files…", { data, disabled: leftover }),
+            button("boot", "Boot a copy of it once…", { data, disabled: leftover }),
             button("delete", "Delete…", { look: "danger", data, disabled: forbidden, title: forbidden ? "It is protected" : undefined })),
     ];
 }

@@ -1,6 +1,7 @@
 // The page of an administrator: what it shows, what can be done on it, and that it follows what others do.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { Daemon, Page, frozen, impermanence } from "./page.mjs";
@@ -77,6 +78,22 @@ test("a protected root can't be deleted", async () => {
     assert.ok(await page.dialog.getByRole("button", { name: "Delete…" }).isDisabled());
     await page.button("Close").click();
     await page.gone(page.dialog);
+});
+
+test("what an interrupted job left behind is no old root, and nothing can be taken from it", async () => {
+    const left = ".unfinished-1", rescan = () => execFileSync("busctl", [`--address=${process.env.DBUS_SYSTEM_BUS_ADDRESS}`, "call",
+        "org.impermanence1", "/org/impermanence1", "org.impermanence1.Manager", "Rescan", "t", "0"]);
+    execFileSync("btrfs", ["subvolume", "create", `${process.env.TOP}/old_roots/${left}`]);
+    rescan();
+    await page.sees("left behind", page.row(left));
+    await page.button(`Details of ${left}`).click();
+    assert.ok(await page.dialog.getByRole("button", { name: "Boot a copy of it once…" }).isDisabled());
+    assert.ok(await page.dialog.getByRole("button", { name: "Restore files…" }).isDisabled());
+    await page.button("Close").click();
+    await page.gone(page.dialog);
+    execFileSync("btrfs", ["subvolume", "delete", `${process.env.TOP}/old_roots/${left}`]);
+    rescan();
+    await page.gone(page.row(left));
 });
 
 test("a snapshot is taken", async () => {
