@@ -10,21 +10,29 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 
+	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/daemon/losses"
 	"github.com/impermanence/impermanence/persist"
 )
 
 // keptAt finds what of an ephemeral mount point survives the next boot. An entry that is not in its place keeps nothing of
-// what is there.
+// what is there, unless that boot is to take it from there.
 func (d *Daemon) keptAt(at place) (*losses.Kept, error) {
 	cfg, _ := d.current()
 	entries, err := d.inspect(cfg)
 	if err != nil {
 		return nil, err
 	}
+	running, _ := btrfsops.NameOf(d.inSysroot(at.mountPoint)) // an error means that nothing is known to be taken from it
+	taken := map[string]bool{}
+	for _, e := range cfg.Entries() {
+		name, known := former.RootOf(e)
+		taken[e.Target] = known && name == running
+	}
 	var kept []string
 	for _, e := range entries {
-		if e.State == persist.InPlace.String() {
+		if e.State == persist.InPlace.String() || e.State == persist.Missing.String() && taken[e.Target] {
 			kept = append(kept, e.Target)
 		}
 	}
