@@ -12,16 +12,13 @@ import (
 // fullEnv asks for every feature on every machine, when it is set.
 const fullEnv = "IMPERMANENCE_TEST_BOOT_FULL"
 
-// TestBoot starts each stock Debian three times with each kind of initrd, and shows each feature on one of them. It works on as many Debians
-// at a time as there are processors, and starts one machine at a time of each: their disks are copies, and btrfs takes two file systems with
-// one UUID for one.
+// TestBoot starts each stock Debian three times with each kind of initrd, and shows each feature on one of them. It starts one machine at a time:
+// their disks are copies, btrfs takes two file systems with one UUID for one, and so does nspawn with two containers.
 func TestBoot(t *testing.T) {
 	makePackage(t)
-	emulator(t) // made before two want it at a time
 	full := os.Getenv(fullEnv) != ""
 	for _, d := range []distribution{bookwormDracut, bookwormTools, trixieDracut, trixieTools} {
 		t.Run(d.String(), func(t *testing.T) {
-			t.Parallel()
 			installed := install(t, d)
 			t.Run("three times", func(t *testing.T) { testThreeTimes(t, d, installed.copy(t)) })
 			for _, f := range features {

@@ -23,8 +23,8 @@ import (
 // emulator; how fast this machine is and what else it does shows in the waits alone.
 var countedClock = []string{"-icount", "shift=0"}
 
-// emulate runs the machine with a kernel of its own, and devices. It has one processor, since two make it faster by less than a quarter, and two
-// machines can run meanwhile. That has no fast strings (ERMS, FSRM), with which a kernel copies and clears memory: each byte is emulated by itself.
+// emulate runs the machine with a kernel of its own, and devices. It has one processor, since two take a fifth more
+// of this machine's for a boot. That has no fast strings (ERMS, FSRM), with which a kernel copies and clears memory: each byte is emulated by itself.
 func (m machine) emulate(t *testing.T, checks, result string, screen *screen) error {
 	t.Helper()
 	monitor := filepath.Join(t.TempDir(), "monitor")

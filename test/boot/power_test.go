@@ -13,7 +13,7 @@ import (
 	"github.com/impermanence/impermanence/test/writelog"
 )
 
-// samplesEnv says at how many instants of a boot the power is cut; at a fifth of as many the power is pulled from running machines.
+// samplesEnv says at how many instants of a boot the power is cut; at a tenth of as many the power is pulled from running machines.
 const samplesEnv = "IMPERMANENCE_POWERCUT_SAMPLES"
 
 // testPowerPulled records what a boot writes to its disk, and looks at the disk as a power cut at random instants would have left it. Then it
@@ -46,7 +46,7 @@ func testPowerPulled(t *testing.T, name string, _ distribution, installed disk) 
 	for range samples {
 		surviveCut(t, before, log.Random(random))
 	}
-	pullPower(t, name, before, random, len(console), max(2, samples/5))
+	pullPower(t, name, before, random, len(console), max(2, samples/10))
 }
 
 // surviveCut holds that a cut leaves a machine that boots: the file system is whole, early boot gives it a fresh root, the former one is
