@@ -53,10 +53,9 @@ func (fs *Filesystem) RemoveSubvolume(p string, id SubvolumeID) error {
 		return err
 	}
 	defer unlock()
-	if _, found, err := fs.subvolumeAt(p); err != nil || !found {
-		return err
-	}
-	if err := fs.isStill(p, id); err != nil {
+	if err := fs.isStill(p, id); errors.Is(err, iofs.ErrNotExist) {
+		return nil
+	} else if err != nil {
 		return err
 	}
 	parent, _, err := fs.openParent(p)

@@ -54,8 +54,8 @@ func run(args []string, stderr io.Writer) int {
 	if f.restore != "" {
 		return restore(f, stderr)
 	}
-	f.Version, f.Log, f.Now, f.Notify = version, log, time.Now, daemon.NewNotifier(log)
-	if err := commands[f.command](f, log); err != nil {
+	f.Version, f.Log, f.control, f.Now, f.Notify = version, log, log, time.Now, daemon.NewNotifier(log)
+	if err := commands[f.command](f); err != nil {
 		log.Errorw("ends early", "error", err)
 		return exitFailed
 	}
@@ -67,6 +67,7 @@ type options struct {
 	daemon.Options
 	command string // empty: be the daemon
 	level   string
+	control dbus.LogControl
 	stdio   bool
 	restore string // name of the socket through which a daemon asks for a restore
 }
@@ -111,7 +112,7 @@ func streamDir(runDir string) string {
 
 // serve connects the daemon with those who call it and runs both until a signal ends them, or the one that is served
 // hangs up.
-func serve(o options, control *daemon.Log) error {
+func serve(o options) error {
 	ends := []os.Signal{syscall.SIGTERM, os.Interrupt}
 	if o.stdio { // Ctrl-C is meant for the one that is served; when that one is gone, a job is brought to a good end first
 		signal.Ignore(os.Interrupt, syscall.SIGPIPE)
@@ -125,7 +126,7 @@ func serve(o options, control *daemon.Log) error {
 	// What polkit is asked over outlives the server, which finishes what is in flight.
 	dialed, hangUp := context.WithCancel(context.Background())
 	defer hangUp()
-	config := dbus.ServerConfig{LogControl: control, Log: o.Log, StreamDir: streamDir(o.RunDir)}
+	config := dbus.ServerConfig{LogControl: o.control, Log: o.Log, StreamDir: streamDir(o.RunDir)}
 	if o.stdio {
 		o.Placer = daemon.NewDirectPlacer(o.Options)
 		config.Peer = dbus.Pipes{ReadCloser: os.Stdin, Out: os.Stdout}

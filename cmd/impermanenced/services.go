@@ -23,11 +23,11 @@ func restore(f options, stderr io.Writer) int {
 }
 
 // commands are what the program does: as a daemon, or as one of the services beside it.
-var commands = map[string]func(options, *daemon.Log) error{
+var commands = map[string]func(options) error{
 	"":          serve,
-	"change":    func(o options, _ *daemon.Log) error { return untilStopped(daemon.Carry, o) },
-	"copy-back": func(o options, _ *daemon.Log) error { return untilStopped(daemon.CopyBack, o) },
-	"copy-last": func(o options, _ *daemon.Log) error { return untilStopped(daemon.CopyLast, o) },
+	"change":    func(o options) error { return untilStopped(daemon.Carry, o) },
+	"copy-back": func(o options) error { return untilStopped(daemon.CopyBack, o) },
+	"copy-last": func(o options) error { return untilStopped(daemon.CopyLast, o) },
 }
 
 // untilStopped runs a service until it ends or is told to.

@@ -111,7 +111,7 @@ func plug(monitor string) error {
 // libraries, from where it was unpacked.
 func qemuCommand(ctx context.Context, t *testing.T, args []string) *exec.Cmd {
 	t.Helper()
-	tree := emulator(t)
+	tree := debian.Tree(t, debian.Spec{Suite: "trixie", Packages: []string{"qemu-system-x86"}, Extract: true})
 	libraries := filepath.Join(tree, "usr/lib/x86_64-linux-gnu")
 	cmd := exec.CommandContext(ctx, filepath.Join(libraries, "ld-linux-x86-64.so.2"), append([]string{
 		"--library-path", libraries, filepath.Join(tree, "usr/bin/qemu-system-x86_64"),
@@ -120,12 +120,6 @@ func qemuCommand(ctx context.Context, t *testing.T, args []string) *exec.Cmd {
 	cmd.Env = append(os.Environ(), "QEMU_MODULE_DIR="+filepath.Join(libraries, "qemu"))
 	cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL}
 	return cmd
-}
-
-// emulator is the directory where it was unpacked.
-func emulator(t *testing.T) string {
-	t.Helper()
-	return debian.Tree(t, debian.Spec{Suite: "trixie", Packages: []string{"qemu-system-x86"}, Extract: true})
 }
 
 // initrd is the disk's, with what is to be laid over it: of two archives in a row the kernel takes the later one's files.
