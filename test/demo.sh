@@ -228,7 +228,7 @@ shown 'a file comes back from the old root that has it' test -e "$root/opt/stray
 chapter 'One thing more that persists'
 run sh -c "mkdir -p $root/srv && echo 'to be kept' > $root/srv/notes"
 say 'What will the next boot lose?'
-run impermanence diff /srv
+run impermanence diff /srv/notes
 shown 'diff tells what the next boot will lose' grep -q /srv/notes <(impermanence diff)
 run impermanence persist /srv
 shown 'and no more what is kept' not grep -q /srv/notes <(impermanence diff)

@@ -25,7 +25,7 @@ var readmeShows = []struct {
 	{"find /mnt/top/old_roots -name stray", 1},
 	{"impermanence status", 7},
 	{"impermanence restore", 1},
-	{"impermanence diff /srv", 2},
+	{"impermanence diff /srv/notes", 1},
 	{"impermanence persist /srv", 1},
 	{"impermanence prune --dry-run", 2},
 }

@@ -39,8 +39,9 @@ a "/" in it, shows only what is there or below.
 ` + referenceHelp + `
 
 What was moved is renamed, and what was written again as it was is no
-difference. Elsewhere than on a terminal the columns are: change, path, type,
-size in bytes, when it was changed, what differs, where it was before, rule.`,
+difference. Elsewhere than on a terminal the lines come as they are found, in no
+order, and the columns are: change, path, type, size in bytes, when it was
+changed, what differs, where it was before, rule.`,
 		Example: `  impermanence diff
   impermanence diff --since 2h /etc
   impermanence diff newest
