@@ -25,6 +25,9 @@ says() {
 # old_roots: the roots of former boots, each in a line; not a snapshot that status looks for losses through at this moment.
 old_roots() { find /run/impermanence/top/old_roots -mindepth 1 -maxdepth 1 -name '[!.]*'; }
 
+# empty FILE: there is nothing in it.
+empty() { [ ! -s "$1" ] || { cat "$1"; return 1; }; }
+
 show() { says "$2" systemctl show --property="$1" "$3"; }
 manager() { busctl call org.impermanence1 /org/impermanence1 org.impermanence1.Manager "$@"; }
 nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
