@@ -77,6 +77,7 @@ func Plan(roots []Root, policy Policy, now time.Time, free uint64) []Decision {
 	for i, r := range roots {
 		decisions[i].Root = r
 	}
+	// As wherever values are large: slices.SortFunc is compiled anew for each type, 20 kB each of what the daemon has in memory.
 	sort.Slice(decisions, func(i, j int) bool { return older(decisions[i].Root, decisions[j].Root) < 0 })
 
 	var judged []*Decision
