@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -74,7 +75,11 @@ func (a *app) elsewhere(cmd *cobra.Command, _ []string) error {
 func notEmpty(cmd *cobra.Command) (err error) {
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		mayBe := f.Name == "label" || f.Name == "host" // no label, this machine
-		if f.Value.Type() == "string" && f.Value.String() == "" && !mayBe {
+		empty := f.Value.Type() == "string" && f.Value.String() == ""
+		if list, is := f.Value.(pflag.SliceValue); is {
+			empty = len(list.GetSlice()) == 0 || slices.Contains(list.GetSlice(), "")
+		}
+		if empty && !mayBe {
 			err = &usageError{fmt.Errorf("%s: --%s is empty", cmd.Name(), f.Name), cmd.CommandPath() + " --help"}
 		}
 	})

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -14,90 +13,72 @@ import (
 	"github.com/impermanence/impermanence/dbus"
 )
 
-// policyFlags are the options that replace a rule of the retention policy, in the order of a policy's rules.
-type policyFlags struct {
-	within, minFree                            string
-	last, hourly, daily, weekly, monthly, year uint32
-	labels                                     []string
-}
-
-func (p *policyFlags) add(flags *pflag.FlagSet) {
+// addPolicy adds the options that replace a rule of the retention policy, in the order of a policy's rules.
+func addPolicy(flags *pflag.FlagSet, o *dbus.PruneOptions) {
 	flags.SortFlags = false
-	flags.StringVar(&p.within, "keep-within", "", "keep what is younger than `DURATION` counted from the newest: 36h, 30d, 6w, 1y2m")
-	flags.Uint32Var(&p.last, "keep-last", 0, "keep the newest `N`")
-	flags.Uint32Var(&p.hourly, "keep-hourly", 0, "keep the newest of each of the last `N` hours that have one")
-	flags.Uint32Var(&p.daily, "keep-daily", 0, "the same for the last `N` days")
-	flags.Uint32Var(&p.weekly, "keep-weekly", 0, "the same for the last `N` weeks")
-	flags.Uint32Var(&p.monthly, "keep-monthly", 0, "the same for the last `N` months")
-	flags.Uint32Var(&p.year, "keep-yearly", 0, "the same for the last `N` years")
-	flags.StringArrayVar(&p.labels, "keep-label", nil, "keep what has this `LABEL`; may be given several times")
-	flags.StringVar(&p.minFree, "min-free", "", "let the oldest go too while less than `SIZE` is free: 10%, 5GiB")
+	flags.Var(given[time.Duration]{&o.KeepWithin, config.ParseDuration, "30d"}, "keep-within", "keep what is younger than `DURATION` counted from the newest: 36h, 30d, 6w, 1y2m")
+	for _, rule := range []struct {
+		to          **uint32
+		name, usage string
+	}{
+		{&o.KeepLast, "keep-last", "keep the newest `N`"},
+		{&o.KeepHourly, "keep-hourly", "keep the newest of each of the last `N` hours that have one"},
+		{&o.KeepDaily, "keep-daily", "the same for the last `N` days"},
+		{&o.KeepWeekly, "keep-weekly", "the same for the last `N` weeks"},
+		{&o.KeepMonthly, "keep-monthly", "the same for the last `N` months"},
+		{&o.KeepYearly, "keep-yearly", "the same for the last `N` years"},
+	} {
+		flags.Var(given[uint32]{rule.to, parseNumber, "3"}, rule.name, rule.usage)
+	}
+	flags.StringArrayVar(&o.KeepLabels, "keep-label", nil, "keep what has this `LABEL`; may be given several times")
+	flags.Var(given[dbus.MinFree]{&o.MinFree, parseMinFree, "10%"}, "min-free", "let the oldest go too while less than `SIZE` is free: 10%, 5GiB")
 }
 
-// options returns the rules that were given on the command line.
-func (p *policyFlags) options(cmd *cobra.Command) (dbus.PruneOptions, error) {
-	given := func(name string, n *uint32) *uint32 {
-		if cmd.Flags().Changed(name) {
-			return n
-		}
-		return nil
-	}
-	options := dbus.PruneOptions{
-		KeepLast:    given("keep-last", &p.last),
-		KeepHourly:  given("keep-hourly", &p.hourly),
-		KeepDaily:   given("keep-daily", &p.daily),
-		KeepWeekly:  given("keep-weekly", &p.weekly),
-		KeepMonthly: given("keep-monthly", &p.monthly),
-		KeepYearly:  given("keep-yearly", &p.year),
-		KeepLabels:  p.labels,
-	}
-	if cmd.Flags().Changed("min-free") {
-		free, err := config.ParseMinFree(p.minFree)
-		if err != nil {
-			return options, &usageError{fmt.Errorf("--min-free: %w", err), cmd.CommandPath() + " --min-free 10%"}
-		}
-		options.MinFree = (*dbus.MinFree)(&free)
-	}
-	if cmd.Flags().Changed("keep-within") {
-		within, err := parseDuration(p.within)
-		if err != nil {
-			return options, &usageError{fmt.Errorf("--keep-within: %w", err), cmd.CommandPath() + " --keep-within 30d"}
-		}
-		options.KeepWithin = &within
-	}
-	return options, nil
+// given is an option's value, read when it is given: without the option nothing is stored.
+type given[T any] struct {
+	to    **T
+	parse func(text string) (T, error)
+	right string // a text that is
 }
 
-// units are those of a duration in the configuration, in hours; a month has 30 days and a year 365.
-const (
-	hoursOfDay   = 24
-	hoursOfWeek  = 7 * hoursOfDay
-	hoursOfMonth = 30 * hoursOfDay
-	hoursOfYear  = 365 * hoursOfDay
-)
+func (g given[T]) Set(text string) error {
+	value, err := g.parse(text)
+	if err == nil {
+		*g.to = &value
+	}
+	return err
+}
 
-// parseDuration reads a duration as the configuration has it, such as 30d, 6w, 36h or 1y2m.
-func parseDuration(s string) (time.Duration, error) {
-	wrong := fmt.Errorf("%q is not a duration such as 36h, 30d, 6w or 1y2m", s)
-	var hours uint64
-	for rest := s; rest != "" || s == ""; {
-		digits := len(rest) - len(strings.TrimLeft(rest, "0123456789"))
-		if digits == 0 || digits == len(rest) {
-			return 0, wrong
-		}
-		n, err := strconv.ParseUint(rest[:digits], 10, 32)
-		if err != nil {
-			return 0, wrong
-		}
-		unit, ok := map[byte]uint64{'h': 1, 'd': hoursOfDay, 'w': hoursOfWeek, 'm': hoursOfMonth, 'y': hoursOfYear}[rest[digits]]
-		if !ok {
-			return 0, wrong
-		}
-		hours += n * unit
-		rest = rest[digits+1:]
+func (g given[T]) String() string  { return "" }
+func (g given[T]) Type() string    { return "given" }
+func (g given[T]) example() string { return g.right }
+
+// parseNumber reads a whole number in decimal.
+func parseNumber(text string) (uint32, error) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a whole number from 0 to %d", text, uint32(math.MaxUint32))
 	}
-	if hours > math.MaxInt64/uint64(time.Hour) {
-		return 0, fmt.Errorf("%q is longer than 292 years", s)
+	return uint32(n), nil
+}
+
+func parseMinFree(text string) (dbus.MinFree, error) {
+	free, err := config.ParseMinFree(text)
+	return dbus.MinFree(free), err
+}
+
+// wrongValue says what is wrong with an option's value, and advises one that is right.
+func wrongValue(cmd *cobra.Command, wrong *pflag.InvalidValueError) error {
+	f, err := wrong.GetFlag(), wrong.Unwrap()
+	try := cmd.CommandPath() + " --" + f.Name
+	switch v := f.Value.(type) {
+	case interface{ example() string }:
+		try += " " + v.example()
+	case pflag.SliceValue:
+		err = fmt.Errorf("%q is neither a NAME nor names with commas between them", wrong.GetValue())
+		try = cmd.CommandPath() + " --help"
+	default:
+		err = fmt.Errorf("%q is neither true nor false", wrong.GetValue())
 	}
-	return time.Duration(hours) * time.Hour, nil
+	return &usageError{fmt.Errorf("%s: --%s: %w", cmd.Name(), f.Name, err), try}
 }

@@ -12,8 +12,8 @@ import (
 
 // pruneCommand deletes what the retention policy does not keep.
 func (a *app) pruneCommand() *cobra.Command {
-	var policy policyFlags
-	var dryRun, wait bool
+	var options dbus.PruneOptions
+	var dryRun bool
 	cmd := &cobra.Command{
 		Use:        "prune",
 		SuggestFor: []string{"gc", "clean", "cleanup"},
@@ -26,17 +26,12 @@ rule of the configured policy, this once.`,
   impermanence prune --keep-within 7d --keep-last 3`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			options, err := policy.options(cmd)
-			if err != nil {
-				return err
-			}
-			options.Wait = wait
 			return a.prune(cmd.Context(), options, dryRun)
 		},
 	}
-	policy.add(cmd.Flags())
+	addPolicy(cmd.Flags(), &options)
 	cmd.Flags().BoolVar(&dryRun, "dry-run", false, "print what would be deleted and kept, and why; delete nothing")
-	cmd.Flags().BoolVar(&wait, "wait", false, "end only when the space is free again")
+	cmd.Flags().BoolVar(&options.Wait, "wait", false, "end only when the space is free again")
 	a.jsonFlag(cmd)
 	return cmd
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/impermanence/impermanence/daemon/config"
 )
 
 // timeLayouts are the forms of a time on the command line, in the local zone where none is said.
@@ -42,7 +44,7 @@ func parseSince(word string, now time.Time) (time.Time, bool) {
 		}
 		return at, true
 	}
-	if ago, err := parseDuration(word); err == nil {
+	if ago, err := config.ParseDuration(word); err == nil {
 		return now.Add(-ago), true
 	}
 	return time.Time{}, false

@@ -69,19 +69,3 @@ func TestCount(t *testing.T) {
 		}
 	}
 }
-
-func TestParseDuration(t *testing.T) {
-	const day = 24 * time.Hour
-	for s, want := range map[string]time.Duration{
-		"36h": 36 * time.Hour, "30d": 30 * day, "6w": 42 * day, "1y2m": (365 + 60) * day, "0d": 0,
-	} {
-		if got, err := parseDuration(s); err != nil || got != want {
-			t.Errorf("parseDuration(%q) = %v, %v, want %v", s, got, err, want)
-		}
-	}
-	for _, s := range []string{"", "30", "d", "30s", "-1d", "1 d", "1d2", "99999999999d", "400y", "3d ", "１d"} {
-		if got, err := parseDuration(s); err == nil {
-			t.Errorf("parseDuration(%q) = %v, want an error", s, got)
-		}
-	}
-}
