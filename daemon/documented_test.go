@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon"
 	"github.com/impermanence/impermanence/daemon/jobs"
 	"github.com/impermanence/impermanence/dbus"
 	"github.com/impermanence/impermanence/persist"
@@ -56,6 +57,7 @@ func TestValuesAreDocumented(t *testing.T) {
 	for _, s := range []persist.State{persist.InPlace, persist.Missing, persist.Conflict, persist.Drifted, persist.Failed} {
 		wantDocumented(t, "Entry", "State", s.String())
 	}
+	wantDocumented(t, "Entry", "State", daemon.StateNextBoot)
 	for _, k := range []persist.Kind{persist.Directory, persist.File} {
 		wantDocumented(t, "Entry", "Kind", k.String())
 	}

@@ -10,8 +10,6 @@ import (
 
 	"github.com/moby/sys/mountinfo"
 
-	"github.com/impermanence/impermanence/btrfsops"
-	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/daemon/losses"
 	"github.com/impermanence/impermanence/persist"
 )
@@ -24,15 +22,9 @@ func (d *Daemon) keptAt(at place) (*losses.Kept, error) {
 	if err != nil {
 		return nil, err
 	}
-	running, _ := btrfsops.NameOf(d.inSysroot(at.mountPoint)) // an error means that nothing is known to be taken from it
-	taken := map[string]bool{}
-	for _, e := range cfg.Entries() {
-		name, known := former.RootOf(e)
-		taken[e.Target] = known && name == running
-	}
 	var kept []string
 	for _, e := range entries {
-		if e.State == persist.InPlace.String() || e.State == persist.Missing.String() && taken[e.Target] {
+		if e.State == persist.InPlace.String() || e.State == StateNextBoot {
 			kept = append(kept, e.Target)
 		}
 	}

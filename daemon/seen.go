@@ -99,6 +99,9 @@ func (now *seen) compareBoot(p place) {
 	now.boot["outcome"], now.boot["error"] = string(btrfsops.OutcomeFailed), text
 }
 
+// StateNextBoot is the state of an entry that is recorded, and that the next boot takes from the root that runs.
+const StateNextBoot = "next-boot"
+
 // inspect returns how the entries stand.
 func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
 	roots := d.opts.formerRoots(cfg)
@@ -110,10 +113,13 @@ func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
 	statuses, err := persist.Inspect(opts, cfg.Entries())
 	entries := make([]dbus.Entry, 0, len(statuses))
 	for _, s := range statuses {
-		e := s.Entry
+		e, state := s.Entry, s.State.String()
+		if s.State == persist.Missing && roots.Runs(e) {
+			state = StateNextBoot
+		}
 		entries = append(entries, dbus.Entry{
 			Target: e.Target, Source: e.Source, Kind: e.Kind.String(), Method: s.Method.String(),
-			User: e.User, Group: e.Group, Mode: e.Mode.Bits, State: s.State.String(),
+			User: e.User, Group: e.Group, Mode: e.Mode.Bits, State: state,
 			LastError: errorInfo(s.Err), Origin: e.Origin.String(),
 		})
 	}

@@ -72,7 +72,7 @@ type Entry struct {
 	User      string
 	Group     string
 	Mode      uint32 // permission bits; 0 when they are not configured
-	State     string // "in-place", "missing", "conflict", "drifted" or "failed"
+	State     string // "in-place", "missing", "next-boot", "conflict", "drifted" or "failed"
 	LastError ErrorInfo
 	Origin    string // where it was configured: file:line
 }

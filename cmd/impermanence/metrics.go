@@ -92,7 +92,7 @@ func (e exposition) entries(entries []dbus.Entry) {
 		count[entry.State]++
 	}
 	var samples []sample
-	for _, state := range []string{inPlace, "missing", "conflict", "drifted", "failed"} {
+	for _, state := range []string{inPlace, nextBootState, "missing", "conflict", "drifted", "failed"} {
 		samples = append(samples, sample{labels{{"state", state}}, float64(count[state])})
 	}
 	e.gauge("impermanence_entries", "Entries by state.", samples...)

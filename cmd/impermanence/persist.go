@@ -11,8 +11,11 @@ import (
 	"github.com/impermanence/impermanence/dbus"
 )
 
-// inPlace is the state of an entry that is as it should be.
-const inPlace = "in-place"
+// The states of an entry that is as it should be, and of one that will be after a boot.
+const (
+	inPlace       = "in-place"
+	nextBootState = "next-boot"
+)
 
 // persistCommand puts entries in their place, and begins to keep what is none yet.
 func (a *app) persistCommand() *cobra.Command {
@@ -208,7 +211,7 @@ func stateStyle(state string) style {
 	switch state {
 	case inPlace:
 		return green
-	case "missing", "drifted":
+	case nextBootState, "missing", "drifted":
 		return yellow
 	default:
 		return red

@@ -31,7 +31,7 @@ func (s *state) problems() []problem {
 	}
 	found = append(found, s.boot.problems()...)
 	for _, e := range s.entries {
-		if e.State != inPlace {
+		if e.State != inPlace && e.State != nextBootState {
 			found = append(found, entryProblem(e))
 		}
 	}

@@ -196,20 +196,21 @@ func lossText(l dbus.Losses) string {
 
 // entryLine says how many entries are in place.
 func entryLine(entries []dbus.Entry) cell {
-	in := 0
-	for _, e := range entries {
-		if e.State == inPlace {
-			in++
-		}
-	}
-	switch {
-	case len(entries) == 0:
+	if len(entries) == 0 {
 		return cell{"none configured: nothing persists", yellow}
-	case in == len(entries):
-		return cell{fmt.Sprintf("%d in place", in), green}
-	default:
-		return cell{fmt.Sprintf("%d in place, %d not", in, len(entries)-in), red}
 	}
+	number := map[string]int{}
+	for _, e := range entries {
+		number[e.State]++
+	}
+	line := cell{fmt.Sprintf("%d in place", number[inPlace]), green}
+	if next := number[nextBootState]; next > 0 {
+		line.text += fmt.Sprintf(", %d at the next boot", next)
+	}
+	if not := len(entries) - number[inPlace] - number[nextBootState]; not > 0 {
+		line.text, line.style = fmt.Sprintf("%s, %d not", line.text, not), red
+	}
+	return line
 }
 
 // rootLine says how many old roots and snapshots are kept, and what they hold.

@@ -32,6 +32,7 @@ func troubled(now time.Time) *state {
 			{Target: "/etc/machine-id", State: inPlace},
 			{Target: "/etc/ssh", State: "conflict", LastError: dbus.ErrorInfo{Message: "its place holds something else"}},
 			{Target: "/var/log", State: "missing"},
+			{Target: "/var/lib/app", State: nextBootState},
 			{Target: "/srv/my data", State: "failed", LastError: dbus.ErrorInfo{Message: "/srv/my data: source does not exist"}},
 		},
 		jobs: []dbus.Job{{Operation: "prune", ItemsDone: 3, ItemsTotal: 10, Stage: "deleting"}},
@@ -44,7 +45,7 @@ func TestStatusTellsAllOnOneScreen(t *testing.T) {
 this boot   former root: the rollover failed
 next boot   a copy of 20261101T080000Z-256, once; loses 12 files, 3.4 MiB
             (impermanence diff)
-entries     1 in place, 3 not
+entries     1 in place, 1 at the next boot, 3 not
 old roots   3, 1 snapshot, 1 pinned, about 3.0 MiB that only they hold
 next prune  nothing to delete
 last prune  ` + now.Add(-26*time.Hour).Local().Format("2006-01-02 15:04") + ` (1 day ago)

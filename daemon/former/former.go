@@ -52,6 +52,17 @@ func RootOf(e persist.Entry) (name btrfsops.RootName, known bool) {
 	return btrfsops.RootName{ID: btrfsops.SubvolumeID(e.AddedIn.Subvolume), UUID: e.AddedIn.UUID}, e.AddedIn != persist.RootName{}
 }
 
+// Runs tells whether the root that an entry was added in, and is still to be taken from, is the one that runs.
+func (r *Roots) Runs(e persist.Entry) bool {
+	name, known := RootOf(e)
+	if !known {
+		return false
+	}
+	on, _ := r.Config.EphemeralOf(e.Target)
+	now, err := btrfsops.NameOf(filepath.Join(r.Sysroot, "/", on.MountPoint))
+	return err == nil && now == name
+}
+
 // Former tells where what an entry is made from that was added while the system ran can be read, see persist.Options: in the
 // root that it was added in or, when that is not recorded, in the one that this boot replaced. No root: in its place.
 func (r *Roots) Former(e persist.Entry) (root, path string, err error) {
@@ -76,10 +87,10 @@ func (r *Roots) Named(e persist.Entry) (root, path string, err error) {
 	if !known {
 		return "", "", nil
 	}
-	on, found := r.Config.EphemeralOf(e.Target)
-	if now, err := btrfsops.NameOf(filepath.Join(r.Sysroot, "/", on.MountPoint)); err == nil && now == name {
-		return "", "", nil // it runs
+	if r.Runs(e) {
+		return "", "", nil
 	}
+	on, found := r.Config.EphemeralOf(e.Target)
 	gone := fmt.Errorf("%w: it is to be taken from the root that it was added in (%s), which is no longer there; make %s to begin with nothing, or forget the entry",
 		persist.ErrSourceMissing, name, e.Source)
 	if !found {

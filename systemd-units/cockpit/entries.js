@@ -6,6 +6,7 @@ import { badge, button, card, table } from "./widgets.js";
 const states = {
     "in-place": ["in place", "green"],
     "missing": ["not in place", "yellow"],
+    "next-boot": ["at the next boot", "blue"],
     "drifted": ["owner or mode differ", "yellow"],
     "conflict": ["something else is in its place", "red"],
     "failed": ["failed", "red"],

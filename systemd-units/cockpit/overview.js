@@ -47,10 +47,12 @@ function nextBoot(daemon) {
 }
 
 function entries(daemon) {
-    const all = daemon.entries, missing = all.filter(e => e.State !== "in-place").length;
+    const all = daemon.entries;
     if (all.length === 0)
         return badge("None configured: nothing persists", "yellow");
-    return missing ? badge(`${all.length - missing} in place, ${missing} not`, "red") : badge(`${all.length} in place`, "green");
+    const [there, next] = ["in-place", "next-boot"].map(state => all.filter(e => e.State === state).length);
+    const missing = all.length - there - next;
+    return badge(`${there} in place${next ? `, ${next} at the next boot` : ""}${missing ? `, ${missing} not` : ""}`, missing ? "red" : "green");
 }
 
 function oldRoots(daemon) {

@@ -165,6 +165,15 @@ test("one thing more is kept, and forgotten", async () => {
     assert.equal(readFileSync(`${process.env.ROOT}/etc/wireguard/wg0.conf`, "utf8"), "secret");
 });
 
+test("what is kept from the next boot on is told as that, and is nothing wrong", async () => {
+    mkdirSync(`${process.env.ROOT}/etc/later`);
+    impermanence("persist", "--next-boot", "/etc/later");
+    await page.sees("at the next boot", page.row("/persist/etc/later"));
+    await page.sees("4 in place, 1 at the next boot");
+    impermanence("forget", "--next-boot", "/etc/later");
+    await page.gone(page.row("/persist/etc/later"));
+});
+
 test("what can't be kept is said where it was asked", async () => {
     await page.button("Keep something more…").click();
     await page.dialog.getByLabel("Path").fill("no/absolute/path");
