@@ -110,7 +110,7 @@ func Gather(root string, o Options) (Facts, error) {
 	}
 	for _, line := range f.table() {
 		_, known := f.Own[line.Spec]
-		if _, some := line.Option("subvol"); some && !known {
+		if _, some := line.Option("subvol"); (some || line.Point == "/") && !known {
 			f.Own[line.Spec] = f.own(line.Spec)
 		}
 	}
@@ -275,17 +275,26 @@ func (f *Facts) table() fstab.Table { return fstab.Parse(f.Files[fstabFile]) }
 // onRoot tells whether a path is on the root's own subvolume.
 func (f *Facts) onRoot(path string) bool { return machine.On(f.Mounts, path).Point == "/" }
 
-// device gives how fstab should name the file system: as it does for the root, else by UUID.
+// rootSpec gives how fstab names the root's device; "" where it does not. It is not what the root was mounted by: it may lead elsewhere.
+func (f *Facts) rootSpec() string {
+	line, _ := f.table().At("/")
+	return line.Spec
+}
+
+// device gives how fstab should name the file system: as it does for the root, where that leads there, else by UUID.
 func (f *Facts) device() string {
-	if line, found := f.table().At("/"); found {
-		return line.Spec
+	if spec := f.rootSpec(); f.Own[spec] {
+		return spec
 	}
 	return "UUID=" + f.UUID
 }
 
+// leadsHere tells whether a line of fstab is about the root's file system: by what leads there, or as it names the root's.
+func (f *Facts) leadsHere(line fstab.Line) bool { return f.Own[line.Spec] || line.Spec == f.rootSpec() }
+
 // own tells whether a device as fstab names it is of the root's file system.
 func (f *Facts) own(spec string) bool {
-	if spec == f.device() || strings.Contains(strings.ToLower(spec), f.UUID) || slices.Contains(f.Names, spec) {
+	if strings.Contains(strings.ToLower(spec), f.UUID) || slices.Contains(f.Names, spec) {
 		return true
 	}
 	device, err := exec.Command("findfs", spec).Output() // gives a path as it is

@@ -219,7 +219,7 @@ func perMount(option string) bool {
 // root: it follows the root at every rollover.
 func (p *planner) bootLoader() {
 	subvolume := p.record.Layout.Root
-	names := append([]string{p.device()}, p.Names...)
+	names := append([]string{p.rootSpec()}, p.Names...)
 	byDefault := p.DefaultID == p.RootID
 	generated, right := false, false
 	for _, file := range p.Boot {

@@ -38,7 +38,7 @@ func (f *Facts) refuse(o Options) error {
 		}
 	}
 	if line, found := f.table().At(o.Point()); found {
-		if subvolume, _ := line.Option("subvol"); !f.Own[line.Spec] || strings.TrimPrefix(subvolume, "/") != o.Volume() {
+		if subvolume, _ := line.Option("subvol"); !f.leadsHere(line) || strings.TrimPrefix(subvolume, "/") != o.Volume() {
 			return fmt.Errorf("%w: fstab mounts something else at %s: give another place with --volume", ErrTaken, o.Point())
 		}
 	}
@@ -112,7 +112,7 @@ func (f *Facts) refuseMounted() error {
 	}
 	for _, line := range f.table() {
 		subvolume, _ := line.Option("subvol")
-		if err := refused(line.Point, strings.Trim(subvolume, "/")); err != nil && f.Own[line.Spec] {
+		if err := refused(line.Point, strings.Trim(subvolume, "/")); err != nil && f.leadsHere(line) {
 			return err
 		}
 	}

@@ -427,7 +427,7 @@ func TestTheTableOfFileSystems(t *testing.T) {
 		"a line that has no end": {"/dev/x / btrfs", "/dev/x / btrfs\n/dev/x /persist btrfs defaults,subvol=/persist,x-initrd.mount 0 0\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := planner{Facts: Facts{Files: map[string]string{fstabFile: c.former}, UUID: "1234"}, record: Record{Layout: btrfsops.Layout{Root: "@"}}}
+			p := planner{Facts: Facts{Files: map[string]string{fstabFile: c.former}, UUID: "1234", Own: map[string]bool{"/dev/x": true}}, record: Record{Layout: btrfsops.Layout{Root: "@"}}}
 			if diff := cmp.Diff(c.want, p.fstab()); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -950,6 +950,22 @@ func TestTheSameDiskByAnotherName(t *testing.T) {
 	must(t, os.Symlink(w.device, link))
 	w.write(t, "etc/fstab", w.read(t, filepath.Join(w.root, "etc/fstab"))+link+" /persist btrfs subvol=persist 0 0\n", 0o644)
 	w.plan(t, Options{})
+}
+
+// TestTheRootsLineLeadsElsewhere: nobody notices, as the initrd is told of the root by the kernel command line; of the volume it is told by fstab, and
+// would wait for a disk that is not there.
+func TestTheRootsLineLeadsElsewhere(t *testing.T) {
+	for name, spec := range map[string]string{"nowhere": "/dev/disk/by-label/gone", "to another disk": btrfstest.NewDevice(t, 0)} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, distributions()[0])
+			w.write(t, "etc/fstab", spec+" / btrfs subvol=@rootfs 0 0\n", 0o644)
+			f, p := w.plan(t, Options{})
+			c, _ := p.Record.change(fstabFile)
+			if want := "\nUUID=" + f.UUID + " /persist "; !strings.Contains(c.Written, want) {
+				t.Errorf("want %q in:\n%s", want, c.Written)
+			}
+		})
+	}
 }
 
 // TestUndoTellsWhatAPackageBrought names what an undoing can't set aside.
