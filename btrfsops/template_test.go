@@ -161,6 +161,7 @@ func TestRemoveTemplate(t *testing.T) {
 		t.Errorf("a rollover without a template: %v", err)
 	}
 	f.has(t, "root/of", "root")
+	must(t, f.RemoveTemplate(t.Context(), Layout{Root: "root", OldRoots: "old_roots", Template: "gone/template"}))
 }
 
 func TestVolumes(t *testing.T) {

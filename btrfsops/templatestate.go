@@ -2,7 +2,9 @@ package btrfsops
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	iofs "io/fs"
 	"os"
 	"path"
 
@@ -115,6 +117,9 @@ func (fs *Filesystem) rollBackTemplate(l Layout, parent *os.File) error {
 // root stays. One that is mounted or the default subvolume is ErrProtected. There being none is no error.
 func (fs *Filesystem) RemoveTemplate(ctx context.Context, l Layout) error {
 	unlock, parent, err := fs.beginTemplate(ctx, l)
+	if errors.Is(err, iofs.ErrNotExist) { // nor is there a directory for it
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -28,7 +28,7 @@ type Facts struct {
 	Own          map[string]bool // what fstab mounts subvolumes from -> that is the root's file system
 	RootID       btrfsops.SubvolumeID
 	DefaultID    btrfsops.SubvolumeID // the default subvolume
-	TopLevel     map[string]bool      // the subvolumes and directories that are taken, of those a set-up would make
+	TopLevel     map[string]Place     // what there is at the paths of what a set-up would make
 	Filled       map[string]bool      // those that have something in them
 
 	Files     map[string]string  // the text of files that may change, by path; one that is not there is missing
@@ -55,6 +55,18 @@ type Facts struct {
 	ChangedConfig bool // an undoing kept what a person had made of the configuration that a set-up wrote
 }
 
+// Place is what there is at a path below the top level.
+type Place uint8
+
+// The places.
+const (
+	Free      Place = iota // nothing, in a directory that is there
+	Nowhere                // nothing, nor a directory for it
+	Subvolume              // a subvolume
+	Directory              // a plain directory
+	Other                  // a file, a symlink
+)
+
 // Preset is a preset of the machine, with its entries.
 type Preset struct {
 	Name    string
@@ -75,7 +87,7 @@ var ErrNotBtrfs = errors.New("the root is not on btrfs")
 
 // Gather looks at the machine whose root is mounted at root, "/" for the running one.
 func Gather(root string, o Options) (Facts, error) {
-	f := Facts{Distribution: machine.Distribution(root), Files: map[string]string{}, TopLevel: map[string]bool{}, Filled: map[string]bool{}, Own: map[string]bool{}}
+	f := Facts{Distribution: machine.Distribution(root), Files: map[string]string{}, TopLevel: map[string]Place{}, Filled: map[string]bool{}, Own: map[string]bool{}}
 	var err error
 	if f.Mounts, err = machine.Mounts(root); err != nil {
 		return f, err
@@ -104,9 +116,12 @@ func Gather(root string, o Options) (Facts, error) {
 	active, _ := os.ReadFile("/proc/swaps")
 	f.Swap = f.findSwap(root, string(active))
 	if f.onRoot(o.Point()) {
-		if f.Hidden, err = hasEntries(filepath.Join(root, o.Point())); err != nil {
+		place := filepath.Join(root, o.Point())
+		if f.Hidden, err = hasEntries(place); err != nil {
 			return f, fmt.Errorf("look at the volume's place: %w", err)
 		}
+		_, err = os.Lstat(place)
+		f.Hidden = f.Hidden || err == nil && !isDirectory(place)
 	}
 	for _, line := range f.table() {
 		_, known := f.Own[line.Spec]
@@ -143,14 +158,15 @@ func (f *Facts) filesystem(root string, o Options) error {
 		names = append(names, f.Record.Layout.Template) // whatever is asked for now
 	}
 	for _, name := range names {
-		_, err := top.SubvolumeAt(name)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, btrfsops.ErrNotSubvolume) {
+		if f.TopLevel[name], err = placeAt(top, name); err != nil {
 			return err
 		}
-		f.TopLevel[name] = !errors.Is(err, fs.ErrNotExist)
 		if f.Filled[name], err = hasEntries(filepath.Join(top.Top(), name)); err != nil {
 			return err
 		}
+	}
+	if f.TopLevel[o.Volume()] != Subvolume {
+		return nil
 	}
 	_, err = os.Lstat(filepath.Join(top.Top(), o.Volume(), undoneMark))
 	f.Undone = err == nil
@@ -158,6 +174,34 @@ func (f *Facts) filesystem(root string, o Options) error {
 		return nil
 	}
 	return err
+}
+
+// placeAt tells what there is at a path below the top level. What is no such path is for the layout's check to refuse.
+func placeAt(top *btrfsops.Filesystem, name string) (Place, error) {
+	_, err := top.SubvolumeAt(name)
+	switch {
+	case err == nil:
+		return Subvolume, nil
+	case !fs.ValidPath(name):
+		return Free, nil
+	case errors.Is(err, btrfsops.ErrNotSubvolume):
+		if isDirectory(filepath.Join(top.Top(), name)) {
+			return Directory, nil
+		}
+		return Other, nil
+	case !errors.Is(err, fs.ErrNotExist):
+		return Free, err
+	}
+	if _, err := os.Stat(filepath.Join(top.Top(), filepath.Dir(name))); err != nil {
+		return Nowhere, nil //nolint:nilerr // or it can't be read
+	}
+	return Free, nil
+}
+
+// isDirectory tells whether there is a directory, not a symlink to one.
+func isDirectory(name string) bool {
+	info, err := os.Lstat(name)
+	return err == nil && info.IsDir()
 }
 
 // nested lists the subvolumes inside the root that hold something, as the machine sees them. Empty ones, as systemd makes them

@@ -72,8 +72,8 @@ func MakePlan(f Facts, o Options) (Plan, error) {
 		Version: recordVersion, RootID: f.RootID, Point: o.Point(),
 		Layout:      btrfsops.Layout{Root: f.Mounts[0].Subvolume, OldRoots: o.OldRoots(), Template: o.Template()},
 		Volume:      o.Volume(),
-		NewVolume:   !f.TopLevel[o.Volume()],
-		NewOldRoots: !f.TopLevel[o.OldRoots()],
+		NewVolume:   f.TopLevel[o.Volume()] == Free,
+		NewOldRoots: f.TopLevel[o.OldRoots()] == Free,
 		Updates:     f.Updates,
 	}
 	if err := errors.Join(p.record.Layout.Check(), p.record.checkVolume()); err != nil {
@@ -116,7 +116,7 @@ func (p Plan) Check(root string) error {
 // written over.
 func resume(f Facts) (Plan, error) {
 	r := *f.Record
-	if f.RootID != r.RootID || f.TopLevel[r.Layout.Template] {
+	if f.RootID != r.RootID || f.TopLevel[r.Layout.Template] == Subvolume {
 		return Plan{}, ErrAlready
 	}
 	for _, c := range r.Files {

@@ -20,19 +20,17 @@ func (f *Facts) refuse(o Options) error {
 	case f.Initrd != nil && !f.Installed, len(f.Units) == 0:
 		return ErrNotInstalled
 	case root.Subvolume == "":
-		return fmt.Errorf("%w: the root is the top level of its file system, and has to be a subvolume: make one of it (btrfs subvolume snapshot / /root), boot it with rootflags=subvol=root, then delete the rest", ErrLayout)
+		return fmt.Errorf("%w: the root is the top level of its file system, and has to be a subvolume: make one of it (btrfs subvolume snapshot / /@), boot that with rootflags=subvol=@, and set that up", ErrLayout)
 	case root.Inner != "":
 		return fmt.Errorf("%w: the root is the directory %q of subvolume %q, not a subvolume", ErrLayout, root.Inner, root.Subvolume)
 	case !path.IsAbs(o.Point()) || o.Point() == "/" || ofOneBoot(o.Point()):
 		return fmt.Errorf("%w: %q is no place for a volume", ErrLayout, o.Point())
 	case !slices.Contains([]string{"/", o.Point()}, machine.On(f.Mounts, o.Point()).Point):
 		return fmt.Errorf("%w: %s lies on what is mounted at %s, and not on the root: give another place with --volume", ErrLayout, o.Point(), machine.On(f.Mounts, o.Point()).Point)
-	case f.TopLevel[o.Template()]:
-		return fmt.Errorf("%w: there is a subvolume %q already: give another with --template", ErrTaken, o.Template())
 	case len(f.Swap) > 0:
 		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume beside it, and mount that from fstab", ErrLayout, f.Swap[0])
 	}
-	for _, refused := range []error{f.refuseAside(), f.refuseUndone(o), f.refuseBoot(), f.refuseNested(o)} {
+	for _, refused := range []error{f.refuseNames(o), f.refuseAside(), f.refuseUndone(o), f.refuseBoot(), f.refuseNested(o)} {
 		if refused != nil {
 			return refused
 		}
@@ -43,7 +41,26 @@ func (f *Facts) refuse(o Options) error {
 		}
 	}
 	if f.Hidden {
-		return fmt.Errorf("%w: there is something in %s of the root, which the volume would hide: move it away, or give another place with --volume", ErrTaken, o.Point())
+		return fmt.Errorf("%w: there is something at %s of the root, which the volume would hide: move it away, or give another place with --volume", ErrTaken, o.Point())
+	}
+	return nil
+}
+
+// refuseNames refuses names on the file system at which there is something else than a set-up would make, or where it can't be made.
+func (f *Facts) refuseNames(o Options) error {
+	for _, name := range []string{o.Volume(), o.OldRoots(), o.Template()} {
+		if f.TopLevel[name] == Nowhere {
+			return fmt.Errorf("%w: on the root's file system there is no directory %q for %q", ErrLayout, path.Dir(name), name)
+		}
+	}
+	if at := f.TopLevel[o.Volume()]; at != Free && at != Subvolume {
+		return fmt.Errorf("%w: on the root's file system %q is no subvolume: move it away, or give another name with --subvolume", ErrTaken, o.Volume())
+	}
+	if f.TopLevel[o.OldRoots()] == Other {
+		return fmt.Errorf("%w: on the root's file system %q is no directory: move it away", ErrTaken, o.OldRoots())
+	}
+	if f.TopLevel[o.Template()] != Free {
+		return fmt.Errorf("%w: on the root's file system there is %q already: give another with --template", ErrTaken, o.Template())
 	}
 	return nil
 }

@@ -1247,8 +1247,16 @@ func TestARootThatIsNoSubvolume(t *testing.T) {
 			btrfstest.Run(t, "cp", "-a", copied+"/.", w.root)
 			f, err := Gather(w.root, Options{})
 			must(t, err)
-			if _, err := MakePlan(f, Options{}); !errors.Is(err, ErrLayout) {
+			_, err = MakePlan(f, Options{})
+			if !errors.Is(err, ErrLayout) {
 				t.Errorf("got %v", err)
+			}
+			if command := regexp.MustCompile(`\((btrfs .*) / /(.*)\)`).FindStringSubmatch(err.Error()); command != nil { // it can be typed, where there is a /root
+				must(t, os.MkdirAll(filepath.Join(w.root, "root"), 0o700))
+				btrfstest.Run(t, "sh", "-c", command[1]+` "$1" "$1/$2"`, "sh", w.root, command[2])
+				btrfstest.Run(t, "btrfs", "subvolume", "show", filepath.Join(w.root, command[2]))
+			} else if bind == "" {
+				t.Errorf("no command in %q", err)
 			}
 		})
 	}
@@ -1376,6 +1384,10 @@ func TestRefused(t *testing.T) {
 			t.Helper()
 			w.write(t, "etc/fstab", btrfstest.NewDevice(t, 0)+" /persist btrfs subvol=persist 0 0\n", 0o644)
 		}, Options{}, ErrTaken, "--volume"},
+		{"a file in the volume's place", func(t *testing.T, w *world) {
+			t.Helper()
+			must(t, os.Symlink("/srv/persist", filepath.Join(w.root, "persist")))
+		}, Options{}, ErrTaken, "--volume"},
 		{"something in the volume's place", func(t *testing.T, w *world) {
 			t.Helper()
 			w.write(t, "persist/mine", "", 0o644)
@@ -1386,6 +1398,20 @@ func TestRefused(t *testing.T) {
 			btrfstest.Mount(t, w.device, filepath.Join(w.root, "data"), "subvol=@data")
 		}, Options{VolumePoint: "/data/persist"}, ErrLayout, "/data/persist lies on what is mounted at /data"},
 		{"a volume where nothing stays", func(*testing.T, *world) {}, Options{VolumePoint: "/var/tmp/persist"}, ErrLayout, "no place for a volume"},
+		{"a directory for the volume", func(t *testing.T, w *world) {
+			t.Helper()
+			must(t, os.Mkdir(filepath.Join(w.top, "persist"), 0o755))
+		}, Options{}, ErrTaken, `"persist" is no subvolume: move it away, or give another name with --subvolume`},
+		{"a file for the volume", func(t *testing.T, w *world) {
+			t.Helper()
+			must(t, os.WriteFile(filepath.Join(w.top, "persist"), nil, 0o644))
+		}, Options{}, ErrTaken, `"persist" is no subvolume`},
+		{"a symlink for the old roots", func(t *testing.T, w *world) {
+			t.Helper()
+			must(t, os.Symlink("@rootfs", filepath.Join(w.top, "old_roots")))
+		}, Options{}, ErrTaken, `"old_roots" is no directory: move it away`},
+		{"a volume in a directory that is not there", func(*testing.T, *world) {}, Options{VolumeName: "volumes/persist"}, ErrLayout, `no directory "volumes" for "volumes/persist"`},
+		{"a template in a directory that is not there", func(*testing.T, *world) {}, Options{TemplateName: "a/b/template"}, ErrLayout, `no directory "a/b" for "a/b/template"`},
 		{"a volume in the root", func(*testing.T, *world) {}, Options{VolumeName: "@rootfs/persist"}, ErrLayout, "--subvolume"},
 		{"a volume that is the template", func(*testing.T, *world) {}, Options{VolumeName: "root-template"}, ErrLayout, "--subvolume"},
 		{"a volume that is no name", func(*testing.T, *world) {}, Options{VolumeName: "/persist"}, nil, "not a path relative to the top level"},
