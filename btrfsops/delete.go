@@ -27,7 +27,8 @@ type DeleteFailure struct {
 //
 // What may be deleted is judged when the deletion begins, and again for each tree at the moment at which its turn comes:
 // it must be a subvolume directly below old_roots, by id, with no reason to protect it or anything in it; and each
-// subvolume in it must still be there when its own turn comes. Paths play no part. A tree of several subvolumes is marked first, so that one whose deletion was cut short is known for what it is.
+// subvolume in it must still be there when its own turn comes. Paths play no part. A tree of several subvolumes is marked
+// first, so that one whose deletion was cut short is known for what it is; on a disk that has no space for that, it is not.
 //
 // The error is that of the whole: ErrBusy, or of a file system that can't be read; a canceled context ends the deletion
 // between two subvolumes.
@@ -150,7 +151,9 @@ func (d *deletion) deleteTree(ctx context.Context, before facts, tree doomed) er
 		return err
 	}
 	if len(tree.below) > 0 && !tree.root.Deleting {
-		if err := d.markDeleting(tree.root.ID); err != nil {
+		// The kernel keeps some space for deleting, which an attribute gets none of. Rather half of a root that does not say so than a disk
+		// that stays full.
+		if err := d.markDeleting(tree.root.ID); err != nil && !errors.Is(err, ErrNoSpace) {
 			return err
 		}
 	}
@@ -180,28 +183,23 @@ func (d *deletion) markDeleting(id SubvolumeID) error {
 		return err
 	}
 	defer func() { _ = f.Close() }()
-	// Writable from here on: nothing can be deleted out of a read-only subvolume.
-	if err := d.kernel.setReadOnly(f, false); err != nil {
-		return err
-	}
-	return d.kernel.setAttributes(f, id, pair{attrDeleting, "1"})
-}
-
-// maxSpaceTries bounds how often a deletion that found no space is tried again.
-const maxSpaceTries = 3
-
-// destroy deletes one subvolume. Deleting takes space for metadata first: when there is none, a commit lets go of what
-// earlier deletions freed. A read-only parent is made writable, since it is about to be deleted as well.
-func (d *deletion) destroy(id SubvolumeID) error {
-	if parent := d.tree.byID[id].ParentID; d.tree.byID[parent].ReadOnly {
-		if err := d.makeWritable(parent); err != nil {
+	return d.makingRoom(func() error {
+		// Writable from here on: nothing can be deleted out of a read-only subvolume.
+		if err := d.kernel.setReadOnly(f, false); err != nil {
 			return err
 		}
-	}
+		return d.kernel.setAttributes(f, id, pair{attrDeleting, "1"})
+	})
+}
+
+// maxSpaceTries bounds how often what found no space is tried again.
+const maxSpaceTries = 3
+
+// makingRoom does what takes space for metadata: when there is none, a commit lets go of what earlier deletions freed.
+func (d *deletion) makingRoom(do func() error) error {
 	var err error
 	for range maxSpaceTries {
-		err = d.kernel.destroySubvolume(d.top, id)
-		if !errors.Is(err, ErrNoSpace) {
+		if err = do(); !errors.Is(err, ErrNoSpace) {
 			return err
 		}
 		if err := d.Sync(); err != nil {
@@ -209,6 +207,18 @@ func (d *deletion) destroy(id SubvolumeID) error {
 		}
 	}
 	return err
+}
+
+// destroy deletes one subvolume. A read-only parent is made writable, since it is about to be deleted as well.
+func (d *deletion) destroy(id SubvolumeID) error {
+	return d.makingRoom(func() error {
+		if parent := d.tree.byID[id].ParentID; d.tree.byID[parent].ReadOnly {
+			if err := d.makeWritable(parent); err != nil {
+				return err
+			}
+		}
+		return d.kernel.destroySubvolume(d.top, id)
+	})
 }
 
 // makeWritable clears the read-only flag of a subvolume inside a doomed tree.

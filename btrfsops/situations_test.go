@@ -216,6 +216,9 @@ func TestDeletingMakesRoomOnAFullDisk(t *testing.T) {
 	f.withNested(t)
 	for n := range 4 {
 		f.write(t, "root/big", strings.Repeat("x", 4<<20))
+		for i := range 500 {
+			f.write(t, fmt.Sprint("root/small", i), strings.Repeat("x", 1500)) // is metadata
+		}
 		f.boot(t, n+1, RolloverOptions{})
 	}
 	f.fill(t)
@@ -231,7 +234,7 @@ func TestDeletingMakesRoomOnAFullDisk(t *testing.T) {
 	f.write(t, "persist/there-is-room-again", strings.Repeat("x", 4<<20))
 }
 
-// fill writes until neither data nor metadata have room.
+// fill writes until neither data nor metadata have room, not even for an attribute.
 func (f *fixture) fill(t *testing.T) {
 	t.Helper()
 	file, err := os.Create(f.path("persist/filler"))
@@ -247,6 +250,16 @@ func (f *fixture) fill(t *testing.T) {
 	}
 	if !errors.Is(err, unix.ENOSPC) {
 		t.Fatalf("filling: %v", err)
+	}
+	for n, before := 1, -1; n > before+1; { // a commit may make room for more
+		must(t, f.Sync())
+		before = n
+		for err = nil; err == nil; n++ {
+			err = unix.Setxattr(f.path("persist/filler"), fmt.Sprint("user.", n), make([]byte, 1500), 0)
+		}
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Fatalf("filling: %v", err)
+		}
 	}
 }
 
