@@ -22,6 +22,9 @@ func (r *rollover) recover() (string, error) {
 	case err != nil:
 		return "", err
 	}
+	if err := r.refuseMounted(info.ID); err != nil { // where it is the default subvolume, and nothing was done before that was mounted
+		return "", err
+	}
 	if r.former != nil {
 		if err := r.follow(r.former.ID); err != nil {
 			return "", err
@@ -57,23 +60,23 @@ func judge(root *former, next Subvolume, a attributes) Kind {
 	return KindOld
 }
 
-// putAway moves what is at root.next into old_roots, marked as kind and with a time, and returns its path.
-func (r *rollover) putAway(kind Kind, at time.Time) (string, error) {
+// putAway moves what is at root.next into old_roots, marked as kind and with a time, and returns where it is then.
+func (r *rollover) putAway(kind Kind, at time.Time) (where string, err error) {
+	where = r.Layout.Root + stagedSuffix
 	f, err := openSubvolume(r.parent, r.staged)
 	if err != nil {
-		return "", err
+		return where, err
 	}
 	defer func() { _ = f.Close() }()
 	oldRoots, err := r.openOldRoots(r.Layout, true)
 	if err != nil {
-		return "", err
+		return where, err
 	}
 	defer func() { _ = oldRoots.Close() }()
 	info, err := subvolumeInfo(f)
 	if err != nil {
-		return "", err
+		return where, err
 	}
-	var name string
 	// A read-only subvolume does not move between directories (EROFS).
 	err = r.kernel.writable(f, func() error {
 		err := r.kernel.setAttributes(f, info.ID,
@@ -81,10 +84,13 @@ func (r *rollover) putAway(kind Kind, at time.Time) (string, error) {
 		if err != nil {
 			return err
 		}
-		name, err = r.moveInto(oldRoots, info.ID, at)
+		name, err := r.moveInto(oldRoots, info.ID, at)
+		if err == nil {
+			where = path.Join(r.Layout.OldRoots, name)
+		}
 		return err
 	})
-	return path.Join(r.Layout.OldRoots, name), err
+	return where, err
 }
 
 // maxNameTries bounds the search for a free name.

@@ -138,12 +138,14 @@ func (r *rollover) run(ctx context.Context, report *RolloverReport) error {
 		return err
 	}
 	report.Fresh = fresh
+	err = r.unmark()
 	if r.former != nil {
 		report.Former = r.former.ID
 		report.RolledOver = r.rolledOverAt(r.former.Subvolume)
-		report.OldRoot, err = r.putAway(KindOld, report.RolledOver) // steps 4 and 5
+		var errAway error
+		report.OldRoot, errAway = r.putAway(KindOld, report.RolledOver) // steps 4 and 5
+		err = errors.Join(err, errAway)
 	}
-	err = errors.Join(err, r.unmark())
 	return errors.Join(err, r.kernel.commit(r.parent)) // step 6
 }
 
@@ -187,12 +189,8 @@ func (r *rollover) refuse() error {
 	if r.former == nil {
 		return nil
 	}
-	mounted, err := r.mountedHere()
-	if err != nil {
+	if err := r.refuseMounted(r.former.ID); err != nil {
 		return err
-	}
-	if mounted[r.former.ID] {
-		return fmt.Errorf("%w: subvolume %d; rollover has to run before the root is mounted", ErrRootMounted, r.former.ID)
 	}
 	for _, p := range r.Persistent {
 		id, at, err := r.nestedAround(p)
@@ -205,6 +203,15 @@ func (r *rollover) refuse() error {
 		}
 	}
 	return nil
+}
+
+// refuseMounted refuses a rollover that would move the root that runs.
+func (r *rollover) refuseMounted(id SubvolumeID) error {
+	mounted, err := r.mountedHere()
+	if err == nil && mounted[id] {
+		err = fmt.Errorf("%w: subvolume %d; rollover has to run before the root is mounted", ErrRootMounted, id)
+	}
+	return err
 }
 
 // nestedAround finds the subvolume in the root that a persistent path is, or one that it is a directory of. One that has nothing in

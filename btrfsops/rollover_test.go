@@ -112,10 +112,12 @@ func TestOnlyAWholeOldRootIsBootedAgain(t *testing.T) {
 	half, whole := f.list(t)[0], f.list(t)[1]
 	must(t, f.markHalf(half.ID))
 	btrfstest.Subvolume(t, f.path("old_roots/"+unfinishedPrefix+"1"))
+	f.write(t, "old_roots/plain/file", "data")
+	must(t, os.Symlink(whole.Name, f.path("old_roots/link")))
 	before := inventory(t, f)
 	for _, from := range []string{
 		"../persist", "..", ".", "/", whole.Name + "/../../persist", half.Name + "/var/lib/portables", half.Name,
-		unfinishedPrefix + "1", "a\x00b",
+		unfinishedPrefix + "1", "a\x00b", "plain", "link",
 	} {
 		report, err := f.tryBoot(3, RolloverOptions{From: from})
 		if !errors.Is(err, ErrNoSuchRoot) || report.Fresh != 0 {
@@ -132,6 +134,61 @@ func TestOnlyAWholeOldRootIsBootedAgain(t *testing.T) {
 func (f *fixture) markHalf(id SubvolumeID) error {
 	d := &deletion{Filesystem: f.Filesystem, guards: Guards{Layout: layout}}
 	return d.markDeleting(id)
+}
+
+// Where one of the calls after the exchange fails, the former root may still be beside the root.
+func TestTheReportSaysWhereTheFormerRootIs(t *testing.T) {
+	f := newFixture(t)
+	f.boot(t, 0, RolloverOptions{})
+	beside := 0
+	for at, failed := 1, true; failed; at++ {
+		f.write(t, "root/marker", "former")
+		calls := 0
+		failed = false
+		f.kernel.step = func(_ string, done bool) error {
+			if done {
+				return nil
+			}
+			if calls++; calls != at {
+				return nil
+			}
+			failed = true
+			return unix.ENOSPC
+		}
+		report, err := f.tryBoot(2*at, RolloverOptions{})
+		f.kernel.step = nil
+		if failed != (err != nil) {
+			t.Errorf("call %d failed: %v, and the error is %v", at, failed, err)
+		}
+		if report.Fresh == 0 {
+			f.has(t, "root/marker", "former")
+		} else {
+			f.has(t, report.OldRoot+"/marker", "former")
+			f.lacks(t, "root/marker")
+		}
+		if report.OldRoot == "root.next" {
+			beside++
+		}
+		f.boot(t, 2*at+1, RolloverOptions{}) // puts right what is left
+	}
+	if beside == 0 {
+		t.Error("none was still beside the root")
+	}
+}
+
+// A rollover that stopped after the exchange left the former root as the default subvolume: this boot has mounted that.
+func TestWhatARolloverLeftIsMounted(t *testing.T) {
+	f := newFixture(t)
+	f.makeDefault(t, "root")
+	f.interrupt(t, layout, "rename", 1)
+	btrfstest.Mount(t, f.device, t.TempDir(), "")
+	before := inventory(t, f)
+	if _, err := f.tryBoot(9, RolloverOptions{}); !errors.Is(err, ErrRootMounted) {
+		t.Errorf("error %v", err)
+	}
+	if after := inventory(t, f); after != before {
+		t.Errorf("the refusal changed the file system:\n%s\nwas\n%s", after, before)
+	}
 }
 
 func TestRolloverWithoutARoot(t *testing.T) {

@@ -59,7 +59,7 @@ func (r *rollover) openWhole(name string) (*os.File, error) {
 		return nil, fmt.Errorf("%w: %q is not the name of one", ErrNoSuchRoot, name)
 	}
 	f, err := openSubvolume(r.top, path.Join(r.Layout.OldRoots, name))
-	if errors.Is(err, iofs.ErrNotExist) {
+	if errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrNotSubvolume) {
 		return nil, fmt.Errorf("%w: %w", ErrNoSuchRoot, err)
 	}
 	if err != nil {
