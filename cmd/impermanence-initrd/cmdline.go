@@ -5,13 +5,14 @@ import "strings"
 // cmdline is what the kernel command line says that matters here. The last of a repeated parameter counts, as for the
 // kernel.
 type cmdline struct {
-	off, keep bool   // impermanence=off, impermanence=keep
-	oldRoot   string // impermanence.root=
-	root      string // root=
-	rootflags string // rootflags=
-	resume    string // resume=
-	noResume  bool   // noresume
-	fstab     bool   // fstab= or rd.fstab=, whatever it says
+	off, keep    bool   // impermanence=off, impermanence=keep
+	oldRoot      string // impermanence.root=
+	root         string // root=
+	rootflags    string // rootflags=
+	resume       string // resume=
+	resumeOffset string // resume_offset=, in pages
+	noResume     bool   // noresume
+	fstab        bool   // fstab= or rd.fstab=, whatever it says
 }
 
 // parseCmdline reads a kernel command line. What it doesn't know it leaves alone.
@@ -30,6 +31,8 @@ func parseCmdline(line string) cmdline {
 			c.rootflags = value
 		case "resume":
 			c.resume = value
+		case "resume_offset":
+			c.resumeOffset = value
 		case "noresume":
 			c.noResume = true
 		case "fstab", "rd.fstab":

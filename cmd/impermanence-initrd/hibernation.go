@@ -31,7 +31,7 @@ func (b *boot) checkHibernation() error {
 	}
 	if b.resume != "" {
 		if device, err := btrfsops.ResolveDevice(b.resume); err == nil {
-			if err := checkImage(device, 0); err != nil {
+			if err := checkImage(device, b.resumeOffset); err != nil {
 				return err
 			}
 		}
@@ -40,12 +40,13 @@ func (b *boot) checkHibernation() error {
 	if number == "" || number == "0:0" {
 		return nil
 	}
-	pages, _ := strconv.ParseInt(readTrimmed(resumeOffsetFile), 10, 64) // missing: 0, a partition
-	return checkImage("/dev/block/"+number, pages)
+	return checkImage("/dev/block/"+number, readTrimmed(resumeOffsetFile))
 }
 
-// checkImage looks for the signature of an image. A device that can't be read has none that could be resumed.
-func checkImage(device string, pages int64) error {
+// checkImage looks for the signature of an image at an offset, in pages: that of a swap file, "" for a partition. A device that can't be
+// read has none that could be resumed.
+func checkImage(device, offset string) error {
+	pages, _ := strconv.ParseInt(offset, 10, 64)
 	f, err := os.Open(device)
 	if err != nil {
 		return nil

@@ -21,6 +21,7 @@ func TestParseCmdline(t *testing.T) {
 		"impermanence=kept":                {},
 		`impermanence.root="a b" quiet`:    {oldRoot: "a b"},
 		"resume=/dev/sda2\tnoresume":       {resume: "/dev/sda2", noResume: true},
+		"resume-offset=7 resume_offset=0x": {resumeOffset: "0x"},
 		"root=/dev/a root=/dev/b":          {root: "/dev/b"},
 		`"root=LABEL=my root" ro`:          {root: "LABEL=my root"},
 		"rootflags=rw,subvol=@ ro":         {rootflags: "rw,subvol=@"},
@@ -88,20 +89,25 @@ func TestHibernationImageIsSeen(t *testing.T) {
 		}
 	}
 	write()
-	if err := checkImage(device, 0); err != nil {
+	if err := checkImage(device, ""); err != nil {
 		t.Errorf("plain swap: %v", err)
 	}
 	for _, signature := range imageSignatures {
 		copy(swap[page-10:], "SWAPSPACE2")
 		copy(swap[3*page-10:], signature+"\x00\x00\x00")
 		write()
-		if err := checkImage(device, 2); err == nil {
+		if err := checkImage(device, "2"); err == nil {
 			t.Errorf("%s is not seen", signature)
 		}
 		b := boot{cmdline: parseCmdline("resume=" + device)}
 		if err := b.checkHibernation(); err != nil {
 			t.Errorf("an image at an offset is seen at the beginning: %v", err)
 		}
+		b = boot{cmdline: parseCmdline("resume_offset=2 resume=" + device)}
+		if err := b.checkHibernation(); err == nil {
+			t.Errorf("%s in a swap file is not seen", signature)
+		}
+		b = boot{cmdline: parseCmdline("resume=" + device)}
 		copy(swap[page-10:], signature+"\x00\x00\x00")
 		write()
 		if err := b.checkHibernation(); err == nil {
@@ -112,7 +118,7 @@ func TestHibernationImageIsSeen(t *testing.T) {
 			t.Errorf("noresume: %v", err)
 		}
 	}
-	if err := checkImage(filepath.Join(t.TempDir(), "none"), 0); err != nil {
+	if err := checkImage(filepath.Join(t.TempDir(), "none"), ""); err != nil {
 		t.Errorf("a missing device: %v", err)
 	}
 }
