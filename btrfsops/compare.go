@@ -26,7 +26,7 @@ type Comparison struct {
 //
 // What can be written to is looked at through a read-only snapshot, which is consistent and has what programs have written
 // so far. It stands in old_roots meanwhile, is left out by ListRoots, and goes with the call; a crash leaves it behind as
-// discarded. Where there is no room for one, the subvolume itself is searched.
+// discarded. Where none can be made (no room, a swap file in use), the subvolume itself is searched.
 //
 // An error of each ends the comparison and is returned. Errors: ErrNoRoot, ErrNoSuchRoot, ErrNotSubvolume, ErrStateChanged.
 func (fs *Filesystem) Compare(ctx context.Context, c Comparison, each func(Change) error) (err error) {

@@ -197,18 +197,23 @@ func TestCompareRefuses(t *testing.T) {
 	}
 }
 
-// A file system without room is where one wants to know what could go.
-func TestCompareWithoutRoomForASnapshot(t *testing.T) {
+// A file system without room is where one wants to know what could go. ETXTBSY is the kernel's word for a swap file in use.
+func TestCompareWhereNoSnapshotCanBeMade(t *testing.T) {
 	f := newFixture(t)
 	must(t, f.Sync())
-	f.kernel.step = func(call string, _ bool) error {
-		if call == "create snapshot" {
-			return unix.ENOSPC
+	for _, errno := range []unix.Errno{unix.ENOSPC, unix.EROFS, unix.ETXTBSY} {
+		f.kernel.step = func(call string, _ bool) error {
+			if call == "create snapshot" {
+				return errno
+			}
+			return nil
 		}
-		return nil
+		if found := f.differences(t, "", ""); len(found) != 1 || found[0].Path != "of" {
+			t.Errorf("%v: found %+v", errno, found)
+		}
 	}
-	if found := f.differences(t, "", ""); len(found) != 1 || found[0].Path != "of" {
-		t.Errorf("found %+v", found)
+	if _, err := f.Snapshot(context.Background(), layout, SnapshotOptions{Now: now}); !errors.Is(err, ErrBusy) || !strings.Contains(err.Error(), "swap file") {
+		t.Errorf("a snapshot on request: %v", err)
 	}
 }
 

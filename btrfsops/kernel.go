@@ -74,9 +74,11 @@ func (k *kernel) createSnapshotWith(dir *os.File, name string, source *os.File, 
 	if err := setName(args.Name[:nameMaximum+1], name); err != nil {
 		return err
 	}
-	return wrap("create snapshot", name, k.do("create snapshot", func() error {
-		return ioctl(int(dir.Fd()), iocSnapCreateV2, unsafe.Pointer(&args))
-	}))
+	err := k.do("create snapshot", func() error { return ioctl(int(dir.Fd()), iocSnapCreateV2, unsafe.Pointer(&args)) })
+	if errors.Is(err, unix.ETXTBSY) {
+		err = fmt.Errorf("a swap file in it is in use: swapoff(8) (%w)", err)
+	}
+	return wrap("create snapshot", name, err)
 }
 
 // destroySubvolume deletes one subvolume that has no others in it, by id. top is a descriptor of the top level.

@@ -38,7 +38,7 @@ func (fs *Filesystem) openSubject(l Layout, p string) (*subject, error) {
 		return s, err
 	}
 	held, err := fs.holdSnapshot(l, dir)
-	if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrReadOnly) {
+	if errors.Is(err, ErrNoSpace) || errors.Is(err, ErrReadOnly) || errors.Is(err, ErrBusy) {
 		return s, nil
 	}
 	_ = dir.Close()
