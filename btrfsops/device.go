@@ -58,15 +58,18 @@ func filesystemOn(device string) (string, error) {
 		return "", err
 	}
 	defer func() { _ = f.Close() }()
-	const at, uuid, magic = 64 << 10, 32, 64 // BTRFS_SUPER_INFO_OFFSET, and where what is in struct btrfs_super_block
-	super := make([]byte, magic+8)
-	if _, err := f.ReadAt(super, at); err != nil {
-		return "", fmt.Errorf("read the superblock: %w", err)
+	const uuid, magic = 32, 64 // where what is in struct btrfs_super_block
+	// It is at BTRFS_SUPER_INFO_OFFSET. A zoned device is written from the beginning of a zone on: sb_log_location() in fs/btrfs/zoned.c.
+	for _, at := range []int64{64 << 10, 0} {
+		super := make([]byte, magic+8)
+		if _, err := f.ReadAt(super, at); err != nil {
+			return "", fmt.Errorf("read the superblock: %w", err)
+		}
+		if string(super[magic:]) == "_BHRfS_M" {
+			return formatUUID([16]byte(super[uuid:])), nil
+		}
 	}
-	if string(super[magic:]) != "_BHRfS_M" {
-		return "", fmt.Errorf("%w: %s", ErrNotBtrfs, device)
-	}
-	return formatUUID([16]byte(super[uuid:])), nil
+	return "", fmt.Errorf("%w: %s", ErrNotBtrfs, device)
 }
 
 // udevEncode writes a value as udev does in names of links: what is not plain becomes \x and two hexadecimal digits.

@@ -71,7 +71,15 @@ func TestRolloverRefusesWhatIsOnAnotherDevice(t *testing.T) {
 			t.Errorf("%s: error %v", device, err)
 		}
 	}
-	for n, device := range []string{f.device, zeros + ".none", "/proc/version", ""} {
+	zoned := t.TempDir() + "/zoned" // it has the superblock elsewhere
+	device, err := os.Open(f.device)
+	must(t, err)
+	defer func() { _ = device.Close() }()
+	start := make([]byte, 1<<20)
+	_, err = device.ReadAt(start[:4<<10], 64<<10)
+	must(t, err)
+	must(t, os.WriteFile(zoned, start, 0o600))
+	for n, device := range []string{f.device, zeros + ".none", "/proc/version", "", zoned} {
 		f.boot(t, n+1, RolloverOptions{Mount: RootMount{Device: device, Options: "subvol=root", From: "sysroot.mount"}})
 	}
 }
