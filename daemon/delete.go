@@ -67,7 +67,7 @@ func (t *tally) result(err error) error {
 	}
 	switch {
 	case err != nil && len(t.deleted) > 0 && !errors.Is(err, context.Canceled):
-		return fmt.Errorf("%w: %w", jobs.ErrPartial, err)
+		return jobs.Partly(err)
 	case err != nil:
 		return err
 	case len(t.failed) == 0:
@@ -75,7 +75,7 @@ func (t *tally) result(err error) error {
 	}
 	err = &failures{t.failed, t.causes}
 	if len(t.deleted) > 0 {
-		return fmt.Errorf("%w: %w", jobs.ErrPartial, err)
+		return jobs.Partly(err)
 	}
 	return err
 }

@@ -140,6 +140,9 @@ func TestPinnedMeanwhile(t *testing.T) {
 	if len(failed) != 1 || !strings.HasPrefix(failed[0], names[2]+": ") || !strings.Contains(failed[0], "pinned") {
 		t.Errorf("failed: %v", failed)
 	}
+	if job.Error.Message != strings.Join(failed, "; ") {
+		t.Errorf("the message of a partial job is %q: its result says that it is one", job.Error.Message)
+	}
 	if diff := cmp.Diff([]string{names[2], names[4]}, m.rolledOver(t)); diff != "" {
 		t.Errorf("left (-want +got):\n%s", diff)
 	}

@@ -104,7 +104,7 @@ func outcome(p *jobs.Progress, report persist.Report, entries []persist.Entry) e
 	}
 	p.Detail("failed", failed.lines)
 	if placed > 0 {
-		return fmt.Errorf("%w: %w", jobs.ErrPartial, &failed)
+		return jobs.Partly(&failed)
 	}
 	return &failed
 }

@@ -146,7 +146,7 @@ func (t *restored) result(err error) error {
 		err = errors.Join(err, &t.failed)
 	}
 	if err != nil && done > 0 && !errors.Is(err, context.Canceled) {
-		return fmt.Errorf("%w: %w", jobs.ErrPartial, err)
+		return jobs.Partly(err)
 	}
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/impermanence/impermanence/dbus"
@@ -41,7 +40,6 @@ func outcome(job dbus.Job) error {
 	case dbus.ResultDone:
 		return nil
 	case dbus.ResultPartial:
-		cause.Message = strings.TrimPrefix(cause.Message, errPartly.Error()+": ") // the daemon says so, too
 		return fmt.Errorf("%s: %w: %w", job.Operation, errPartly, cause)
 	case dbus.ResultCanceled:
 		if job.ItemsDone > 0 {

@@ -74,7 +74,7 @@ type Request struct {
 	UID        uint32
 	Writes     []string // the resources (file systems) that nobody else may write to meanwhile
 	Cancelable bool
-	// Run does the work. Its error decides the result: nil is Succeeded, one that wraps ErrPartial is Partial, the
+	// Run does the work. Its error decides the result: nil is Succeeded, one marked by Partly is Partial, the
 	// context's own after a Cancel is Canceled, any other is Failed. A panic is Failed.
 	Run func(ctx context.Context, p *Progress) error
 }

@@ -35,8 +35,6 @@ var (
 	ErrBusy          = errors.New("busy")
 	ErrTooMany       = errors.New("too many jobs")
 	ErrStopping      = errors.New("the daemon is stopping")
-	// ErrPartial marks the error of a job that did some of its work: wrap it to end as Partial.
-	ErrPartial = errors.New("partly done")
 	// ErrPanic marks the error of a job that panicked.
 	ErrPanic = errors.New("panic")
 	// ErrInterrupted marks the error of a job that ended with the process that ran it.
@@ -79,6 +77,13 @@ type Job struct {
 	Err    error // why it is Failed, Canceled or Partial
 }
 
+// Partly marks the error of a job that did some of its work: the job ends as Partial, which says so. It reads like the error itself.
+func Partly(err error) error { return &partly{err} }
+
+type partly struct{ error }
+
+func (p *partly) Unwrap() error { return p.error }
+
 // resultOf maps what a job's function returned.
 func resultOf(err error, canceled bool) Result {
 	switch {
@@ -86,7 +91,7 @@ func resultOf(err error, canceled bool) Result {
 		return Succeeded
 	case canceled && isCancel(err):
 		return Canceled
-	case errors.Is(err, ErrPartial):
+	case errors.As(err, new(*partly)):
 		return Partial
 	default:
 		return Failed

@@ -55,7 +55,7 @@ func TestResults(t *testing.T) {
 	}{
 		"done":               {returns(nil), jobs.Succeeded, nil},
 		"failed":             {returns(failure), jobs.Failed, failure},
-		"partial":            {returns(fmt.Errorf("%w: %w", jobs.ErrPartial, failure)), jobs.Partial, failure},
+		"partial":            {returns(fmt.Errorf("work: %w", jobs.Partly(failure))), jobs.Partial, failure},
 		"panic":              {func(context.Context, *jobs.Progress) error { panic("broken invariant") }, jobs.Failed, jobs.ErrPanic},
 		"nobody canceled it": {returns(context.Canceled), jobs.Failed, context.Canceled},
 	} {

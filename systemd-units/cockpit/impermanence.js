@@ -259,7 +259,7 @@ function listen() {
     daemon.addEventListener("change", changed);
     daemon.addEventListener("job", ({ detail: { operation: name, result, error } }) => {
         if (result === "failed" || result === "partial")
-            notice(`${operation(name)}: ${error}`);
+            notice(`${operation(name)}: ${result === "partial" ? "partly done: " : ""}${error}`);
         else
             announce(`${operation(name)}: ${result}`);
         changed();

@@ -191,6 +191,7 @@ test("a file comes back from an old root", async () => {
     await page.button("Restore").click();
     await page.dialog.getByText("restored", { exact: true }).waitFor();
     await page.sees("/etc/nothing", page.dialog);
+    await page.hears("Restore files: partly done: /etc/nothing");
     await page.pictures("restore");
     assert.equal(readFileSync(`${process.env.ROOT}/etc/lost`, "utf8"), "found");
     await page.button("Close").click();
