@@ -104,7 +104,7 @@ func TestNixOSModule(t *testing.T) {
 			t.Errorf("%s is wanted by %q, elsewhere by %q", unit, have, want)
 		}
 	}
-	if notice := m.Systemd.Services["impermanence-login-notice"]; !strings.Contains(m.AtLogin, "cat /run/motd.d/impermanence") {
+	if notice := m.Systemd.Services["impermanence-login-notice"]; !strings.Contains(m.AtLogin, "cat /run/motd.d/impermanence.motd") {
 		t.Errorf("nobody is told what %+v has found: %q", notice, m.AtLogin)
 	}
 }

@@ -98,7 +98,7 @@ func TestDebComesBack(t *testing.T) {
 // toldAtLogin writes what impermanence-login-notice.service would.
 func toldAtLogin(t *testing.T, root string) string {
 	t.Helper()
-	told := root + "/run/motd.d/impermanence"
+	told := root + "/run/motd.d/impermanence.motd"
 	btrfstest.Run(t, "mkdir", "--parents", filepath.Dir(told))
 	writeFile(t, told, "wrong\n")
 	return told

@@ -601,6 +601,7 @@ func TestUndoAfterBoots(t *testing.T) {
 	w.boot(t, d, "first")
 	w.write(t, "persist/var/log/messages", "since\n", 0o640)
 	w.write(t, "etc/motd", "of the running root\n", 0o644)
+	w.write(t, "run/motd.d/impermanence.motd", "what is wrong with entries that there are no more\n", 0o644)
 	notes := w.undo(t)
 	if len(notes) == 0 || !strings.Contains(notes[0], "the machine was booted since") {
 		t.Errorf("nothing is said of the volume that stays: %q", notes)
@@ -616,7 +617,7 @@ func TestUndoAfterBoots(t *testing.T) {
 	if strings.Contains(w.read(t, filepath.Join(w.root, "etc/fstab")), "persist") {
 		t.Error("fstab still has the volume")
 	}
-	for _, gone := range []string{"root-template", "@rootfs/etc/impermanence"} {
+	for _, gone := range []string{"root-template", "@rootfs/etc/impermanence", "@rootfs/run/motd.d/impermanence.motd"} {
 		if _, err := os.Lstat(filepath.Join(w.top, gone)); err == nil {
 			t.Errorf("%s is still there", gone)
 		}

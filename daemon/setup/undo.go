@@ -262,16 +262,20 @@ func (w *worker) markUndone() error {
 	return os.WriteFile(file, nil, 0o600)
 }
 
-// removeRecord also removes the directory when nothing else is in it.
+// noticeFile is what impermanence-login-notice.service has each login of this boot told.
+const noticeFile = "/run/motd.d/impermanence.motd"
+
+// removeRecord also removes the directory when nothing else is in it, and what is told of the set-up at login.
 func (w *worker) removeRecord() error {
 	if err := w.markUndone(); err != nil {
 		return fmt.Errorf("mark the volume as left: %w", err)
 	}
-	file := filepath.Join(w.Root, recordFile)
-	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
+	for _, name := range []string{noticeFile, recordFile} {
+		if err := os.Remove(filepath.Join(w.Root, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	err := os.Remove(filepath.Dir(file))
+	err := os.Remove(filepath.Join(w.Root, filepath.Dir(recordFile)))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrExist) { // ErrExist stands for ENOTEMPTY as well
 		return nil
 	}

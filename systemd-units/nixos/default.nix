@@ -93,8 +93,8 @@ in
 
     # NixOS' pam_motd looks at users.motd alone.
     environment.loginShellInit = ''
-      if [ -t 1 ] && [ -s /run/motd.d/impermanence ]; then
-        cat /run/motd.d/impermanence
+      if [ -t 1 ] && [ -s /run/motd.d/impermanence.motd ]; then
+        cat /run/motd.d/impermanence.motd
       fi
     '';
 

@@ -5,6 +5,6 @@
 check 'every unit that boots is well' says running systemctl is-system-running --wait
 check 'the former root boots' test -e /opt/former
 check 'status tells why' says "$(cat /run/checks/says)" impermanence status
-check 'nobody asked for it is told at login' empty /run/motd.d/impermanence
+check 'nobody asked for it is told at login' empty /run/motd.d/impermanence.motd
 check 'entries are in place' findmnt --mountpoint /srv/data
 quiet

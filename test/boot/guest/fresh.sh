@@ -5,7 +5,7 @@
 check 'every unit that boots is well' says running systemctl is-system-running --wait
 check 'the root is fresh' says 'fresh root, a copy of root-template' impermanence status
 check 'nothing is wrong' not says wrong impermanence status
-check 'nothing is told at login' empty /run/motd.d/impermanence
+check 'nothing is told at login' empty /run/motd.d/impermanence.motd
 check 'a stray file is gone' not test -e /opt/former
 check 'and in the old root' says /opt/former find /run/impermanence/top/old_roots -name former
 check 'there is one old root' test "$(old_roots | wc -l)" = 1
