@@ -90,6 +90,9 @@ func TestPresetsKeepWhatEverybodyListed(t *testing.T) {
 		"cron":           {"/var/spool/cron"},
 		"alsa":           {"/var/lib/alsa"},
 		"flatpak":        {"/var/lib/flatpak"},
+		"colord":         {"/var/lib/colord"},
+		"netplan":        {"/etc/netplan"},
+		"podman":         {"/var/lib/containers", "/etc/containers/networks"},
 	} {
 		c, err := load(t, root, "[persistence.\"/persist\"]\npresets = [\""+preset+"\"]\n")
 		if err != nil {

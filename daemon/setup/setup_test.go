@@ -1272,6 +1272,15 @@ func TestAWrongPresetChangesNothing(t *testing.T) {
 	}
 }
 
+// TestEvidenceIsOfPresets: one that is not there keeps nothing, and nobody would be told.
+func TestEvidenceIsOfPresets(t *testing.T) {
+	for _, e := range evidence {
+		if _, err := os.Stat(filepath.Join("../../systemd-units/presets", e.preset+".toml")); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // TestAPresetThatCantBeRead is not taken for one that keeps nothing.
 func TestAPresetThatCantBeRead(t *testing.T) {
 	w := newWorld(t, distributions()[0])
