@@ -114,11 +114,11 @@ let
   };
 
   rules = {
-    keepWithin = optional str "Keep what is younger than this, from the newest: 36h, 30d, 6w, 1y2m.";
+    keepWithin = optional str "Keep what is younger than this, counted from the newest: 36h, 30d, 6w, 1y2m.";
     keepLabels = optional (listOf str) "Keep what has one of these labels.";
     minFree = optional str "With less free space than this, prune on: 10% or 5GiB.";
   } // lib.genAttrs [ "keepLast" "keepHourly" "keepDaily" "keepWeekly" "keepMonthly" "keepYearly" ]
-    (name: optional int "Keep this many.");
+    (name: optional int (if name == "keepLast" then "Keep this many of the newest." else "Keep the newest of each of this many periods that have one."));
 in
 {
   options = {
