@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,21 +61,25 @@ func (c *CopyBack) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, c.copyLast(context.WithoutCancel(ctx)))
 	}
+	return c.run(ctx, w)
+}
+
+// run does so with a watcher, and closes it.
+func (c *CopyBack) run(ctx context.Context, w *watcher) error {
 	events, failed := make(chan []watchEvent), make(chan error, 1)
 	over := make(chan struct{})
-	go func() {
-		defer close(over)
-		pump(ctx, w, events, failed)
-	}()
+	var pumping sync.WaitGroup
+	pumping.Go(func() { pump(w, events, failed, over) })
 	defer func() {
+		close(over)
 		w.close()
-		<-over
+		pumping.Wait()
 	}()
 	return c.loop(ctx, w, events, failed)
 }
 
-// pump hands on what the watcher tells, until it is closed.
-func pump(ctx context.Context, w *watcher, events chan<- []watchEvent, failed chan<- error) {
+// pump hands on what the watcher tells, until it is closed and nobody listens any more.
+func pump(w *watcher, events chan<- []watchEvent, failed chan<- error, over <-chan struct{}) {
 	buf := make([]byte, 64<<10)
 	for {
 		batch, err := w.read(buf)
@@ -84,7 +89,7 @@ func pump(ctx context.Context, w *watcher, events chan<- []watchEvent, failed ch
 		}
 		select {
 		case events <- batch:
-		case <-ctx.Done():
+		case <-over:
 			return
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -174,6 +175,47 @@ func TestWhatConcernsCopies(t *testing.T) {
 		if got := w.concerns([]watchEvent{row.event}); got != row.want {
 			t.Errorf("%+v: %t", row.event, got)
 		}
+	}
+}
+
+// TestWatchThatFails: what changes in a directory that is watched already does not hold up who is told that another can't be.
+func TestWatchThatFails(t *testing.T) {
+	m := newMachine(t)
+	m.mkdir("/etc")
+	m.mkdir("/srv")
+	w, err := newWatcher()
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := w.call
+	w.call = func(fd int, path string, mask uint32) (int, error) {
+		if number, err := add(fd, path, mask); err != nil || m.owner("/etc/state") == "absent" {
+			m.write("/etc/state", "x")
+			return number, err
+		}
+		for unread := 1; unread > 0; runtime.Gosched() { // until it is about to be told
+			connection, err := w.file.SyscallConn()
+			if err != nil {
+				return -1, err
+			}
+			control := connection.Control(func(fd uintptr) { unread, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+			if err := errors.Join(control, err); err != nil {
+				return -1, err
+			}
+		}
+		return -1, unix.ENOSPC
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- NewCopyBack(m.options(), []Entry{copyEntry("/etc/state"), copyEntry("/srv/state")}, 0).run(t.Context(), w)
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("error %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it does not end")
 	}
 }
 
