@@ -170,7 +170,7 @@ func (d *Daemon) Orphans(ctx context.Context, volume string) ([]dbus.Orphan, err
 			continue
 		}
 		known = true
-		found, err := persist.Orphans(persist.Options{Sysroot: d.opts.Sysroot, Ephemeral: cfg.MountPoints()}, v.Path, cfg.Entries())
+		found, err := persist.Orphans(cfg.In(d.opts.Sysroot), v.Path, cfg.Entries())
 		problems = append(problems, err, ctx.Err())
 		for _, o := range found {
 			orphans = append(orphans, dbus.Orphan{Path: o.Path, Kind: o.Kind.Name(), Volume: v.Path})

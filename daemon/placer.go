@@ -76,9 +76,9 @@ func (p directPlacer) Place(ctx context.Context, entries []persist.Entry, done f
 	}
 	roots := p.opts.formerRoots(cfg)
 	defer roots.Close()
-	report, err := persist.Apply(ctx, persist.Options{
-		Sysroot: p.opts.Sysroot, Ephemeral: cfg.MountPoints(), Running: true, Former: roots.Named, Template: roots.Templates, Done: done,
-	}, entries)
+	opts := cfg.In(p.opts.Sysroot)
+	opts.Running, opts.Former, opts.Template, opts.Done = true, roots.Named, roots.Templates, done
+	report, err := persist.Apply(ctx, opts, entries)
 	if len(report.Results) > 0 && ctx.Err() == nil {
 		err = nil // it joins the errors of the results
 	}

@@ -106,7 +106,8 @@ const StateNextBoot = "next-boot"
 func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
 	roots := d.opts.formerRoots(cfg)
 	defer roots.Close()
-	opts := persist.Options{Sysroot: d.opts.Sysroot, Ephemeral: cfg.MountPoints(), Former: roots.Named}
+	opts := cfg.In(d.opts.Sysroot)
+	opts.Former = roots.Named
 	if _, direct := d.opts.Placer.(directPlacer); direct { // a sandbox can't open it, nor see what is below mounts
 		opts.Template = roots.Templates
 	}

@@ -105,7 +105,8 @@ func (o Options) loadCopied() (*config.Config, error) {
 
 // newCopyBack knows the roots that entries are still to be taken from: what early boot could not take from there is not made of what this root has.
 func (o Options) newCopyBack(cfg *config.Config, roots *former.Roots) *persist.CopyBack {
-	opts := persist.Options{Sysroot: o.Sysroot, Ephemeral: cfg.MountPoints(), Former: roots.Named, Done: func(r persist.Result) { logCopy(o.Log, r) }}
+	opts := cfg.In(o.Sysroot)
+	opts.Former, opts.Done = roots.Named, func(r persist.Result) { logCopy(o.Log, r) }
 	return persist.NewCopyBack(opts, cfg.Entries(), 0)
 }
 

@@ -92,7 +92,7 @@ func PlanAdopt(opts Options, e Entry) (Adoption, error) {
 	facts := s.entryFacts(entries[0])
 	a := Adoption{Planned: planOne(s.users, facts, entries[0]), Kept: facts.Source.Kind != Absent}
 	if hides(a.Steps) {
-		a.Writers, err = writersBelow(path.Join("/", opts.Sysroot, a.Entry.Target))
+		a.Writers, err = writersBelow(path.Join("/", opts.sysroot, a.Entry.Target))
 	}
 	return a, err
 }

@@ -152,7 +152,7 @@ func (s *session) applyOne(ctx context.Context, p Planned, facts EntryFacts) Res
 
 // refuseWriters fails when a program uses what is in a place: what it writes from then on would be hidden.
 func (s *session) refuseWriters(e Entry) error {
-	writers, err := writersBelow(path.Join("/", s.opts.Sysroot, e.Target))
+	writers, err := writersBelow(path.Join("/", s.opts.sysroot, e.Target))
 	if err == nil && len(writers) > 0 {
 		err = &WritersError{Target: e.Target, Writers: writers}
 	}

@@ -236,7 +236,7 @@ func TestVolumeOnAnEphemeralMountPoint(t *testing.T) {
 	m.mkdir("/home/persist")
 	m.write("/etc/app/file", "precious")
 	opts := m.options()
-	opts.Ephemeral = []string{"/", "/gone", "/home"}
+	opts.ephemeral = []string{"/", "/gone", "/home"}
 	e := dirEntry("/etc/app")
 	e.Volume, e.Source = "/home/persist", "/home/persist/etc/app"
 	if _, err := Apply(t.Context(), opts, []Entry{e}); !errors.Is(err, ErrNoVolume) {

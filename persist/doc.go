@@ -9,7 +9,7 @@
 // replace them by rename, and Orphans lists what lies on a volume undeclared.
 //
 // Words: an entry has a target, which is its place in the root, and a source, which is where it is kept on its volume.
-// Paths in an entry are as the booted system sees them; Options.Sysroot says where that system's root is mounted now.
+// Paths in an entry are as the booted system sees them; Options say where that system's root is mounted now.
 //
 // Paths below directories that a user may write are resolved without following symlinks. Every operation works on file
 // descriptors, so that renaming a directory in between cannot lead it elsewhere.

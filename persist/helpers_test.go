@@ -60,7 +60,11 @@ func (m *machine) boot() {
 // powerOff takes all mounts away.
 func (m *machine) powerOff() { btrfstest.Unmount(m.t, m.root) }
 
-func (m *machine) options() Options { return Options{Sysroot: m.root, MountTable: m.table} }
+func (m *machine) options() Options {
+	opts := NewOptions(m.root, []string{"/"})
+	opts.MountTable = m.table
+	return opts
+}
 
 func (m *machine) path(p string) string { return filepath.Join(m.root, p) }
 

@@ -1,14 +1,14 @@
 package persist
 
+import "cmp"
+
 // DefaultLock is where processes that copy files keep out of each other's way: where only root may take a lock.
 const DefaultLock = "/run/impermanence/copies.lock"
 
-// Options say where and how to work.
+// Options say where and how to work. NewOptions makes them; the zero value is no root.
 type Options struct {
-	// Sysroot is the directory at which the root being booted is mounted: "/" or, in an initrd, /sysroot.
-	Sysroot string
-	// Ephemeral are mount points whose root is fresh at each boot: a directory of one of them is no volume, nor is one of Sysroot.
-	Ephemeral []string
+	sysroot   string
+	ephemeral []string
 	// MountTable is where libmount keeps its table, utab, as seen now; empty: /run/mount.
 	MountTable string
 	// Lock is a file that is locked while a copied file is copied one way or the other, by whoever does so; empty: DefaultLock. Where it can't
@@ -32,6 +32,12 @@ type Options struct {
 	KeepGoing bool
 	// Done, when set, is called after each entry with its result.
 	Done func(Result)
+}
+
+// NewOptions returns options for the root that is being booted. sysroot is the directory at which it is mounted: "/", which is also meant by none, or,
+// in an initrd, /sysroot. ephemeral are the mount points whose root is fresh at each boot: a directory of one of them is no volume, nor is one of sysroot.
+func NewOptions(sysroot string, ephemeral []string) Options {
+	return Options{sysroot: cmp.Or(sysroot, "/"), ephemeral: ephemeral}
 }
 
 // Status is how an entry stands. Entry has its final paths.

@@ -28,15 +28,12 @@ type session struct {
 }
 
 func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
-	if opts.Sysroot == "" {
-		opts.Sysroot = "/"
-	}
-	paths, err := newResolver(k, opts.Sysroot)
+	paths, err := newResolver(k, opts.sysroot)
 	if err != nil {
 		return nil, err
 	}
 	s := &session{
-		k: k, opts: opts, paths: paths, prefix: strings.TrimSuffix(path.Join("/", opts.Sysroot), "/"),
+		k: k, opts: opts, paths: paths, prefix: strings.TrimSuffix(path.Join("/", opts.sysroot), "/"),
 		volumes: map[string]error{}, parents: map[string]bool{}, unmade: map[string]bool{}, beneath: map[string]int{}, former: map[string]*resolver{},
 	}
 	s.users = ParseUsers(s.account("/etc/passwd", entries), s.account("/etc/group", entries))
@@ -162,19 +159,19 @@ func (s *session) volume(p string) error {
 	if err, known := s.volumes[p]; known {
 		return err
 	}
-	err := checkVolume(s.paths, s.opts.Ephemeral, p)
+	err := checkVolume(s.paths, s.opts.ephemeral, p)
 	s.volumes[p] = err
 	return err
 }
 
 // VolumeMounted tells whether something can be kept on a volume now, as far as it is mounted.
 func VolumeMounted(opts Options, volume string) bool {
-	paths, err := newResolver(&kernel{}, opts.Sysroot)
+	paths, err := newResolver(&kernel{}, opts.sysroot)
 	if err != nil {
 		return false
 	}
 	defer paths.close()
-	return checkVolume(paths, opts.Ephemeral, volume) == nil
+	return checkVolume(paths, opts.ephemeral, volume) == nil
 }
 
 // checkVolume tells the same, and why not.

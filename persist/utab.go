@@ -80,7 +80,7 @@ func (s *session) tableOptions(e Entry) []string {
 // beginTable reads the kernel's table while it is short: with a thousand mounts more, that takes as long as a third of
 // making them. It is not read at all when libmount's already says what entries want.
 func (s *session) beginTable(entries []Entry) error {
-	s.table = mountTable{later: laterRoot(s.opts.Sysroot), file: path.Join(cmp.Or(s.opts.MountTable, defaultTableDir), "utab")}
+	s.table = mountTable{later: laterRoot(s.opts.sysroot), file: path.Join(cmp.Or(s.opts.MountTable, defaultTableDir), "utab")}
 	now, err := os.ReadFile(s.table.file)
 	if err != nil && !os.IsNotExist(err) {
 		return wrap("read", s.table.file, err)

@@ -112,9 +112,10 @@ func putInPlace(ctx context.Context, o options, c *config.Config, log *logger) (
 	entries := c.Entries()
 	roots := former.New(former.Options{Config: c, Sysroot: o.sysroot, RunDir: o.runDir, Device: o.device, Warn: log.warning})
 	defer roots.Close()
-	report, err := persist.Apply(ctx, persist.Options{
-		Sysroot: o.sysroot, Ephemeral: c.MountPoints(), KeepGoing: o.keepGoing, Running: daemonRuns(o), Later: pointsOf(later), Former: roots.Former, Template: roots.Templates,
-	}, entries)
+	opts := c.In(o.sysroot)
+	opts.KeepGoing, opts.Running, opts.Later = o.keepGoing, daemonRuns(o), pointsOf(later)
+	opts.Former, opts.Template = roots.Former, roots.Templates
+	report, err := persist.Apply(ctx, opts, entries)
 	if o.sysroot != "/" {
 		if err := orderAfter(o.runDir, c, report, later); err != nil {
 			log.warning("%v", err)

@@ -54,7 +54,7 @@ func TestSettled(t *testing.T) {
 				m.write(t, "sysroot"+file, content)
 				t.Cleanup(func() { _ = os.Remove(m.sysroot() + file) })
 			}
-			report, err := persist.Apply(t.Context(), persist.Options{Sysroot: m.sysroot()}, configured.Entries())
+			report, err := persist.Apply(t.Context(), configured.In(m.sysroot()), configured.Entries())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -65,13 +65,9 @@ func (o Options) carry(ctx context.Context, c *config.Config, r Request, reply *
 	return fmt.Errorf("deed %q: %w", r.Deed, ErrInvalid)
 }
 
-func (o Options) persist(c *config.Config) persist.Options {
-	return persist.Options{Sysroot: o.Sysroot, Ephemeral: c.MountPoints()}
-}
-
 // kindOf looks what is there.
 func (o Options) kindOf(c *config.Config, e persist.Entry) (persist.Kind, error) {
-	found, err := persist.EntryFor(o.persist(c), e.Volume, e.Target)
+	found, err := persist.EntryFor(c.In(o.Sysroot), e.Volume, e.Target)
 	return found.Kind, err
 }
 
@@ -86,7 +82,7 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	if err := record.check(append(record.entries, e)); err != nil {
 		return err
 	}
-	a, err := persist.PlanAdopt(o.persist(c), e)
+	a, err := persist.PlanAdopt(c.In(o.Sysroot), e)
 	if err != nil {
 		return err
 	}
@@ -117,7 +113,7 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	if err := record.write(append(record.entries, e)); err != nil || r.NextBoot {
 		return err
 	}
-	result, err := persist.Adopt(ctx, o.persist(c), e)
+	result, err := persist.Adopt(ctx, c.In(o.Sysroot), e)
 	reply.Done = result.Actions
 	if placed := result.State == persist.InPlace || result.State == persist.Drifted; err != nil && !placed {
 		return errors.Join(err, record.write(record.entries)) // as it was before
@@ -138,7 +134,7 @@ func (o Options) rootOf(c *config.Config, target string) (dir string, in persist
 
 // remove ends the keeping of an entry.
 func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, r Request, reply *Reply) error {
-	steps, err := persist.PlanForget(o.persist(c), e)
+	steps, err := persist.PlanForget(c.In(o.Sysroot), e)
 	if err != nil && !r.NextBoot {
 		return err
 	}
@@ -158,7 +154,7 @@ func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, 
 		return ctx.Err()
 	}
 	if !r.NextBoot {
-		result, err := persist.Forget(ctx, o.persist(c), e)
+		result, err := persist.Forget(ctx, c.In(o.Sysroot), e)
 		if err != nil {
 			return err
 		}
@@ -176,7 +172,7 @@ func (o Options) unmount(ctx context.Context, c *config.Config, e persist.Entry,
 	if r.DryRun {
 		return ctx.Err()
 	}
-	err := persist.Unmount(ctx, o.persist(c), []persist.Entry{e})
+	err := persist.Unmount(ctx, c.In(o.Sysroot), []persist.Entry{e})
 	if err == nil {
 		reply.Done = "unmounted"
 	}

@@ -88,7 +88,9 @@ func (w *world) apply() {
 	w.must(config.AddRecorded(w.root, c))
 	roots := former.New(former.Options{Config: c, Sysroot: w.root, RunDir: w.run})
 	defer roots.Close()
-	_, err = persist.Apply(w.t.Context(), persist.Options{Sysroot: w.root, Former: roots.Named}, c.Entries())
+	opts := c.In(w.root)
+	opts.Former = roots.Named
+	_, err = persist.Apply(w.t.Context(), opts, c.Entries())
 	w.must(err)
 }
 

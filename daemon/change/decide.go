@@ -45,7 +45,7 @@ func toRemove(c *config.Config, root string, r Request) (persist.Entry, error) {
 	e, err := declared(c, r.Target)
 	if err != nil {
 		for _, v := range c.Volumes {
-			if left, is := persist.LeftBehind(persist.Options{Sysroot: root, Ephemeral: c.MountPoints()}, v.Path, r.Target); is {
+			if left, is := persist.LeftBehind(c.In(root), v.Path, r.Target); is {
 				return left, nil
 			}
 		}

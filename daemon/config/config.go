@@ -32,9 +32,12 @@ func (c *Config) MountPoints() []string {
 	return points
 }
 
+// In gives the options to work on entries in the root that is mounted at root.
+func (c *Config) In(root string) persist.Options { return persist.NewOptions(root, c.MountPoints()) }
+
 // VolumesMounted tells whether no volume is missing, below root.
 func (c *Config) VolumesMounted(root string) bool {
-	opts := persist.Options{Sysroot: root, Ephemeral: c.MountPoints()}
+	opts := c.In(root)
 	return !slices.ContainsFunc(c.Volumes, func(v persist.Volume) bool { return !persist.VolumeMounted(opts, v.Path) })
 }
 

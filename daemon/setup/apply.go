@@ -144,8 +144,8 @@ func (w *worker) makeTemplate(ctx context.Context) error {
 }
 
 // inView mounts a root subvolume with a volume in it, apart from everything that the running machine has mounted, and reads the
-// configuration in it.
-func (w *worker) inView(ctx context.Context, id btrfsops.SubvolumeID, volume string, f func(dir string, entries []persist.Entry) error) error {
+// configuration in it. f is told where that is, with the options to work there, and the entries on the volume.
+func (w *worker) inView(ctx context.Context, id btrfsops.SubvolumeID, volume string, f func(dir string, opts persist.Options, entries []persist.Entry) error) error {
 	device := w.facts.Mounts[0].Source
 	return machine.Mounted(ctx, device, fmt.Sprint("subvolid=", id), func(dir string) error {
 		return machine.MountedAt(ctx, device, "subvol=/"+volume, filepath.Join(dir, w.record.Point), func(string) error {
@@ -157,7 +157,7 @@ func (w *worker) inView(ctx context.Context, id btrfsops.SubvolumeID, volume str
 				return err
 			}
 			onVolume := slices.DeleteFunc(c.Entries(), func(e persist.Entry) bool { return e.Volume != w.record.Point })
-			return f(dir, onVolume)
+			return f(dir, c.In(dir), onVolume)
 		})
 	})
 }

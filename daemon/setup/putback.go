@@ -17,29 +17,29 @@ import (
 func (w *worker) putBack(ctx context.Context) error {
 	switch {
 	case w.facts.booted():
-		return w.inView(ctx, w.facts.RootID, w.record.Volume, func(dir string, entries []persist.Entry) error {
+		return w.inView(ctx, w.facts.RootID, w.record.Volume, func(_ string, opts persist.Options, entries []persist.Entry) error {
 			if w.facts.volumeMounted() {
-				dir = w.Root // whose entries are in place: nothing can take a place that is mounted on, in whatever view
+				opts = w.facts.Config.In(w.Root) // whose entries are in place: nothing can take a place that is mounted on, in whatever view
 			}
-			return w.forget(ctx, dir, entries)
+			return w.forget(ctx, opts, entries)
 		})
 	case w.facts.volumeMounted():
 		c := *w.facts.Config
 		if err := config.AddRecorded(w.Root, &c); err != nil {
 			return err
 		}
-		return w.forget(ctx, w.Root, c.Entries())
+		return w.forget(ctx, c.In(w.Root), c.Entries())
 	}
 	return nil
 }
 
 // forget puts back what is kept, when nothing is known to be in the way. What is written to it from then on is in the root alone, and a rollover
 // would take it away: should the undoing not come to its end, the next boot keeps the root.
-func (w *worker) forget(ctx context.Context, dir string, entries []persist.Entry) error {
+func (w *worker) forget(ctx context.Context, opts persist.Options, entries []persist.Entry) error {
 	sorted := slices.DeleteFunc(slices.Clone(entries), func(e persist.Entry) bool { return e.Volume != w.record.Point })
 	slices.SortFunc(sorted, func(a, b persist.Entry) int { return persist.ComparePaths(a.Target, b.Target) })
 	err := w.each(sorted, func(e persist.Entry) error {
-		if _, err := persist.PlanForget(persist.Options{Sysroot: dir}, e); err != nil {
+		if _, err := persist.PlanForget(opts, e); err != nil {
 			return fmt.Errorf("nothing was changed: forget %s: %w", e.Target, err)
 		}
 		return nil
@@ -51,7 +51,7 @@ func (w *worker) forget(ctx context.Context, dir string, entries []persist.Entry
 		return err
 	}
 	err = w.each(sorted, func(e persist.Entry) error {
-		done, err := forgetWritten(ctx, dir, e)
+		done, err := forgetWritten(ctx, opts, e)
 		if _, aside, kept := strings.Cut(done, " kept as "); kept {
 			w.tell("%s: what the root had there, and is not on the volume, is kept as %s", e.Target, aside)
 		}
@@ -115,10 +115,10 @@ func (w *worker) removeTemplate(ctx context.Context) error {
 
 // forgetWritten copies what is kept into the root again while somebody writes to it, as the journal is written to at any time: what is
 // written between the copy and the look whether it is all fails once, but hardly each time.
-func forgetWritten(ctx context.Context, dir string, e persist.Entry) (done string, err error) {
+func forgetWritten(ctx context.Context, opts persist.Options, e persist.Entry) (done string, err error) {
 	const tries = 5
 	for try := 1; ; try++ {
-		result, err := persist.Forget(ctx, persist.Options{Sysroot: dir}, e)
+		result, err := persist.Forget(ctx, opts, e)
 		if !errors.Is(err, persist.ErrBusy) || try == tries {
 			return result.Actions, err
 		}

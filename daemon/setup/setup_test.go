@@ -114,7 +114,9 @@ func (w *world) isSetUp(t *testing.T, d distribution) {
 	if len(c.Ephemeral) != 1 || c.Ephemeral[0].Subvolume != d.subvolume {
 		t.Errorf("the fresh root is configured as %+v", c.Ephemeral)
 	}
-	report, err := persist.Apply(context.Background(), persist.Options{Sysroot: w.root, MountTable: t.TempDir()}, c.Entries())
+	opts := c.In(w.root)
+	opts.MountTable = t.TempDir()
+	report, err := persist.Apply(context.Background(), opts, c.Entries())
 	must(t, err)
 	for _, result := range report.Results {
 		if result.State != persist.InPlace {

@@ -72,8 +72,8 @@ func (w *worker) beginAnew(staged *btrfsops.NewTemplate, volume btrfsops.Subvolu
 
 // seed copies what is to persist to a subvolume that stands in for the volume, and lists what that has.
 func (w *worker) seed(ctx context.Context, root btrfsops.SubvolumeID, volume string) (seeded []persist.Entry, err error) {
-	err = w.inView(ctx, root, volume, func(dir string, entries []persist.Entry) error {
-		report, err := persist.SeedVolume(ctx, persist.Options{Sysroot: dir}, entries)
+	err = w.inView(ctx, root, volume, func(dir string, opts persist.Options, entries []persist.Entry) error {
+		report, err := persist.SeedVolume(ctx, opts, entries)
 		seeded = template.Kept(dir, entries)
 		for _, result := range report.Results {
 			if result.State != persist.Conflict {

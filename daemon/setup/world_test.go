@@ -233,7 +233,9 @@ func (w *world) putInPlace(t *testing.T) error {
 	t.Helper()
 	c, err := config.Load(config.LoadOptions{Root: w.root})
 	must(t, err)
-	_, err = persist.Apply(t.Context(), persist.Options{Sysroot: w.root, MountTable: t.TempDir()}, c.Entries())
+	opts := c.In(w.root)
+	opts.MountTable = t.TempDir()
+	_, err = persist.Apply(t.Context(), opts, c.Entries())
 	return err
 }
 
