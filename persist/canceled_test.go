@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/impermanence/impermanence/test/btrfstest"
 )
@@ -87,4 +88,43 @@ func TestCopyingIsCanceled(t *testing.T) {
 			m.wantText(c.from+"/c", "small")
 		})
 	}
+}
+
+// TestWaitingToCopyIsCanceled: who waits for another's copy need not wait for its end, and keeps nobody from copying after it.
+func TestWaitingToCopyIsCanceled(t *testing.T) {
+	m := newMachine(t)
+	e := copyEntry("/etc/app/state")
+	m.write(e.Source, "x")
+	opts := m.options()
+	opts.Lock = filepath.Join(t.TempDir(), "lock")
+	held, err := lockFile(t.Context(), &kernel{}, opts.Lock)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	k := &kernel{hook: func(call, object string) error {
+		if call+" "+object == "mkdir app" {
+			cancel()
+		}
+		return nil
+	}}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := apply(ctx, k, opts, []Entry{e})
+		ended <- err
+	}()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("error %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it does not end")
+	}
+	m.wantOwner(e.Target, "absent")
+	(&kernel{}).close(held)
+	if _, err := Apply(t.Context(), opts, []Entry{e}); err != nil {
+		t.Error(err)
+	}
+	m.wantText(e.Target, "x")
 }

@@ -62,9 +62,11 @@ func (s *session) rootID(dir int) (string, error) {
 }
 
 // alone has nobody else copy meanwhile: two would stage one copy under one name, and each put what the other has not finished where it belongs.
-func (s *session) alone(copying func() error) error {
-	if lock, err := lockFile(s.k, cmp.Or(s.opts.Lock, DefaultLock)); err == nil {
-		defer s.k.close(lock)
+func (x *run) alone(copying func() error) error {
+	lock, err := lockFile(x.ctx, x.k, cmp.Or(x.opts.Lock, DefaultLock))
+	defer x.k.close(lock)
+	if err != nil && x.ctx.Err() != nil {
+		return x.ctx.Err()
 	}
 	return copying()
 }

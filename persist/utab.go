@@ -3,6 +3,7 @@ package persist
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"os"
 	"path"
@@ -177,7 +178,7 @@ func (t *mountTable) write(k *kernel) error {
 	if err := k.change("mkdir", dir, func() error { return os.MkdirAll(dir, 0o755) }); err != nil {
 		return err
 	}
-	lock, err := lockFile(k, t.file+".lock")
+	lock, err := lockFile(context.Background(), k, t.file+".lock")
 	if err != nil {
 		return err
 	}
@@ -243,18 +244,6 @@ func (t *mountTable) apply(now []byte) []byte {
 	return out.Bytes()
 }
 
-// lockFile makes and locks a file as libmount does; closing the descriptor gives it back.
-func lockFile(k *kernel, name string) (int, error) {
-	fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CREAT|unix.O_CLOEXEC, 0o600)
-	if err != nil {
-		return -1, wrap("open", name, err)
-	}
-	if err := retry(func() error { return unix.Flock(fd, unix.LOCK_EX) }); err != nil {
-		k.close(fd)
-		return -1, wrap("lock", name, err)
-	}
-	return fd, nil
-}
 
 // replaceTable puts a new text in place of the table and tells who watches it.
 func replaceTable(k *kernel, file string, text []byte) error {
