@@ -109,10 +109,9 @@ func (x *restorer) fail(source, target string, err error) {
 }
 
 // count is called for each file, directory and the like that is copied.
-func (x *restorer) count() error {
+func (x *restorer) count() {
 	x.entries++
 	x.what.Progress(x.entries)
-	return x.ctx.Err()
 }
 
 // item brings back one path that was asked for.
