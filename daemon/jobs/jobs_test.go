@@ -1,11 +1,13 @@
 package jobs_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -211,10 +213,7 @@ func TestInterruptedJobsAreTold(t *testing.T) {
 // A job that another process is at work on is not told of.
 func TestJobsOfALivingProcessAreItsOwn(t *testing.T) {
 	journal := t.TempDir()
-	record := fmt.Sprintf(`{"operation": "prune", "sender": ":1.1", "started": "2026-11-23T08:00:00Z", "pid": %d}`, os.Getppid())
-	if err := os.WriteFile(filepath.Join(journal, "7.json"), []byte(record), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	leaveRecord(t, journal, startOf(t, os.Getppid()))
 	e := jobs.New(jobs.Options{Journal: journal})
 	if len(e.Jobs()) != 0 {
 		t.Errorf("told: %+v", e.Jobs())
@@ -225,6 +224,39 @@ func TestJobsOfALivingProcessAreItsOwn(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(journal, "7.json")); err != nil {
 		t.Error(err)
 	}
+}
+
+// One that another process has left is told of when its number is another process's by now.
+func TestNumbersOfProcessesAreUsedAgain(t *testing.T) {
+	journal := t.TempDir()
+	leaveRecord(t, journal, startOf(t, os.Getppid())-1)
+	if list := jobs.New(jobs.Options{Journal: journal}).Jobs(); len(list) != 1 || !errors.Is(list[0].Err, jobs.ErrInterrupted) {
+		t.Errorf("told: %+v", list)
+	}
+}
+
+// leaveRecord leaves that of a job that this process's parent runs, when it has begun at that time.
+func leaveRecord(t *testing.T, journal string, begun uint64) {
+	t.Helper()
+	record := fmt.Sprintf(`{"operation": "prune", "sender": ":1.1", "started": "2026-11-23T08:00:00Z", "pid": %d, "begun": %d}`, os.Getppid(), begun)
+	if err := os.WriteFile(filepath.Join(journal, "7.json"), []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// startOf is when a process began, in clock ticks after the boot.
+func startOf(t *testing.T, pid int) uint64 {
+	t.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var begun uint64
+	after := string(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if _, err := fmt.Sscan(strings.Fields(after)[19], &begun); err != nil {
+		t.Fatal(err)
+	}
+	return begun
 }
 
 // A journal that is damaged, or can't be written, costs what it would have told.

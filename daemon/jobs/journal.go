@@ -1,9 +1,11 @@
 package jobs
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -33,17 +35,36 @@ type record struct {
 	Sender    string    `json:"sender"`
 	UID       uint32    `json:"uid"`
 	Started   time.Time `json:"started"`
-	PID       int       `json:"pid"` // of the process that runs it
+	process
+}
+
+// process names a process of this boot for good: its number is used again.
+type process struct {
+	PID   int    `json:"pid"`
+	Begun uint64 `json:"begun"` // in clock ticks after the boot
+}
+
+// processOf finds the one that has a number now.
+func processOf(pid int) (process, error) {
+	p := process{PID: pid}
+	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return p, err
+	}
+	const begun = 19 // counted after the program's name, which may have anything in it: proc_pid_stat(5)
+	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
+	if len(fields) <= begun {
+		return p, fmt.Errorf("read /proc/%d/stat: %w", pid, io.ErrUnexpectedEOF)
+	}
+	p.Begun, err = strconv.ParseUint(string(fields[begun]), 10, 64)
+	return p, err
 }
 
 // abandoned tells whether the process that ran the job is gone. A daemon that ends gives its name back before its last
 // jobs are done, so the next one may find it at work.
 func (r record) abandoned() bool {
-	if r.PID == os.Getpid() {
-		return true
-	}
-	_, err := os.Stat(filepath.Join("/proc", strconv.Itoa(r.PID)))
-	return errors.Is(err, fs.ErrNotExist)
+	now, err := processOf(r.PID)
+	return err != nil || now != r.process || r.PID == os.Getpid()
 }
 
 const (
@@ -63,7 +84,8 @@ func (j *journal) begin(job Job) {
 	}
 	err := j.count(job.ID)
 	if err == nil {
-		err = j.write(j.path(job.ID), record{job.Operation, job.Objects, job.Sender, job.UID, job.Started, os.Getpid()})
+		here, _ := processOf(os.Getpid()) // where it is not to be seen, it won't be after it has ended
+		err = j.write(j.path(job.ID), record{job.Operation, job.Objects, job.Sender, job.UID, job.Started, here})
 	}
 	if err != nil {
 		j.log.Warnw("remember the job", "job", job.ID, "error", err)
