@@ -214,6 +214,32 @@ func TestWhatIsWrong(t *testing.T) {
 	}
 }
 
+// TestOtherSystemsBesideTheTemplate: a name that begins as the template's makes a subvolume none of this machine's.
+func TestOtherSystemsBesideTheTemplate(t *testing.T) {
+	device, dir := btrfstest.NewDevice(t, 0), t.TempDir()
+	btrfstest.Mount(t, device, dir, "")
+	if err := os.Mkdir(filepath.Join(dir, "old_roots"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f := right()
+	f.Mounts[0].Source = device
+	var lines []string
+	other := ""
+	for _, name := range []string{"@", "old_roots/a", "root-template", "root-template.former", "root-template.next", "root-template-of-another"} {
+		at := filepath.Join(dir, name)
+		btrfstest.Subvolume(t, at)
+		other = strings.TrimSpace(btrfstest.Run(t, "btrfs", "inspect-internal", "rootid", at))
+		lines = append(lines, "root=UUID=1-2 rootflags=subvolid="+other)
+	}
+	f.Boot = []machine.BootFile{{Lines: lines}}
+	if err := f.subvolumes(); err != nil || !maps.Equal(f.Others, map[string]bool{other: true}) {
+		t.Errorf("others: %v, %v; want %s", f.Others, err, other)
+	}
+	if !f.Staged {
+		t.Error("the staged template was not found")
+	}
+}
+
 // TestInitrdsAreLookedInto lets the machine's own tool list them.
 func TestInitrdsAreLookedInto(t *testing.T) {
 	device, root := btrfstest.NewDevice(t, 0), filepath.Join(t.TempDir(), "rescue")

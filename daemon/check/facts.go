@@ -92,7 +92,7 @@ func Gather(ctx context.Context, root string) (Facts, error) {
 		return f, err
 	}
 	f.boot(ctx, root)
-	f.Units = units(root)
+	f.Units = units(ctx, root)
 	f.NixOS = machine.FirstFile(root, "/etc/NIXOS") != ""
 	f.ConfigTime = newest(root)
 	if f.Packages, err = machine.ReadPackages(root); err != nil {
@@ -174,12 +174,12 @@ func (i *Initrd) read(ctx context.Context, root, lsinitrd string, files []string
 }
 
 // units looks which of those that the vendor's preset enables are enabled.
-func units(root string) map[string]bool {
+func units(ctx context.Context, root string) map[string]bool {
 	found := map[string]bool{}
 	text, _ := os.ReadFile(filepath.Join(root, "/usr/lib/systemd/system-preset/90-impermanence.preset"))
 	for line := range strings.Lines(string(text)) {
 		if unit, enable := strings.CutPrefix(strings.TrimSpace(line), "enable "); enable {
-			found[unit] = exec.Command("systemctl", "--root="+root, "--quiet", "is-enabled", unit).Run() == nil
+			found[unit] = exec.CommandContext(ctx, "systemctl", "--root="+root, "--quiet", "is-enabled", unit).Run() == nil
 		}
 	}
 	return found
@@ -225,20 +225,18 @@ func (f *Facts) subvolumes() error {
 		}
 	}
 	layout := btrfsops.Layout{Root: f.Root.Subvolume, OldRoots: f.Root.OldRoots, Template: f.Root.Template}
-	if f.Others, err = f.others(top); err != nil {
+	found, err := top.Templates(layout)
+	f.Staged = err == nil && found.Staged != nil
+	if f.Others, err = f.others(top, found); err != nil {
 		return err
 	}
 	_, err = top.ListRoots(layout)
 	f.OldRoots = err == nil
-	if layout.Template != "" {
-		found, err := top.Templates(layout)
-		f.Staged = err == nil && found.Staged != nil
-	}
 	return nil
 }
 
 // others looks for subvolumes whose ids are on command lines, and that are neither a root nor a template of this machine.
-func (f *Facts) others(top *btrfsops.Filesystem) (map[string]bool, error) {
+func (f *Facts) others(top *btrfsops.Filesystem, templates btrfsops.Templates) (map[string]bool, error) {
 	wanted := map[string]bool{}
 	for _, file := range f.Boot {
 		for _, line := range file.Lines {
@@ -256,13 +254,13 @@ func (f *Facts) others(top *btrfsops.Filesystem) (map[string]bool, error) {
 	}
 	others := map[string]bool{}
 	for _, at := range paths {
-		own := at == f.Root.Subvolume || at == f.Mounts[0].Subvolume || machine.Within(at, f.Root.OldRoots) ||
-			f.Root.Template != "" && strings.HasPrefix(at, f.Root.Template)
-		if own {
+		if at == f.Root.Subvolume || at == f.Mounts[0].Subvolume || machine.Within(at, f.Root.OldRoots) {
 			continue
 		}
 		info, err := top.SubvolumeAt(at)
-		if err == nil && wanted[fmt.Sprint(info.ID)] {
+		isIt := func(s *btrfsops.Subvolume) bool { return s != nil && s.ID == info.ID }
+		own := isIt(templates.Current) || isIt(templates.Former) || isIt(templates.Staged)
+		if err == nil && !own && wanted[fmt.Sprint(info.ID)] {
 			others[fmt.Sprint(info.ID)] = true
 		}
 	}
