@@ -13,6 +13,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/daemon/machine"
 )
 
 // recordFile is where a set-up writes what it changes, before it does: from there it is resumed and undone. It is a part of the
@@ -90,7 +91,7 @@ func writeFile(root, name, text string, mode os.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return fmt.Errorf("write %s: %w", name, err)
 	}
-	if target, err := filepath.EvalSymlinks(file); err == nil && strings.HasPrefix(target, filepath.Clean(root)) {
+	if target, err := filepath.EvalSymlinks(file); err == nil && machine.Within(target, filepath.Clean(root)) {
 		file = target
 	}
 	if now, err := os.ReadFile(file); err == nil && string(now) == text {
