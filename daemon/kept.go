@@ -90,7 +90,7 @@ func (d *Daemon) ignoreRules() *losses.Rules {
 		d.log.Debugw("read users", "error", err)
 		return rules
 	}
-	for _, home := range losses.Homes(passwd) {
+	for _, home := range persist.Homes(passwd) {
 		text, err := persist.ReadUserFile(d.inSysroot(home.Dir), losses.UserFile, home.UID)
 		if err == nil {
 			rules.Add(home.Dir, path.Join(home.Dir, losses.UserFile), string(text))

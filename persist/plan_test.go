@@ -105,7 +105,8 @@ func TestPlan(t *testing.T) {
 func TestUsers(t *testing.T) {
 	const services = "libvirt-qemu:x:64055:104::/var/lib/libvirt:/bin/false\ndynamic:x:61184:61184::/var/lib/dynamic:/bin/false\n"
 	const people = "homed:x:60513:60513::/srv/homed:/bin/sh\ndirectory:x:65536:100::/srv/directory:/bin/sh\nalias:x:1000:1::/srv/alias:/bin/sh\n"
-	u := ParseUsers([]byte(passwd+"broken line\n#comment:x:1:1::/:\nroot:x:99:99::/evil:\n"+services+people), []byte(group))
+	const broken = "broken line\n#comment:x:1:1::/:\nbad:x:many:1::/home/bad:\nshort:x:1001\nnone:x:1002:1::/:\nlast:x:1003:1::relative:\n"
+	u := ParseUsers([]byte(passwd+broken+"root:x:99:99::/evil:\n"+services+people), []byte(group))
 	for name, want := range map[string]string{"root": "0:0 /root", "demo": "1000:100 /home/demo", "1000": "1000:100 /home/demo", "4242": "4242:4242 "} {
 		got, err := u.user(name)
 		if err != nil || fmt.Sprintf("%d:%d %s", got.uid, got.gid, got.home) != want {
@@ -122,6 +123,10 @@ func TestUsers(t *testing.T) {
 		if got, _ := u.homeAround(p); got != want {
 			t.Errorf("%s is in the home of %q, want %q", p, got, want)
 		}
+	}
+	homes := fmt.Sprint(Homes([]byte(passwd + broken + services + people)))
+	if want := "[{0 /root} {1000 /home/demo} {1001 /srv/other} {60513 /srv/homed} {65536 /srv/directory} {1000 /srv/alias}]"; homes != want {
+		t.Errorf("homes: %s, want %s", homes, want)
 	}
 }
 

@@ -21,6 +21,26 @@ type user struct {
 	home     string
 }
 
+// Home is where root, or a person, is at home.
+type Home struct {
+	UID uint32
+	Dir string // absolute and clean, not "/"
+}
+
+// Homes reads them from the content of a passwd file, in its order. Users of the system have none, whatever stands there.
+func Homes(passwd []byte) []Home {
+	var homes []Home
+	eachUser(passwd, func(_ string, u user) {
+		if u.atHome() {
+			homes = append(homes, Home{u.uid, u.home})
+		}
+	})
+	return homes
+}
+
+// atHome tells whether the user has a home that is their own.
+func (u user) atHome() bool { return isPerson(u.uid) && path.IsAbs(u.home) && u.home != "/" }
+
 // isPerson tells whether a user id is of somebody whose home is their own: root, and people, who have ids from 1000 on (login.defs' UID_MIN). Those
 // that systemd does not give to people (uids-gids, "Special systemd UID ranges") are of services: Debian's libvirt-qemu is 64055, at home in
 // /var/lib/libvirt, and nobody is 65534.
@@ -32,20 +52,16 @@ func isPerson(uid uint32) bool {
 // ParseUsers reads the contents of passwd and group files. Lines that are none are passed over, as libc does.
 func ParseUsers(passwd, group []byte) Users {
 	u := Users{Known: len(passwd) > 0, users: map[string]user{}, ids: map[uint32]user{}, groups: map[string]uint32{}, homes: map[string]string{}}
-	eachLine(passwd, 7, func(fields []string) {
-		uid, err1 := strconv.ParseUint(fields[2], 10, 32)
-		gid, err2 := strconv.ParseUint(fields[3], 10, 32)
-		if _, ok := u.users[fields[0]]; ok || err1 != nil || err2 != nil {
+	eachUser(passwd, func(name string, found user) {
+		if _, ok := u.users[name]; ok {
 			return
 		}
-		home := path.Clean(fields[5])
-		found := user{uint32(uid), uint32(gid), home}
-		u.users[fields[0]] = found
+		u.users[name] = found
 		if _, ok := u.ids[found.uid]; !ok {
 			u.ids[found.uid] = found
 		}
-		if isPerson(found.uid) && path.IsAbs(home) && home != "/" {
-			u.homes[home] = fields[0]
+		if found.atHome() {
+			u.homes[found.home] = name
 		}
 	})
 	eachLine(group, 3, func(fields []string) {
@@ -55,6 +71,16 @@ func ParseUsers(passwd, group []byte) Users {
 		}
 	})
 	return u
+}
+
+func eachUser(passwd []byte, f func(name string, u user)) {
+	eachLine(passwd, 7, func(fields []string) {
+		uid, err1 := strconv.ParseUint(fields[2], 10, 32)
+		gid, err2 := strconv.ParseUint(fields[3], 10, 32)
+		if err1 == nil && err2 == nil {
+			f(fields[0], user{uint32(uid), uint32(gid), path.Clean(fields[5])})
+		}
+	})
 }
 
 func eachLine(data []byte, least int, f func([]string)) {

@@ -244,7 +244,6 @@ func (t *mountTable) apply(now []byte) []byte {
 	return out.Bytes()
 }
 
-
 // replaceTable puts a new text in place of the table and tells who watches it.
 func replaceTable(k *kernel, file string, text []byte) error {
 	staged := file + ".impermanence"

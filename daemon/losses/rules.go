@@ -41,6 +41,9 @@ func (r *Rule) matches(p, name string, dir bool) bool {
 	}
 }
 
+// UserFile is where a user's rules stand in his home.
+const UserFile = ".config/impermanence/ignore"
+
 // special are the characters that mean something in a pattern.
 const special = `*?[\`
 

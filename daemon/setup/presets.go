@@ -7,8 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/machine"
@@ -118,12 +116,16 @@ func (f *Facts) inPreset(place string) bool {
 // findData lists directories with data on the root itself: the usual ones, and the homes of people that lie elsewhere. What is a
 // symlink is followed.
 func (f *Facts) findData(root string) ([]string, error) {
-	people, err := homes(root)
-	if err != nil {
+	passwd, err := os.ReadFile(filepath.Join(root, "/etc/passwd"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
+	dirs := slices.Clone(dataDirectories)
+	for _, home := range persist.Homes(passwd) {
+		dirs = append(dirs, home.Dir)
+	}
 	var found []string
-	for _, dir := range slices.Concat(dataDirectories, people) {
+	for _, dir := range dirs {
 		place, err := machine.Resolve(root, dir)
 		if errors.Is(err, fs.ErrNotExist) || err != nil && !f.onRoot(dir) {
 			continue
@@ -140,26 +142,6 @@ func (f *Facts) findData(root string) ([]string, error) {
 		}
 		if some && !slices.ContainsFunc(found, func(outer string) bool { return machine.Within(place, outer) }) {
 			found = append(found, place)
-		}
-	}
-	return found, nil
-}
-
-// homes lists the homes of people, as login.defs(5) tells them from services by their numbers.
-func homes(root string) ([]string, error) {
-	const first, last = 1000, 60000
-	text, err := os.ReadFile(filepath.Join(root, "/etc/passwd"))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	var found []string
-	for line := range strings.Lines(string(text)) {
-		fields := strings.Split(strings.TrimSpace(line), ":")
-		if len(fields) < 7 || !filepath.IsAbs(fields[5]) {
-			continue
-		}
-		if uid, err := strconv.Atoi(fields[2]); err == nil && uid >= first && uid <= last {
-			found = append(found, filepath.Clean(fields[5]))
 		}
 	}
 	return found, nil

@@ -1051,18 +1051,19 @@ func TestNoHomeIsLost(t *testing.T) {
 	must(t, os.Rename(filepath.Join(w.root, "home"), filepath.Join(w.root, "data")))
 	must(t, os.Symlink("/data", filepath.Join(w.root, "home")))
 	w.write(t, "people/anna/notes", "anna's\n", 0o644)
+	w.write(t, "company/ben/notes", "ben's\n", 0o644)
 	w.write(t, "opt/service/file", "", 0o644)
 	w.write(t, "etc/passwd", "root:x:0:0::/root:/bin/sh\ndemo:x:1000:1000::/home/demo:/bin/sh\nanna:x:1001:1001::/people/anna:/bin/sh\n"+
-		"service:x:999:999::/opt/service:/bin/false\nnobody:x:65534:65534::/:/bin/false\nbroken\nmany:x:1002:1002::/:/bin/sh\n", 0o644)
+		"service:x:999:999::/opt/service:/bin/false\nben:x:70001:100::/company/ben:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nbroken\nmany:x:1002:1002::/:/bin/sh\n", 0o644)
 	f, err := Gather(w.root, Options{})
 	must(t, err)
-	if diff := cmp.Diff([]string{"/data", "/people/anna"}, f.Data); diff != "" {
+	if diff := cmp.Diff([]string{"/data", "/people/anna", "/company/ben"}, f.Data); diff != "" {
 		t.Errorf("what is kept (-want +got):\n%s", diff)
 	}
 	w.setUp(t)
 	w.boot(t, d, "first")
 	w.isSetUp(t, d)
-	for name, want := range map[string]string{"persist/data/demo/.profile": "demo's\n", "persist/people/anna/notes": "anna's\n"} {
+	for name, want := range map[string]string{"persist/data/demo/.profile": "demo's\n", "persist/people/anna/notes": "anna's\n", "persist/company/ben/notes": "ben's\n"} {
 		if got := w.read(t, filepath.Join(w.root, name)); got != want {
 			t.Errorf("%s is %q", name, got)
 		}
