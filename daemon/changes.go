@@ -67,7 +67,7 @@ func (t *totals) add(c dbus.FileChange) {
 
 // search finds what the next boot will lose at one ephemeral mount point.
 func (d *Daemon) search(ctx context.Context, at place, f dbus.ChangeFilter, each func(dbus.FileChange) error) error {
-	kept, err := d.keptAt(at)
+	kept, err := d.keptAt(ctx, at)
 	if err != nil {
 		return err
 	}

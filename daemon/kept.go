@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,9 +17,9 @@ import (
 
 // keptAt finds what of an ephemeral mount point survives the next boot. An entry that is not in its place keeps nothing of
 // what is there, unless that boot is to take it from there.
-func (d *Daemon) keptAt(at place) (*losses.Kept, error) {
+func (d *Daemon) keptAt(ctx context.Context, at place) (*losses.Kept, error) {
 	cfg, _ := d.current()
-	entries, err := d.inspect(cfg)
+	entries, err := d.inspect(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}

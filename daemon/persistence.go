@@ -115,7 +115,7 @@ func (d *Daemon) lookAtEntries() error {
 	defer d.looking.Unlock()
 	d.readRecorded()
 	cfg, _ := d.current()
-	entries, err := d.inspect(cfg)
+	entries, err := d.inspect(context.Background(), cfg)
 	d.mu.Lock()
 	d.seen.entries = entries
 	d.mu.Unlock()

@@ -56,10 +56,13 @@ func (d *Daemon) look(ctx context.Context) error {
 	var now seen
 	now.boot = d.readBoot()
 	now.lastPrune = d.readLastPrune()
-	entries, err := d.inspect(cfg)
+	entries, err := d.inspect(ctx, cfg)
 	now.entries = entries
 	if len(cfg.Ephemeral) > 0 {
 		err = errors.Join(err, d.lookAtRoot(&now))
+	}
+	if ctx.Err() != nil { // what was seen is not all
+		return ctx.Err()
 	}
 	d.mu.Lock()
 	d.seen = now
@@ -103,7 +106,7 @@ func (now *seen) compareBoot(p place) {
 const StateNextBoot = "next-boot"
 
 // inspect returns how the entries stand.
-func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
+func (d *Daemon) inspect(ctx context.Context, cfg *config.Config) ([]dbus.Entry, error) {
 	roots := d.opts.formerRoots(cfg)
 	defer roots.Close()
 	opts := cfg.In(d.opts.Sysroot)
@@ -111,7 +114,7 @@ func (d *Daemon) inspect(cfg *config.Config) ([]dbus.Entry, error) {
 	if _, direct := d.opts.Placer.(directPlacer); direct { // a sandbox can't open it, nor see what is below mounts
 		opts.Template = roots.Templates
 	}
-	statuses, err := persist.Inspect(opts, cfg.Entries())
+	statuses, err := persist.Inspect(ctx, opts, cfg.Entries())
 	entries := make([]dbus.Entry, 0, len(statuses))
 	for _, s := range statuses {
 		e, state := s.Entry, s.State.String()

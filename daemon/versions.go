@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"path"
 	"strings"
 
@@ -51,7 +52,7 @@ func (d *Daemon) versions(ctx context.Context, progress *jobs.Progress, p place,
 		return err
 	}
 	below, _ := inPlace(p, asked)
-	seen := persist.NewVersions()
+	seen := persist.NewVersions(ctx)
 	return d.files.use(p, func(fs *btrfsops.Filesystem) error {
 		for i, r := range roots {
 			if err := ctx.Err(); err != nil {
@@ -63,7 +64,7 @@ func (d *Daemon) versions(ctx context.Context, progress *jobs.Progress, p place,
 			}
 			progress.Items(uint64(i+1), uint64(len(roots)+1), 0)
 		}
-		return lines.Encode(showVersion(dbus.Version{}, seen, d.opts.Sysroot, asked))
+		return errors.Join(lines.Encode(showVersion(dbus.Version{}, seen, d.opts.Sysroot, asked)), ctx.Err())
 	})
 }
 

@@ -79,12 +79,13 @@ func (e *WritersError) Error() string {
 func (e *WritersError) Is(target error) bool { return target == ErrBusy }
 
 // PlanAdopt gives what Adopt would do. It changes nothing.
-func PlanAdopt(opts Options, e Entry) (Adoption, error) {
+func PlanAdopt(ctx context.Context, opts Options, e Entry) (Adoption, error) {
 	s, err := newSession(&kernel{}, opts, []Entry{e})
 	if err != nil {
 		return Adoption{}, err
 	}
 	defer s.close()
+	s.until(ctx)
 	entries := s.resolveHomes([]Entry{e})
 	if err := s.validate(entries); err != nil {
 		return Adoption{}, err
@@ -114,7 +115,7 @@ func adopt(ctx context.Context, k *kernel, opts Options, e Entry) (Result, error
 	refused := func(err error) (Result, error) {
 		return Result{Target: e.Target, Source: e.Source, Kind: e.Kind, Method: e.Method, State: Failed, Error: err.Error(), Err: err}, err
 	}
-	a, err := PlanAdopt(opts, e)
+	a, err := PlanAdopt(ctx, opts, e)
 	if err != nil {
 		return refused(err)
 	}

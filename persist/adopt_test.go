@@ -39,7 +39,7 @@ func TestAdoptAndForget(t *testing.T) {
 				if got := describe(t, m.path("/persist"+p)); got != want {
 					t.Errorf("adopted\n%s\nwant\n%s", got, want)
 				}
-				steps, err := PlanForget(m.options(), e)
+				steps, err := PlanForget(t.Context(), m.options(), e)
 				if want := "put a copy of " + e.Source + " back at " + p; err != nil || len(steps) != 1 || steps[0].String() != want {
 					t.Errorf("got %v, %v", steps, err)
 				}
@@ -509,7 +509,7 @@ func TestForgetWithoutAWayThere(t *testing.T) {
 	m.chown("/persist/srv/other/deep/app", 1001, 1001, 0o750)
 	m.mkdir("/srv/other")
 	m.chown("/srv/other", 1001, 1001, 0o755)
-	steps, err := PlanForget(m.options(), e)
+	steps, err := PlanForget(t.Context(), m.options(), e)
 	want := "make parent /srv/other/deep 1001:1001 0755\nput a copy of /persist/srv/other/deep/app back at /srv/other/deep/app\n"
 	var got strings.Builder
 	for _, s := range steps {

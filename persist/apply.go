@@ -25,6 +25,7 @@ func apply(ctx context.Context, k *kernel, opts Options, entries []Entry) (Repor
 			return err
 		}
 		defer s.close()
+		s.until(ctx)
 		s.make = newMaker(k)
 		entries = s.resolveHomes(entries)
 		if err := s.validate(entries); err != nil && !opts.KeepGoing {
@@ -36,15 +37,19 @@ func apply(ctx context.Context, k *kernel, opts Options, entries []Entry) (Repor
 	return report, err
 }
 
-// Inspect says how entries stand. It changes nothing.
-func Inspect(opts Options, entries []Entry) ([]Status, error) {
+// Inspect says how entries stand. It changes nothing. The error may be the context's: then nothing is told.
+func Inspect(ctx context.Context, opts Options, entries []Entry) ([]Status, error) {
 	s, err := newSession(&kernel{}, opts, entries)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
+	s.until(ctx)
 	entries = s.resolveHomes(entries)
 	plans := Plan(s.facts(entries), entries)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	statuses := make([]Status, len(plans))
 	for i, p := range plans {
 		statuses[i] = Status{Entry: p.Entry, Method: p.Method, State: p.State, Err: p.Err}

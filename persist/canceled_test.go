@@ -3,6 +3,7 @@ package persist
 import (
 	"context"
 	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -127,4 +128,94 @@ func TestWaitingToCopyIsCanceled(t *testing.T) {
 		t.Error(err)
 	}
 	m.wantText(e.Target, "x")
+}
+
+// ending is a context that ends when it was asked some times, and counts how often it is asked after that.
+type ending struct {
+	context.Context
+	left, after int
+}
+
+func (c *ending) Err() error {
+	if c.left--; c.left >= 0 {
+		return nil
+	}
+	c.after++
+	return context.Canceled
+}
+
+// TestReadingIsCanceled: what may have much to read, before anything is changed, does not read on.
+func TestReadingIsCanceled(t *testing.T) {
+	const large, many = 20 << 20, 100
+	inTree := func(m *machine, at string) {
+		for i := range many {
+			m.write(fmt.Sprintf("%s/%d", at, i), "x")
+		}
+	}
+	app, file, copied := dirEntry("/srv/app"), fileEntry("/srv/app"), copyEntry("/srv/app")
+	for name, c := range map[string]struct {
+		make func(m *machine)
+		run  func(ctx context.Context, m *machine) error
+	}{
+		"two trees are compared": {
+			func(m *machine) { inTree(m, app.Source); inTree(m, app.Target) },
+			func(ctx context.Context, m *machine) error {
+				_, err := Inspect(ctx, m.options(), []Entry{app})
+				return err
+			},
+		},
+		"two files are compared": {
+			func(m *machine) {
+				m.write(file.Source, strings.Repeat("a", large))
+				m.write(file.Target, strings.Repeat("a", large-1)+"b")
+			},
+			func(ctx context.Context, m *machine) error {
+				a, err := PlanAdopt(ctx, m.options(), file)
+				return errors.Join(err, a.Err)
+			},
+		},
+		"a file that is copied is summed up": {
+			func(m *machine) {
+				m.write(copied.Source, strings.Repeat("a", large))
+				m.write(copied.Target, "b")
+			},
+			func(ctx context.Context, m *machine) error {
+				_, err := Apply(ctx, m.options(), []Entry{copied})
+				return err
+			},
+		},
+		"a file is summed up to be seeded": {
+			func(m *machine) { m.write(file.Target, strings.Repeat("a", large)) },
+			func(ctx context.Context, m *machine) error {
+				_, err := Apply(ctx, m.options(), []Entry{file})
+				return err
+			},
+		},
+		"what is not in place is forgotten": {
+			func(m *machine) { inTree(m, app.Source); inTree(m, app.Target) },
+			func(ctx context.Context, m *machine) error { _, err := PlanForget(ctx, m.options(), app); return err },
+		},
+		"versions of a tree": {
+			func(m *machine) { inTree(m, app.Target) },
+			func(ctx context.Context, m *machine) error {
+				_, err := NewVersions(ctx).Look(m.root, app.Target)
+				return err
+			},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMachine(t)
+			c.make(m)
+			ctx := &ending{Context: t.Context(), left: 20}
+			if err := c.run(ctx, m); !errors.Is(err, context.Canceled) {
+				t.Errorf("error %v", err)
+			}
+			if most := 10; ctx.after > most {
+				t.Errorf("asked %d times more", ctx.after)
+			}
+			if left := m.staged("/persist/srv"); left != "" {
+				t.Errorf("left %s", left)
+			}
+		})
+	}
 }

@@ -58,17 +58,17 @@ func (s *session) compareContent(e Entry, f *EntryFacts, dir int, name string) e
 // root was made from has it. What can't be compared counts as such.
 func (s *session) difference(e Entry, f *EntryFacts, dir int, name string, sourceDir int, source string) error {
 	if seed := s.k.readXattr(sourceDir, source, attrSeed); seed != nil {
-		if now, err := s.k.seedSum(dir, name); err == nil && string(now) == string(seed) {
+		if now, err := s.reads.seedSum(dir, name); err == nil && string(now) == string(seed) {
 			return nil
 		}
 	}
 	if s.asCopied(e, dir, name) {
 		return nil
 	}
-	missing, err := s.k.missingFrom(dir, name, sourceDir, source)
+	missing, err := s.reads.missingFrom(dir, name, sourceDir, source)
 	f.Compared = err == nil
 	switch {
-	case errors.Is(err, ErrUnsafePath):
+	case errors.Is(err, ErrUnsafePath), s.reads.canceled() != nil:
 		return err
 	case err != nil: // one damaged file is not to keep all others from their places
 		f.Difference = fmt.Sprintf("%s can't be compared: %v", e.Target, err)

@@ -15,10 +15,10 @@ import (
 func (s *session) copyFacts(sourceDir int, source string, dir int, name string) (CopyFacts, error) {
 	var f CopyFacts
 	var err error
-	if f.Source, err = s.k.fileSum(sourceDir, source); err != nil {
+	if f.Source, err = s.reads.fileSum(sourceDir, source); err != nil {
 		return f, err
 	}
-	if f.Target, err = s.k.fileSum(dir, name); err != nil {
+	if f.Target, err = s.reads.fileSum(dir, name); err != nil {
 		return f, err
 	}
 	id, err := s.rootID(dir)
@@ -95,7 +95,7 @@ func (x *run) copyOut(dir int, name string, s Step) error {
 	}
 	seed := x.k.readXattr(dir, name, attrSeed)
 	if x.facts.Source.Kind == Absent {
-		if seed, err = x.k.seedSum(placeDir, place); err != nil {
+		if seed, err = x.reads.seedSum(placeDir, place); err != nil {
 			return err
 		}
 	}

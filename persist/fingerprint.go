@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -44,7 +45,7 @@ func (k *kernel) sumOfTree(dir int, name string, inodes bool) ([]byte, error) {
 
 func (k *kernel) sumUp(sum io.Writer, dir int, name, as string, inodes bool) error {
 	st, err := k.stat(dir, name)
-	if err != nil {
+	if err = errors.Join(err, k.canceled()); err != nil {
 		return err
 	}
 	if as != "" { // owner and mode of the place itself follow the source
@@ -89,7 +90,7 @@ func (k *kernel) contentSum(fd int, name string) (sum []byte, size int64, err er
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := readAt(fd, buf, size)
-		if err != nil {
+		if err = errors.Join(err, k.canceled()); err != nil {
 			return nil, size, wrap("read", name, err)
 		}
 		if n == 0 {

@@ -27,6 +27,7 @@ func forget(ctx context.Context, k *kernel, opts Options, e Entry) (Result, erro
 			return err
 		}
 		defer s.close()
+		s.until(ctx)
 		s.make = newMaker(k)
 		e = s.resolveHomes([]Entry{e})[0]
 		result = Result{Target: e.Target, Source: e.Source, Kind: e.Kind, Method: e.Method, State: InPlace, Origin: e.Origin.String()}
@@ -42,12 +43,13 @@ func forget(ctx context.Context, k *kernel, opts Options, e Entry) (Result, erro
 }
 
 // PlanForget gives what Forget would do. It changes nothing.
-func PlanForget(opts Options, e Entry) ([]Step, error) {
+func PlanForget(ctx context.Context, opts Options, e Entry) ([]Step, error) {
 	s, err := newSession(&kernel{}, opts, []Entry{e})
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
+	s.until(ctx)
 	e = s.resolveHomes([]Entry{e})[0]
 	x := &run{session: s, entry: e, facts: s.entryFacts(e), place: -1}
 	return x.planForget()
@@ -62,13 +64,7 @@ func LeftBehind(opts Options, volume, target string) (Entry, bool) {
 		return e, false
 	}
 	defer s.close()
-	var facts EntryFacts // no more of them: whoever asks has not been authorized, and comparing reads whole trees
-	if err = s.volume(volume); err == nil {
-		facts.Source, _, err = s.look(e.Source)
-	}
-	if err == nil {
-		facts.Target, _, err = s.look(e.Target)
-	}
+	facts, err := s.stands(e) // no more of them: whoever asks has not been authorized, and comparing reads whole trees
 	if facts.Source.Kind == IsFile {
 		e.Kind = File
 	}
@@ -135,7 +131,7 @@ func (x *run) interrupted() bool {
 			return false
 		}
 		var same bool
-		if same, err = x.k.covered(sourceDir, source, dir, aside); same {
+		if same, err = x.reads.covered(sourceDir, source, dir, aside); same {
 			return true
 		}
 	}
@@ -152,7 +148,7 @@ func (x *run) wantSame() error {
 	if err != nil {
 		return err
 	}
-	missing, err := x.k.missingFrom(sourceDir, source, dir, name)
+	missing, err := x.reads.missingFrom(sourceDir, source, dir, name)
 	if err == nil && missing != "" {
 		err = fmt.Errorf("%s: %w", missing, ErrConflict)
 	}

@@ -59,7 +59,7 @@ func (s *session) asCopied(e Entry, dir int, name string) bool {
 	if err != nil {
 		return false
 	}
-	missing, err := s.k.missing(dir, name, original, originalName, true)
+	missing, err := s.reads.missing(dir, name, original, originalName, true)
 	return err == nil && missing == ""
 }
 

@@ -172,7 +172,7 @@ func (m *machine) wantUnchanged(entries ...Entry) {
 
 func (m *machine) wantStates(want State, entries ...Entry) {
 	m.t.Helper()
-	statuses, err := Inspect(m.options(), entries)
+	statuses, err := Inspect(m.t.Context(), m.options(), entries)
 	if err != nil {
 		m.t.Fatal(err)
 	}

@@ -15,13 +15,13 @@ type kernel struct {
 	// hook, when set, is asked before each call that changes something. Its error takes the place of the call: that is how
 	// tests inject a fault, or a crash, at every step.
 	hook func(call, object string) error
-	ctx  context.Context // of the copy that it is for, as of until; nil: none
+	ctx  context.Context // of what it is for, as of until; nil: none
 }
 
-// until gives a kernel for a copy that nobody sees yet: with ctx it changes nothing any more.
+// until gives a kernel for a copy that nobody sees yet, or for reading what may be large: with ctx it does no more of that.
 func (k *kernel) until(ctx context.Context) *kernel { return &kernel{hook: k.hook, ctx: ctx} }
 
-// canceled is why no more is to be copied, or nil.
+// canceled is why no more is to be copied or read, or nil.
 func (k *kernel) canceled() error {
 	if k.ctx == nil {
 		return nil

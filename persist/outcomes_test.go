@@ -93,7 +93,7 @@ func (m *machine) outcome(c outcomeCase, number int) string {
 	e.Kind, e.Method = c.kind, c.method
 	tokens := m.setUpSource(c, e)
 	tokens = append(tokens, m.setUpTarget(c, e)...)
-	before, err := Inspect(m.options(), []Entry{e})
+	before, err := Inspect(m.t.Context(), m.options(), []Entry{e})
 	if err != nil {
 		m.t.Fatal(err)
 	}

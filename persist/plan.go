@@ -36,9 +36,7 @@ func planOne(users Users, facts EntryFacts, e Entry) Planned {
 	return p.Planned
 }
 
-// Invalid tells whether the entry is wrong in itself: configuration that no state of the disk could make right.
-func (p Planned) Invalid() bool { return invalid(p.Err) }
-
+// invalid tells whether an entry is wrong in itself: configuration that no state of the disk could make right.
 func invalid(err error) bool {
 	return errors.Is(err, ErrUnknownUser) || errors.Is(err, ErrUnknownGroup) || errors.Is(err, ErrInvalidEntry)
 }

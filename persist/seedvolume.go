@@ -20,6 +20,7 @@ func seedVolume(ctx context.Context, k *kernel, opts Options, entries []Entry) (
 			return err
 		}
 		defer s.close()
+		s.until(ctx)
 		s.make = newMaker(k)
 		entries = s.resolveHomes(entries)
 		if err := s.validate(entries); err != nil && !opts.KeepGoing {

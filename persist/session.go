@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"path"
@@ -13,6 +14,7 @@ import (
 // session is one run over entries.
 type session struct {
 	k       *kernel
+	reads   *kernel // as k; for what may read much, see until
 	opts    Options
 	paths   *resolver
 	make    *maker
@@ -33,12 +35,15 @@ func newSession(k *kernel, opts Options, entries []Entry) (*session, error) {
 		return nil, err
 	}
 	s := &session{
-		k: k, opts: opts, paths: paths, prefix: strings.TrimSuffix(path.Join("/", opts.sysroot), "/"),
+		k: k, reads: k, opts: opts, paths: paths, prefix: strings.TrimSuffix(path.Join("/", opts.sysroot), "/"),
 		volumes: map[string]error{}, parents: map[string]bool{}, unmade: map[string]bool{}, beneath: map[string]int{}, former: map[string]*resolver{},
 	}
 	s.users = ParseUsers(s.account("/etc/passwd", entries), s.account("/etc/group", entries))
 	return s, nil
 }
+
+// until has the session compare nothing more when ctx ends: it may have whole trees to read.
+func (s *session) until(ctx context.Context) { s.reads = s.k.until(ctx) }
 
 func (s *session) close() {
 	s.closeBeneath()
@@ -87,6 +92,17 @@ func (s *session) facts(entries []Entry) Facts {
 		f.Entries[i] = s.entryFacts(e)
 	}
 	return f
+}
+
+// stands looks at source and place of an entry, and compares nothing.
+func (s *session) stands(e Entry) (f EntryFacts, err error) {
+	if err = s.volume(e.Volume); err == nil {
+		f.Source, _, err = s.look(e.Source)
+	}
+	if err == nil {
+		f.Target, _, err = s.look(e.Target)
+	}
+	return f, err
 }
 
 func (s *session) entryFacts(e Entry) EntryFacts {

@@ -138,7 +138,7 @@ func (x *run) seed(root *resolver, p string, dir int, name, from string) error {
 	if err != nil {
 		return err
 	}
-	sum, err := x.k.seedSum(placeDir, place)
+	sum, err := x.reads.seedSum(placeDir, place)
 	if err != nil {
 		return err
 	}
@@ -168,7 +168,7 @@ func (x *run) unusedStill(root *resolver, p string, sum []byte) error {
 	if err != nil {
 		return err
 	}
-	now, err := x.k.seedSum(dir, name)
+	now, err := x.reads.seedSum(dir, name)
 	if err == nil && !bytes.Equal(now, sum) {
 		err = fmt.Errorf("%s changes while it is copied: %w", p, ErrBusy)
 	}

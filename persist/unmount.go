@@ -50,12 +50,9 @@ func (s *session) unmount(ctx context.Context, entries []Entry) error {
 func (s *session) unmountEntry(e Entry) (bool, error) {
 	defer s.paths.forget()
 	defer s.closeBeneath()
-	f := s.entryFacts(e)
-	if f.Err != nil {
-		return false, f.Err
-	}
-	if !f.Target.Mount || f.Target.ID != f.Source.ID {
-		return true, nil
+	f, err := s.stands(e)
+	if err != nil || !f.mounted() {
+		return err == nil, err
 	}
 	dir, name, err := s.paths.parent(e.Target)
 	if err != nil {

@@ -1,6 +1,7 @@
 package persist
 
 import (
+	"context"
 	"errors"
 
 	"golang.org/x/sys/unix"
@@ -28,8 +29,8 @@ type Version struct {
 	Size   uint64
 }
 
-// NewVersions returns a Versions that has seen none.
-func NewVersions() *Versions { return &Versions{k: &kernel{}} }
+// NewVersions returns a Versions that has seen none, and looks as long as ctx lasts.
+func NewVersions(ctx context.Context) *Versions { return &Versions{k: (&kernel{}).until(ctx)} }
 
 // Look looks a path up in the root that is at dir. Two things are the same when kind, owner, mode, attributes and content
 // are; trees are taken to be when the names, sizes and times in them are. Symlinks on the way are followed when only root can have made them, and stay in the root.

@@ -22,7 +22,7 @@ func TestVersions(t *testing.T) {
 	m.mkdir("/i/x")
 	m.mkdir("/none")
 	m.write("/file", "")
-	v := NewVersions()
+	v := NewVersions(t.Context())
 	for _, c := range []struct {
 		dir, kind string
 		number    uint64

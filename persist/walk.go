@@ -85,7 +85,7 @@ func (k *kernel) missingFrom(dir int, name string, otherDir int, other string) (
 // since has the same inode number and the same time of its last change, which nobody can set. Such a file is not read.
 func (k *kernel) missing(dir int, name string, otherDir int, other string, snapshots bool) (string, error) {
 	st, err := k.stat(dir, name)
-	if err != nil {
+	if err := errors.Join(err, k.canceled()); err != nil {
 		return "", err
 	}
 	have, err := k.stat(otherDir, other)

@@ -82,7 +82,7 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	if err := record.check(append(record.entries, e)); err != nil {
 		return err
 	}
-	a, err := persist.PlanAdopt(c.In(o.Sysroot), e)
+	a, err := persist.PlanAdopt(ctx, c.In(o.Sysroot), e)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func (o Options) rootOf(c *config.Config, target string) (dir string, in persist
 
 // remove ends the keeping of an entry.
 func (o Options) remove(ctx context.Context, c *config.Config, e persist.Entry, r Request, reply *Reply) error {
-	steps, err := persist.PlanForget(c.In(o.Sysroot), e)
+	steps, err := persist.PlanForget(ctx, c.In(o.Sysroot), e)
 	if err != nil && !r.NextBoot {
 		return err
 	}

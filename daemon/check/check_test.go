@@ -30,7 +30,7 @@ func right() Facts {
 		Volumes:   []persist.Volume{{Path: "/persist", Entries: []persist.Entry{{Target: "/home", Volume: "/persist"}}}},
 	}
 	return Facts{
-		Runs: true, Config: c, Root: &c.Ephemeral[0], UUID: "1-2", RootID: 300, MountedID: 300, DefaultID: 5, OldRoots: true,
+		Runs: true, Config: c, Root: &c.Ephemeral[0], UUID: "1-2", RootID: 300, DefaultID: 5, OldRoots: true,
 		Mounts: []machine.Mount{
 			{Point: "/", Type: "btrfs", Source: "/dev/sda2", Subvolume: "@"},
 			{Point: "/persist", Type: "btrfs", Subvolume: "persist"},

@@ -33,7 +33,6 @@ type Facts struct {
 	Filesystem  error // why its subvolumes could not be looked at
 	UUID        string
 	RootID      btrfsops.SubvolumeID // of what is configured as the root; 0: there is none
-	MountedID   btrfsops.SubvolumeID // of what is mounted as the root
 	DefaultID   btrfsops.SubvolumeID
 	OldRoots    bool // where they are kept there is a directory, or nothing
 	Quotas      bool
@@ -218,8 +217,7 @@ func (f *Facts) subvolumes() error {
 	if info, err := top.SubvolumeAt(f.Root.Subvolume); err == nil {
 		f.RootID = info.ID
 	}
-	if info, err := top.SubvolumeAt(f.Mounts[0].Subvolume); err == nil {
-		f.MountedID = info.ID
+	if _, err := top.SubvolumeAt(f.Mounts[0].Subvolume); err == nil {
 		if f.Nested, err = top.SubvolumesIn(f.Mounts[0].Subvolume); err != nil {
 			return err
 		}

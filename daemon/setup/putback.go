@@ -39,7 +39,7 @@ func (w *worker) forget(ctx context.Context, opts persist.Options, entries []per
 	sorted := slices.DeleteFunc(slices.Clone(entries), func(e persist.Entry) bool { return e.Volume != w.record.Point })
 	slices.SortFunc(sorted, func(a, b persist.Entry) int { return persist.ComparePaths(a.Target, b.Target) })
 	err := w.each(sorted, func(e persist.Entry) error {
-		if _, err := persist.PlanForget(opts, e); err != nil {
+		if _, err := persist.PlanForget(ctx, opts, e); err != nil {
 			return fmt.Errorf("nothing was changed: forget %s: %w", e.Target, err)
 		}
 		return nil
