@@ -275,9 +275,11 @@ func (p *planner) initrd() {
 	}
 }
 
-// mkinitcpioHooks puts early boot where it belongs, whatever HOOKS are.
-const mkinitcpioHooks = `# Written by impermanence setup: early boot, in a systemd or in a busybox initrd.
-if [[ " ${HOOKS[*]} " == *' systemd '* ]]; then
+// mkinitcpioHooks puts early boot where it belongs, whatever HOOKS are. To name a hook that is gone with the package would be an error.
+const mkinitcpioHooks = `# Written by impermanence setup: early boot, in a systemd or in a busybox initrd, as long as the package is installed.
+if [[ ! -e /usr/lib/initcpio/install/impermanence ]]; then
+	:
+elif [[ " ${HOOKS[*]} " == *' systemd '* ]]; then
 	HOOKS+=(sd-impermanence)
 else
 	HOOKS=(${HOOKS[*]/filesystems/impermanence filesystems})

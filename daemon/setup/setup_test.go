@@ -499,7 +499,7 @@ func TestWhatAPersonHasToDoForTheBootLoader(t *testing.T) {
 }
 
 // TestHooksOfMkinitcpio: early boot is among them whatever other drop-ins set, which mkinitcpio reads as they are sorted; a preset that has it
-// read none is named.
+// read none is named. Once the package is gone they are as before: mkinitcpio calls a hook that is not there an error each time.
 func TestHooksOfMkinitcpio(t *testing.T) {
 	w := newWorld(t, distributions()[2])
 	w.write(t, "etc/mkinitcpio.d/linux.preset", "#ALL_config=\"/etc/mkinitcpio.conf\"\nPRESETS=(default)\n", 0o644)
@@ -508,17 +508,26 @@ func TestHooksOfMkinitcpio(t *testing.T) {
 	if len(p.Notes) != 1 || !strings.Contains(p.Notes[0], "/etc/mkinitcpio.d/lts.preset names a configuration") {
 		t.Errorf("it says %q", p.Notes)
 	}
-	for hooks, want := range map[string]string{
-		"base systemd block filesystems fsck":   "base systemd block filesystems fsck sd-impermanence",
-		"base udev block encrypt filesystems":   "base udev block encrypt impermanence filesystems",
-		"base udev block filesystems overlayfs": "base udev block impermanence filesystems overlayfs",
-	} {
+	become := func(t *testing.T, hooks, want string) {
+		t.Helper()
 		w.write(t, "etc/mkinitcpio.conf.d/omarchy_hooks.conf", "HOOKS=("+hooks+")\n", 0o644)
-		w.write(t, mkinitcpioFile, mkinitcpioHooks, 0o644)
+		w.write(t, mkinitcpioFile, strings.ReplaceAll(mkinitcpioHooks, "/usr/lib/", w.root+"/usr/lib/"), 0o644)
 		const read = `cd "$1"; for file in $(LC_ALL=C.UTF-8 sort --version-sort <<<"$(ls)"); do . ./"$file"; done; echo ${HOOKS[*]}`
 		if got := strings.TrimSpace(btrfstest.Run(t, "bash", "-c", read, "bash", filepath.Join(w.root, "etc/mkinitcpio.conf.d"))); got != want {
 			t.Errorf("of %q it makes %q, want %q", hooks, got, want)
 		}
+	}
+	all := map[string]string{
+		"base systemd block filesystems fsck":   "base systemd block filesystems fsck sd-impermanence",
+		"base udev block encrypt filesystems":   "base udev block encrypt impermanence filesystems",
+		"base udev block filesystems overlayfs": "base udev block impermanence filesystems overlayfs",
+	}
+	for hooks, want := range all {
+		become(t, hooks, want)
+	}
+	must(t, os.Remove(filepath.Join(w.root, "usr/lib/initcpio/install/impermanence")))
+	for hooks := range all {
+		become(t, hooks, hooks)
 	}
 }
 
