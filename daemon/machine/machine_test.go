@@ -224,6 +224,7 @@ func TestPackages(t *testing.T) {
 	machinetest.Write(t, filepath.Join(debian, "var/lib/dpkg/status"), status, 0o644)
 	machinetest.Write(t, filepath.Join(arch, "var/lib/pacman/local/lib32-glibc-2.40+r1-1/desc"), "", 0o644)
 	machinetest.Write(t, filepath.Join(arch, "var/lib/pacman/local/ALPM_DB_VERSION"), "9", 0o644)
+	machinetest.Write(t, filepath.Join(arch, "var/lib/dpkg/status"), "", 0o644) // dpkg is a package there
 	for root, want := range map[string]Packages{
 		debian:      {"dpkg", "/var/lib/dpkg/status", map[string]string{"a:amd64": "1:2-3"}},
 		arch:        {"pacman", "/var/lib/pacman/local", map[string]string{"lib32-glibc": "2.40+r1-1"}},

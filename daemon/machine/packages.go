@@ -19,31 +19,45 @@ type Packages struct {
 	Versions map[string]string
 }
 
-// databases are where package managers keep what is installed.
-var databases = []struct {
+// database is where a package manager keeps what is installed.
+type database struct {
 	manager, path string
 	read          func(root, path string) (map[string]string, error)
-}{
+}
+
+// databases are those of the package managers that are known.
+var databases = []database{
 	{"dpkg", "/var/lib/dpkg/status", readDpkg},
 	{"pacman", "/var/lib/pacman/local", readPacman},
 	{"rpm", "/usr/lib/sysimage/rpm", readRPM},
 	{"rpm", "/var/lib/rpm", readRPM},
 }
 
-// ReadPackages reads the package database of the machine below root.
-func ReadPackages(root string) (Packages, error) {
+// findDatabase finds the first that has something in it: a machine may have the tools of another distribution. Without one its path is "".
+func findDatabase(root string) database {
 	for _, d := range databases {
 		info, err := os.Stat(filepath.Join(root, d.path))
-		if err != nil || info.IsDir() && isEmpty(filepath.Join(root, d.path)) {
-			continue
+		if err == nil && (info.IsDir() && !isEmpty(filepath.Join(root, d.path)) || !info.IsDir() && info.Size() > 0) {
+			return d
 		}
-		versions, err := d.read(root, d.path)
-		if err != nil {
-			return Packages{}, fmt.Errorf("read the package database %s: %w", d.path, err)
-		}
-		return Packages{Manager: d.manager, Database: d.path, Versions: versions}, nil
 	}
-	return Packages{}, nil
+	return database{}
+}
+
+// Database tells where the package database of the machine below root is, as the machine sees it; "" for none that is known.
+func Database(root string) string { return findDatabase(root).path }
+
+// ReadPackages reads the package database of the machine below root.
+func ReadPackages(root string) (Packages, error) {
+	d := findDatabase(root)
+	if d.path == "" {
+		return Packages{}, nil
+	}
+	versions, err := d.read(root, d.path)
+	if err != nil {
+		return Packages{}, fmt.Errorf("read the package database %s: %w", d.path, err)
+	}
+	return Packages{Manager: d.manager, Database: d.path, Versions: versions}, nil
 }
 
 func isEmpty(dir string) bool {

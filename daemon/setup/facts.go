@@ -43,6 +43,7 @@ type Facts struct {
 	Presets   []Preset        // what is worth keeping, for what is installed
 	Asked     []Preset        // those that were asked for
 	Data      []string        // directories with data that no preset names
+	Database  string          // of packages, as the machine sees it; "" for none that is known
 	Swap      []string        // swap files in the root's subvolume
 	Nested    []string        // subvolumes inside the root's that are not empty
 	Config    *config.Config  // the configuration so far
@@ -113,6 +114,7 @@ func Gather(root string, o Options) (Facts, error) {
 	if f.Data, err = f.findData(root); err != nil {
 		return f, fmt.Errorf("look for data: %w", err)
 	}
+	f.Database = machine.Database(root)
 	active, _ := os.ReadFile("/proc/swaps")
 	f.Swap = f.findSwap(root, string(active))
 	if f.onRoot(o.Point()) {

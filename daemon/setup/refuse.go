@@ -30,7 +30,7 @@ func (f *Facts) refuse(o Options) error {
 	case len(f.Swap) > 0:
 		return fmt.Errorf("%w: the swap file %s lies in the root, of which no snapshot can be made while it is in use: move it to a subvolume beside it, and mount that from fstab", ErrLayout, f.Swap[0])
 	}
-	for _, refused := range []error{f.refuseNames(o), f.refuseAside(), f.refuseUndone(o), f.refuseBoot(), f.refuseNested(o)} {
+	for _, refused := range []error{f.refuseNames(o), f.refuseAside(), f.refuseUndone(o), f.refuseBoot(), f.refuseDatabase(), f.refuseNested(o)} {
 		if refused != nil {
 			return refused
 		}
@@ -106,6 +106,17 @@ func (f *Facts) refuseBoot() error {
 		return fmt.Errorf("%w: fstab mounts %s at /boot, and it is not mounted: mount it first", ErrLayout, line.Spec)
 	}
 	return nil
+}
+
+// refuseDatabase refuses a package database that lies elsewhere than the root: it would go on telling of what is gone with each boot, and the
+// template could not be changed.
+func (f *Facts) refuseDatabase() error {
+	on := machine.On(f.Mounts, f.Database).Point
+	if f.Database == "" || on == "/" {
+		return nil
+	}
+	return fmt.Errorf("%w: the package database %s lies on %[3]s, and a fresh root would have it without the packages: copy what is in %[3]s into the root, and take %[3]s out of fstab; "+
+		"what of it is to persist the set-up finds", ErrLayout, f.Database, on)
 }
 
 // refuseMounted refuses subvolumes inside the root's that are mounted, wherever: a fresh root does not have them, and the machine would wait

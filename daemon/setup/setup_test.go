@@ -1398,6 +1398,12 @@ func TestRefused(t *testing.T) {
 			t.Helper()
 			w.write(t, "etc/fstab", "LABEL=boot /boot ext4 defaults 0 2\n", 0o644)
 		}, Options{}, ErrLayout, "LABEL=boot at /boot, and it is not mounted"},
+		{"a package database that a fresh root does not have", func(t *testing.T, w *world) {
+			t.Helper()
+			btrfstest.Subvolume(t, filepath.Join(w.top, "@var"))
+			btrfstest.Mount(t, w.device, filepath.Join(w.root, "var"), "subvol=@var")
+			w.write(t, "var/lib/dpkg/status", "Package: base\n", 0o644)
+		}, Options{}, ErrLayout, "/var/lib/dpkg/status lies on /var,"},
 		{"something else at the volume's place", func(t *testing.T, w *world) {
 			t.Helper()
 			w.write(t, "etc/fstab", "/dev/sdb1 /persist ext4 defaults 0 0\n", 0o644)

@@ -33,6 +33,7 @@ type distribution struct {
 	byDefault  bool              // the root is the default subvolume, and no command line names it
 	files      map[string]string
 	initrdTool string
+	rpm        bool // what is installed is in a database of rpm's, not of dpkg's
 }
 
 // fstabHead begins the fstab of each.
@@ -93,8 +94,9 @@ func distributions() []distribution {
 				"usr/sbin/sshd":           "",
 				"usr/sbin/NetworkManager": "",
 				"etc/NetworkManager/system-connections/wifi.nmconnection": "secret\n",
+				"usr/lib/sysimage/rpm/rpmdb.sqlite":                       "",
 			},
-			initrdTool: "usr/bin/dracut",
+			initrdTool: "usr/bin/dracut", rpm: true,
 		},
 	}
 }
@@ -121,6 +123,9 @@ func newWorld(t *testing.T, d distribution) *world {
 		files[name] = strings.ReplaceAll(text, "@UUID@", uuid)
 	}
 	machinetest.Install(t, w.root, d.initrdTool, files)
+	if d.rpm {
+		must(t, os.RemoveAll(filepath.Join(w.root, "var/lib/dpkg")))
+	}
 	return w
 }
 
