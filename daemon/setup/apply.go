@@ -34,7 +34,26 @@ func (m Machine) Apply(ctx context.Context, f Facts, p Plan) error {
 	if p.Resumed && len(p.Steps) > 0 && p.Steps[0].Op == WriteRecord {
 		p.Steps = p.Steps[1:]
 	}
-	return m.work(ctx, f, p.Record, p.Steps)
+	if err := m.work(ctx, f, p.Record, p.Steps); err != nil || len(p.Record.Grub) == 0 {
+		return err
+	}
+	return m.lookAtGrub(f, p.Record)
+}
+
+// lookAtGrub tells of a configuration that GRUB's tool has made anew, and that boots the root as before: it makes it of more than what was changed.
+func (m Machine) lookAtGrub(f Facts, r Record) error {
+	files, err := machine.BootFiles(m.Root)
+	for _, file := range files {
+		asBefore := func(line string) bool {
+			ours, fresh := f.boots(line, r.Layout.Root)
+			return ours && !fresh
+		}
+		if file.Form == machine.GrubConfig && slices.ContainsFunc(file.Lines, asBefore) && m.Note != nil {
+			m.Note(fmt.Sprintf("%s still boots the root without rootflags=subvol=%s: find what else says how (grep -r rootflags /etc/default/grub* /etc/grub.d), change that, then %s",
+				file.Path, r.Layout.Root, strings.Join(r.Grub, " ")))
+		}
+	}
+	return err
 }
 
 // work does steps.

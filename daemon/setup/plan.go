@@ -219,15 +219,12 @@ func perMount(option string) bool {
 // root: it follows the root at every rollover.
 func (p *planner) bootLoader() {
 	subvolume := p.record.Layout.Root
-	names := append([]string{p.rootSpec()}, p.Names...)
-	byDefault := p.DefaultID == p.RootID
 	generated, right := false, false
 	for _, file := range p.Boot {
 		for _, line := range file.Lines {
-			c := machine.ParseCmdline(line)
-			switch {
-			case !machine.MayBoot(line, subvolume, p.UUID, names), c.Subvol == "" && c.SubvolID != "" && c.SubvolID != fmt.Sprint(p.RootID):
-			case c.Boots(subvolume), byDefault && c.Subvol == "" && c.SubvolID == "":
+			switch ours, fresh := p.boots(line, subvolume); {
+			case !ours:
+			case fresh:
 				right = true
 			case file.Form == machine.GrubConfig:
 				generated = true
@@ -246,15 +243,28 @@ func (p *planner) bootLoader() {
 			}
 		}
 	}
+	runs, runsFresh := p.boots(p.Running, subvolume)
+	if p.Running == "" || !runs { // another system's, as an installation medium's
+		runsFresh = p.DefaultID == p.RootID
+	}
 	switch {
 	case generated:
 		p.note("grub.cfg boots the root without rootflags=subvol=%s: add that to the kernel command line where grub.cfg is generated from", subvolume)
-	case right, byDefault:
+	case right, runsFresh:
 	case len(p.Boot) == 0:
 		p.note("no boot loader configuration was found: the kernel command line must have rootflags=subvol=%s", subvolume)
 	default:
 		p.note("no kernel command line was found that boots this root: it must have rootflags=subvol=%s", subvolume)
 	}
+}
+
+// boots tells whether a kernel command line is for the root, and whether it boots a fresh one in its place, too: by the path of its subvolume, or by
+// default.
+func (f *Facts) boots(line, subvolume string) (ours, fresh bool) {
+	c := machine.ParseCmdline(line)
+	ours = machine.MayBoot(line, subvolume, f.UUID, append([]string{f.rootSpec()}, f.Names...)) &&
+		(c.Subvol != "" || c.SubvolID == "" || c.SubvolID == fmt.Sprint(f.RootID))
+	return ours, c.Boots(subvolume) || f.DefaultID == f.RootID && c.Subvol == "" && c.SubvolID == ""
 }
 
 // initrd plans its building anew.

@@ -481,19 +481,45 @@ func TestWhatAPersonHasToDoForTheBootLoader(t *testing.T) {
 		boot []machine.BootFile
 		tool []string
 		id   btrfsops.SubvolumeID // of the default subvolume
+		runs string               // the command line of the running kernel
 		want string
 	}{
 		{want: "no boot loader configuration was found"},
+		{runs: "root=UUID=1234 rootflags=subvolid=7", want: "no boot loader configuration was found"},
+		{runs: "root=UUID=1234 rootflags=subvolid=7", id: 7, want: "no boot loader configuration was found"},
+		{runs: "root=UUID=1234 rootflags=subvol=/@"}, // a boot loader that is not known here, or a unified kernel
+		{runs: "root=UUID=1234 quiet", id: 7},
+		{runs: "root=live:CDLABEL=x", id: 7},
 		{boot: []machine.BootFile{other}, want: "no kernel command line was found"},
 		{boot: []machine.BootFile{grub}, want: "grub.cfg boots the root without"},
 		{boot: []machine.BootFile{grub}, tool: []string{"update-grub"}, want: "grub.cfg boots the root without"}, // there is nothing that it is made from
 		{boot: []machine.BootFile{grub}, id: 7},
 		{id: 7},
 	} {
-		p := planner{record: Record{Layout: btrfsops.Layout{Root: "@"}}, Facts: Facts{UUID: "1234", RootID: 7, DefaultID: c.id, Boot: c.boot, GrubTool: c.tool}}
+		p := planner{record: Record{Layout: btrfsops.Layout{Root: "@"}}, Facts: Facts{UUID: "1234", RootID: 7, DefaultID: c.id, Boot: c.boot, Running: c.runs, GrubTool: c.tool}}
 		p.bootLoader()
 		if got := strings.Join(p.notes, "\n"); (got == "") != (c.want == "") || !strings.HasPrefix(got, c.want) || len(p.record.Files) > 0 {
 			t.Errorf("with %+v it says %q, want %q", c, got, c.want)
+		}
+	}
+}
+
+// TestGrubIsMadeOfMore than /etc/default/grub: where its configuration boots the root by its id all the same, that is told.
+func TestGrubIsMadeOfMore(t *testing.T) {
+	for script, want := range map[string]string{
+		"sed -i s/subvolid=256/subvol=@rootfs/": "",
+		"sed -i s/quiet/splash/":                "/boot/grub/grub.cfg still boots the root without rootflags=subvol=@rootfs",
+	} {
+		w := newWorld(t, distributions()[0])
+		must(t, os.Symlink("busybox", filepath.Join(w.root, "bin/sed")))
+		w.write(t, "usr/sbin/update-grub", "#!/bin/sh\n"+script+" /boot/grub/grub.cfg\n", 0o755)
+		w.write(t, "boot/grub/grub.cfg", strings.Replace(w.read(t, filepath.Join(w.root, "boot/grub/grub.cfg")), "subvol=@rootfs", "subvolid=256", 1), 0o644)
+		f, p := w.plan(t, Options{})
+		m, notes := w.machine(t), ""
+		m.Note = func(text string) { notes += text }
+		must(t, m.Apply(t.Context(), f, p))
+		if (notes == "") != (want == "") || !strings.HasPrefix(notes, want) {
+			t.Errorf("with %q it says %q, want %q", script, notes, want)
 		}
 	}
 }
