@@ -90,6 +90,26 @@ func TestPackagesTellTheMachine(t *testing.T) {
 	}
 }
 
+// TestPackagesAreOfTheArchitecture that the binaries were built for: dpkg, rpm and pacman would install others.
+func TestPackagesAreOfTheArchitecture(t *testing.T) {
+	root, destination := t.TempDir(), t.TempDir()
+	btrfstest.Run(t, "mkdir", "-p", root+"/usr/share/man", root+"/usr/share/doc/impermanence")
+	writeFile(t, root+"/usr/share/doc/impermanence/CHANGELOG.md", "new\n")
+	nfpm := "bin/tools/nfpm-" + strings.TrimSpace(btrfstest.Run(t, "sed", "-n", "s/^NFPM_VERSION *:= *//p", "../Makefile"))
+	btrfstest.Run(t, "make", "-C", "..", "--no-print-directory", nfpm)
+	t.Setenv("GOARCH", "arm64")
+	btrfstest.Run(t, "../systemd-units/packages/build", "../"+nfpm, root, destination, "v1.2.3")
+	if got := strings.TrimSpace(btrfstest.Run(t, "dpkg-deb", "--field", globbed(t, destination+"/*.deb")[0], "Architecture")); got != "arm64" {
+		t.Errorf("Debian's is of %q", got)
+	}
+	if got := btrfstest.Run(t, "rpm", "--query", "--package", "--queryformat", "%{ARCH}", globbed(t, destination+"/*.rpm")[0]); got != "aarch64" {
+		t.Errorf("rpm's is of %q", got)
+	}
+	if got := readFile(t, unpacked(t, globbed(t, destination+"/*.pkg.tar.zst")[0])+"/.PKGINFO"); !strings.Contains(got, "arch = aarch64\n") {
+		t.Errorf("pacman's has\n%s", got)
+	}
+}
+
 // TestPackageIsLintianClean has Debian's own checker read the package.
 func TestPackageIsLintianClean(t *testing.T) {
 	out, err := exec.Command("lintian", "--allow-root", "--fail-on=error,warning", "--info", makePackages(t)["deb"]).CombinedOutput()
