@@ -48,7 +48,7 @@ type Plan struct {
 var (
 	ErrAlready      = errors.New("the machine is set up already")
 	ErrConfigured   = errors.New("the root is configured as ephemeral already")
-	ErrNotInstalled = errors.New("impermanence is not installed in it")
+	ErrNotInstalled = errors.New("impermanence is not installed in the root")
 	ErrTaken        = errors.New("the name is taken")
 	ErrLayout       = errors.New("the machine's layout does not allow it")
 	ErrNotSetUp     = errors.New("the machine was not set up by impermanence setup")
