@@ -57,6 +57,7 @@ var dataDirectories = []string{
 	"/home", "/root", "/srv",
 	"/var/spool/cron", "/var/mail", "/var/spool/mail", "/var/www",
 	"/var/lib/postgresql", "/var/lib/pgsql", "/var/lib/mysql", "/var/lib/mariadb", "/var/lib/redis", "/var/lib/mongodb",
+	"/var/lib/incus", "/var/lib/lxd", "/var/lib/lxc",
 	"/var/lib/AccountsService",
 }
 

@@ -1088,11 +1088,12 @@ func TestNoHomeIsLost(t *testing.T) {
 	w.write(t, "people/anna/notes", "anna's\n", 0o644)
 	w.write(t, "company/ben/notes", "ben's\n", 0o644)
 	w.write(t, "opt/service/file", "", 0o644)
+	w.write(t, "var/lib/incus/database/global/db.bin", "", 0o644)
 	w.write(t, "etc/passwd", "root:x:0:0::/root:/bin/sh\ndemo:x:1000:1000::/home/demo:/bin/sh\nanna:x:1001:1001::/people/anna:/bin/sh\n"+
 		"service:x:999:999::/opt/service:/bin/false\nben:x:70001:100::/company/ben:/bin/sh\nnobody:x:65534:65534::/:/bin/false\nbroken\nmany:x:1002:1002::/:/bin/sh\n", 0o644)
 	f, err := Gather(w.root, Options{})
 	must(t, err)
-	if diff := cmp.Diff([]string{"/data", "/people/anna", "/company/ben"}, f.Data); diff != "" {
+	if diff := cmp.Diff([]string{"/data", "/var/lib/incus", "/people/anna", "/company/ben"}, f.Data); diff != "" {
 		t.Errorf("what is kept (-want +got):\n%s", diff)
 	}
 	w.setUp(t)
