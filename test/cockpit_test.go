@@ -15,9 +15,9 @@ import (
 	"github.com/impermanence/impermanence/test/bustest"
 )
 
-// mayPrune lets everybody prune and nothing else.
+// mayPrune lets everybody prune and mount old roots, and nothing else.
 const mayPrune = `polkit.addRule(function(action, subject) {
-	if (action.id == "org.impermanence1.prune") { return polkit.Result.YES; }
+	if (action.id == "org.impermanence1.prune" || action.id == "org.impermanence1.browse-roots") { return polkit.Result.YES; }
 });`
 
 // TestCockpitPage has a browser work the page of an administrator, against a real Cockpit and the real daemon.
@@ -28,6 +28,11 @@ func TestCockpitPage(t *testing.T) {
 // TestCockpitPageOfAnOrdinaryUser is the page of one whom polkit allows little.
 func TestCockpitPageOfAnOrdinaryUser(t *testing.T) {
 	browse(t, newPage(t, bustest.Nobody), "user.test.mjs")
+}
+
+// TestCockpitPageIsUpset is the page when things go wrong while it is open.
+func TestCockpitPageIsUpset(t *testing.T) {
+	browse(t, newPage(t, 0), "upset.test.mjs")
 }
 
 // page is the page of a machine, as a user sees it in Cockpit.

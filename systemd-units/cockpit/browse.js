@@ -7,8 +7,19 @@ import { button } from "./widgets.js";
 
 /** Has an old root mounted for looking, and lists its top. */
 export async function browse(daemon, path) {
-    const [mounted] = await daemon.call("Browse", "a{sv}t", [{}, 0], path, "Root");
-    return { kind: "browse", path, mounted: fromBytes(mounted), ...await enter(fromBytes(mounted), "/") };
+    const [bytes] = await daemon.call("Browse", "a{sv}t", [{}, 0], path, "Root"), mounted = fromBytes(bytes);
+    try {
+        return { kind: "browse", path, mounted, ...await enter(mounted, "/") };
+    } catch (error) {
+        leave(daemon, path);
+        throw error;
+    }
+}
+
+/** Lets go an old root that was looked at. If it can't be, the daemon lets it go by itself. */
+export function leave(daemon, path) {
+    if (daemon.state === "ready")
+        daemon.call("EndBrowse", "a{sv}t", [{}, 0], path, "Root").catch(() => {});
 }
 
 /** Lists a directory of a root that is mounted: directories first, then by name. */
@@ -29,7 +40,7 @@ function list(path) {
                 items.push(item);
         });
         channel.addEventListener("close", (_event, ended) =>
-            ended.problem ? reject(new Error(ended.message || `${path}: ${ended.problem}`)) : resolve(items));
+            ended.problem ? reject(ended) : resolve(items));
     });
 }
 
@@ -54,7 +65,7 @@ export function browsing({ directory, items }, root) {
                 type === "directory"
                     ? button("enter", `${name}/`, { look: "link", data: { directory: `${directory}${name}/` } })
                     : h("span", { class: "name" }, name),
-                h("span", { class: "note" }, type === "file" ? size(bytes) : ""),
+                h("span", { class: "note" }, type === "file" && bytes !== undefined ? size(bytes) : ""),
                 button("restore-one", "Restore", { look: "link", data: { file: directory + name }, label: `Restore ${directory}${name}` })))),
         ],
     };

@@ -15,14 +15,10 @@ export class Daemon extends EventTarget {
     constructor() {
         super();
         this.heard = 0; // signals
-        this.connect();
-    }
-
-    forget(state, problem = null) {
-        this.state = state;
-        this.problem = problem;
         this.manager = {};
-        this.objects = new Map(); // path → { interface: { property: value } }
+        this.unlisted = null; // why there is no list of roots
+        this.objects = new Map(); // path → { interface: { property: value } }; while nobody can be asked, as it was
+        this.connect();
     }
 
     /** Connects, for the first time or again. The first call starts the daemon when the bus knows how. */
@@ -39,7 +35,7 @@ export class Daemon extends EventTarget {
         this.load();
     }
 
-    /** Has the bus tell when the daemon comes and goes: without an owner of its name, a client for it is closed. */
+    /** Has the bus tell when the daemon comes and goes: without an owner of its name, a client for it is closed; one that waits for it stays. */
     watch() {
         if (this.bus)
             return;
@@ -49,11 +45,12 @@ export class Daemon extends EventTarget {
             this.show("closed", ended.message || ended.problem);
         });
         bus.subscribe({ interface: "org.freedesktop.DBus", member: "NameOwnerChanged", arg0: name }, (_path, _face, _signal, [, , owner]) =>
-            owner ? this.connect() : this.show("absent"));
+            owner ? this.state !== "connecting" && this.connect() : this.show("absent"));
     }
 
-    show(state, problem) {
-        this.forget(state, problem);
+    show(state, problem = null) {
+        this.state = state;
+        this.problem = problem;
         this.changed();
     }
 
@@ -66,23 +63,23 @@ export class Daemon extends EventTarget {
     async load() {
         const client = this.client, heard = this.heard;
         try {
-            const [[manager], [objects]] = await Promise.all([
+            const [[manager], [objects], unlisted] = await Promise.all([
                 client.call(top, properties, "GetAll", [name + ".Manager"]),
                 client.call(top, objectManager, "GetManagedObjects", []),
+                client.call(top, name + ".Manager", "ListRoots", [{ pinned: { t: "b", v: true } }, 0]).then(() => null, error => error.message),
             ]);
             if (client !== this.client)
                 return;
-            this.forget("ready");
+            this.unlisted = unlisted;
             this.manager = plain(manager);
             this.objects = new Map(Object.entries(plain(objects)));
+            this.show("ready");
             if (heard !== this.heard)
                 this.refresh();
         } catch (error) {
-            if (client !== this.client || this.state !== "connecting")
-                return; // the client was closed, which has told why
-            this.forget("absent", error.message);
+            if (client === this.client && this.state === "connecting")
+                this.show("absent", error.message); // else the client was closed, which has told why
         }
-        this.changed();
     }
 
     signal(path, face, signal, args) {
@@ -119,10 +116,9 @@ export class Daemon extends EventTarget {
 
     /** Asks for everything again, soon: what is told without its value, as the sizes of roots, comes for many objects at a time. */
     refresh() {
-        const client = this.client;
         this.refreshing ??= setTimeout(() => {
             this.refreshing = undefined;
-            if (client === this.client && this.state === "ready")
+            if (this.state === "ready")
                 this.load();
         }, 2000);
     }
@@ -146,8 +142,13 @@ export class Daemon extends EventTarget {
         return this.all("Job").filter(j => j.State !== "done").sort((a, b) => a.StartUSec - b.StartUSec);
     }
 
-    /** Calls a method of Manager, or of an object of another kind; polkit may ask the user. Answers with what it returns. */
+    /**
+     * Calls a method of Manager, or of an object of another kind; polkit may ask the user. Answers with what it returns. A daemon
+     * that does not run is started, when the bus knows how.
+     */
     call(method, signature, args, path = top, kind = "Manager") {
+        if (this.state === "absent" || this.state === "closed")
+            this.connect();
         return this.client.call(path, `${name}.${kind}`, method, args, { type: signature, flags: "i" });
     }
 }

@@ -7,10 +7,10 @@ import { alert, button } from "./widgets.js";
 import { details } from "./roots.js";
 import { fromBytes, pathOf } from "./stream.js";
 
-function field(id, text, value, help) {
+function field(id, text, value, help, maxlength) {
     return h("div", { class: "field" },
         h("label", { for: id }, text),
-        h("input", { id, name: id, value, maxlength: 255, autocomplete: "off", "aria-describedby": help && `${id}-help` }),
+        h("input", { id, name: id, value, maxlength, autocomplete: "off", "aria-describedby": help && `${id}-help` }),
         help && h("p", { id: `${id}-help`, class: "note" }, help));
 }
 
@@ -20,9 +20,9 @@ function planned(items) {
         h("li", null, h("span", { class: "name" }, name), h("span", { class: "note" }, reasons.join("; ")))));
 }
 
-function plan({ plan: items }) {
+function plan({ plan: items, error }) {
     if (!items)
-        return { heading: "Prune old roots", body: h("p", { class: "note" }, "Asking what retention keeps…") };
+        return { heading: "Prune old roots", body: !error && h("p", { class: "note" }, "Asking what retention keeps…") };
     const removed = items.filter(i => i.remove), kept = items.filter(i => !i.remove);
     return {
         heading: "Prune old roots",
@@ -39,21 +39,21 @@ function plan({ plan: items }) {
 
 const outcomes = { restored: "restored", replaced: "restored, what was there is kept aside", same: "was there already", failed: "failed" };
 
-function restore({ results, running, error }, root) {
-    if (running && !results && !error)
-        return { heading: `Restore files from ${root.Name}`, body: h("p", { class: "note" }, "Restoring…") };
+function restore({ name, results, running, paths }) {
+    if (running)
+        return { heading: `Restore files from ${name}`, body: h("p", { class: "note" }, "Restoring…") };
     if (results)
         return {
-            heading: `Restored from ${root.Name}`,
+            heading: `Restored from ${name}`,
             body: h("ul", { class: "plan" }, results.map(({ path, action, aside, error }) =>
                 h("li", null, h("span", { class: "name" }, pathOf(path).text),
                     h("span", { class: "note" }, [outcomes[action] ?? action, aside && pathOf(aside).text, error?.message].filter(Boolean).join(": "))))),
         };
     return {
-        heading: `Restore files from ${root.Name}`,
+        heading: `Restore files from ${name}`,
         body: h("div", { class: "field" },
             h("label", { for: "paths" }, "Files and directories, each on a line of its own"),
-            h("textarea", { id: "paths", name: "paths", rows: 4, spellcheck: "false", "aria-describedby": "paths-help" }),
+            h("textarea", { id: "paths", name: "paths", rows: 4, spellcheck: "false", "aria-describedby": "paths-help" }, paths?.join("\n")),
             h("p", { id: "paths-help", class: "note" }, "Absolute paths, such as /etc/hosts. What is in the way is kept aside, not lost.")),
         form: "restore", confirm: h("button", { class: "button primary", id: "do-restore-form" }, "Restore"),
     };
@@ -75,7 +75,7 @@ const kinds = {
     }),
     snapshot: () => ({
         heading: "Take a snapshot of the running root",
-        body: field("label", "Label", "", "To tell it by, such as “before the upgrade”. It can be empty."),
+        body: field("label", "Label", "", "To tell it by, such as “before the upgrade”. It can be empty.", 255),
         form: "snapshot",
         confirm: h("button", { class: "button primary", id: "do-snapshot-form" }, "Take it"),
     }),
@@ -90,8 +90,9 @@ const kinds = {
         ],
         form: "keep", confirm: h("button", { class: "button primary", id: "do-keep-form" }, "Keep it"),
     }),
-    forget: ({ entry }, _root, daemon) => {
-        const target = daemon.entries.find(e => e.path === entry)?.Target;
+    forget: (asked, _root, daemon) => {
+        const { entry } = asked, target = daemon.entries.find(e => e.path === entry)?.Target;
+        asked.name = target ?? asked.name;
         return target && {
             heading: `Forget ${target}?`,
             body: h("p", null, "A copy of it takes its place, and is gone after the next boot. What is kept stays on the persistent volume."),
@@ -100,10 +101,11 @@ const kinds = {
     },
 };
 
-/** The dialog that was asked for, or nothing when what it is about has gone. */
+/** The dialog that was asked for, or nothing when what it is about, whose name `asked` remembers, has gone. */
 export function dialog(asked, daemon) {
     const root = asked.path && daemon.roots.find(r => r.path === asked.path);
-    if (asked.path && !root)
+    asked.name = root?.Name ?? asked.name;
+    if (asked.path && !root && !asked.running && !asked.results)
         return null;
     const made = kinds[asked.kind](asked, root, daemon);
     if (!made)
@@ -111,10 +113,12 @@ export function dialog(asked, daemon) {
     const { heading, body, confirm, form, wide } = made;
     const content = [
         h("h2", { id: "dialog-heading" }, heading),
-        asked.error && alert("danger", asked.error, { key: "error" }),
+        asked.error && alert("danger", asked.error, { key: "error", role: "alert" }),
         h("div", { class: "body", "data-key": "body" }, body),
-        h("footer", { class: "actions" }, confirm, button("close", confirm ? "Cancel" : "Close", { look: "link" })),
+        h("div", { class: "told", role: "status", "aria-atomic": "false", "data-key": "told" }),
+        h("footer", { class: "actions" }, confirm,
+            button("close", confirm ? "Cancel" : "Close", { look: "link", autofocus: confirm && !form })), // so that Enter once too often does nothing
     ];
-    return h("dialog", { id: `dialog-${asked.kind}`, "aria-labelledby": "dialog-heading", class: wide ? "wide" : undefined },
+    return h("dialog", { id: `dialog-${asked.kind}`, "aria-labelledby": "dialog-heading", class: wide ? "wide" : undefined, tabindex: -1 },
         form ? h("form", { "data-action": form, "data-path": asked.path }, content) : content);
 }

@@ -47,7 +47,7 @@ export function morph(place, children) {
 
 const key = node => node.dataset?.key || node.id;
 
-/** Gives a node the attributes and the children of another. What a person has opened or typed stays. */
+/** Gives a node the attributes and the children of another. What a person has opened, closed or typed stays, and what was told. */
 function become(old, wanted) {
     if (old.nodeType !== Node.ELEMENT_NODE) {
         if (old.data !== wanted.data)
@@ -59,8 +59,23 @@ function become(old, wanted) {
             old.removeAttribute(name);
     }
     for (const { name, value } of wanted.attributes) {
-        if (old.getAttribute(name) !== value)
+        if (old.getAttribute(name) !== value && name !== "open")
             old.setAttribute(name, value);
     }
-    morph(old, [...wanted.childNodes]);
+    if (old.getAttribute("role") !== "status")
+        morph(old, [...wanted.childNodes]);
+}
+
+/** Has something drawn; what has the focus keeps it, and when it is taken away, the nearest place around it has it. */
+export function keepingFocus(draw) {
+    const around = [];
+    for (let element = document.activeElement; element && element !== document.body; element = element.parentElement)
+        around.push(element);
+    draw();
+    if (around.length === 0 || document.activeElement !== document.body)
+        return;
+    [...around, document.querySelector("main")].find(element => {
+        element.focus({ preventScroll: true });
+        return element === document.activeElement;
+    });
 }

@@ -1,15 +1,15 @@
 // The page: what is shown in which state, and what a click does.
 
-import { browse, enter } from "./browse.js";
+import { browse, enter, leave } from "./browse.js";
 import { Daemon } from "./daemon.js";
 import { dialog } from "./dialogs.js";
-import { h, morph } from "./dom.js";
+import { h, keepingFocus, morph } from "./dom.js";
 import { entries } from "./entries.js";
 import { jobs, operation } from "./jobs.js";
 import { look, losses, noLosses } from "./losses.js";
 import { overview, problems } from "./overview.js";
 import { roots } from "./roots.js";
-import { readResult, toBytes } from "./stream.js";
+import { fromBytes, readResult, toBytes } from "./stream.js";
 import { alert, button } from "./widgets.js";
 
 const daemon = new Daemon();
@@ -22,11 +22,17 @@ const notAllowed = [
     "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired",
 ];
 
+const canceled = "org.impermanence1.Error.Canceled";
+
+const notThere = ["org.freedesktop.DBus.Error.ServiceUnknown", "org.freedesktop.DBus.Error.NameHasNoOwner", "org.freedesktop.DBus.Error.NoReply"];
+
 /** What went wrong, and what to do about it. */
 function explain(error) {
-    if (notAllowed.includes(error.name))
+    if (notAllowed.includes(error.name) || error.problem === "access-denied")
         return "You are not allowed to do that. Turn on administrative access at the top of Cockpit, and try again.";
-    return error.message || String(error);
+    if (notThere.includes(error.name) || error.problem === "not-found" || error.problem === "disconnected")
+        return "The daemon does not run, or ended before it answered. Start it, and see what was done.";
+    return cockpit.message(error);
 }
 
 const nameOf = path => daemon.roots.find(r => r.path === path)?.Name ?? path;
@@ -57,18 +63,18 @@ const actions = {
             ui.dialog = { kind: "snapshot" };
             return;
         }
-        await daemon.call("CreateSnapshot", "sa{sv}t", [fields.get("label"), {}, 0]);
-        ui.dialog = null;
+        await finish("CreateSnapshot", "sa{sv}t", [fields.get("label"), {}, 0]);
     },
     plan: async () => {
         const asked = ui.dialog = { kind: "plan", plan: null };
-        render();
-        const [items] = await daemon.call("PlanPrune", "a{sv}t", [{}, 0]);
-        asked.plan = items.map(([, action, why]) => ({ remove: action === "remove", name: why.name.v, reasons: why.reasons.v }));
+        asked.plan = await planPrune();
     },
     prune: async () => {
-        await daemon.call("Prune", "a{sv}t", [{}, 0]);
-        ui.dialog = null;
+        const asked = ui.dialog, { plan } = asked, removed = items => JSON.stringify(items.filter(i => i.remove).map(i => i.path));
+        asked.plan = await planPrune();
+        if (removed(asked.plan) !== removed(plan))
+            throw new Error("What retention keeps has changed meanwhile. This is what it does not keep now.");
+        await finish("Prune", "a{sv}t", [{}, 0]);
     },
     pin: async ({ path, pinned }) => {
         await daemon.call("SetPinned", "ba{sv}t", [pinned === "true", {}, 0], path, "Root");
@@ -79,12 +85,10 @@ const actions = {
         return `The label of ${nameOf(path)} is saved`;
     },
     "delete-confirmed": async ({ path }) => {
-        await daemon.call("Delete", "a{sv}t", [{}, 0], path, "Root");
-        ui.dialog = null;
+        await finish("Delete", "a{sv}t", [{}, 0], path, "Root");
     },
     next: async ({ value }) => {
-        await daemon.call("SetNextBoot", "sa{sv}t", [value, {}, 0]);
-        ui.dialog = null;
+        await finish("SetNextBoot", "sa{sv}t", [value, {}, 0]);
         return "What the next boot does is chosen";
     },
     apply: async ({ path }) => {
@@ -102,31 +106,37 @@ const actions = {
             ui.dialog = { kind: "keep", bytes };
             return;
         }
-        await daemon.call("AddPersistence", "aya{sv}t", [toBytes(fields.get("keep")), {}, 0]);
-        ui.dialog = null;
+        const { bytes: found } = ui.dialog, path = fields.get("keep"); // a field can't have all that a name can
+        const same = found && path === fromBytes(found).replace(/[\r\n]/g, "");
+        await finish("AddPersistence", "aya{sv}t", [same ? found : toBytes(path), {}, 0]);
     },
     forget: ({ entry }) => { ui.dialog = { kind: "forget", entry } },
     "forget-confirmed": async ({ entry }) => {
-        await daemon.call("Remove", "a{sv}t", [{}, 0], entry, "Entry");
-        ui.dialog = null;
+        await finish("Remove", "a{sv}t", [{}, 0], entry, "Entry");
     },
     restore: async ({ path }, fields) => {
         if (!fields) {
             ui.dialog = { kind: "restore", path };
             return;
         }
-        return restore(path, fields.get("paths").split("\n").map(line => line.trim()).filter(Boolean));
+        return restore(ui.dialog, fields.get("paths").split("\n").map(line => line.trim()).filter(Boolean));
     },
-    browse: async ({ path }) => { ui.dialog = await browse(daemon, path) },
+    browse: async ({ path }) => {
+        const asked = ui.dialog, found = await browse(daemon, path);
+        if (ui.dialog === asked)
+            ui.dialog = found;
+        else
+            end(found);
+    },
     enter: async ({ directory }) => {
-        Object.assign(ui.dialog, await enter(ui.dialog.mounted, directory));
-        return `${directory} has ${ui.dialog.items.length}`;
+        const asked = ui.dialog;
+        Object.assign(asked, await enter(asked.mounted, directory));
+        return `${directory} has ${asked.items.length}`;
     },
     "restore-one": ({ file }) => {
         const { path } = ui.dialog;
         end(ui.dialog);
-        ui.dialog = { kind: "restore", path, running: true };
-        return restore(path, [file]);
+        return restore(ui.dialog = { kind: "restore", path }, [file]);
     },
     cancel: async ({ path }) => {
         await daemon.call("Cancel", "a{sv}t", [{}, 0], path, "Job");
@@ -134,18 +144,36 @@ const actions = {
     },
 };
 
-async function restore(root, paths) {
-    const asked = ui.dialog, results = [];
-    const [, result] = await daemon.call("Restore", "oaaya{sv}t", [root, paths.map(toBytes), {}, 0]);
-    await readResult(result, line => results.push(line));
-    asked.results = results;
-    return "What was restored is listed";
+/** Calls what an open dialog asked for, and closes it, unless somebody has closed it meanwhile. */
+async function finish(...call) {
+    const asked = ui.dialog;
+    await daemon.call(...call);
+    if (ui.dialog === asked)
+        ui.dialog = null;
 }
 
-/** Ends what a dialog has begun: an old root that is looked at is let go. If it can't be, the daemon lets it go by itself. */
+async function planPrune() {
+    const [items] = await daemon.call("PlanPrune", "a{sv}t", [{}, 0]);
+    return items.map(([path, action, why]) => ({ path, remove: action === "remove", name: why.name.v, reasons: why.reasons.v }));
+}
+
+/** Has files brought back; the dialog lists what became of them, also when that is not of all. */
+async function restore(asked, paths) {
+    const results = [];
+    Object.assign(asked, { running: true, paths });
+    try {
+        await readResult(daemon, await daemon.call("Restore", "oaaya{sv}t", [asked.path, paths.map(toBytes), {}, 0]), line => results.push(line));
+    } finally {
+        asked.running = false;
+        asked.results = results.length > 0 && results;
+    }
+    return ui.dialog === asked && "What was restored is listed";
+}
+
+/** Ends what a dialog has begun: an old root that is looked at is let go. */
 function end(dialog) {
     if (dialog?.kind === "browse")
-        daemon.call("EndBrowse", "a{sv}t", [{}, 0], dialog.path, "Root").catch(() => {});
+        leave(daemon, dialog.path);
 }
 
 /** Does what was asked for, once until it has answered. What goes wrong is shown where it was asked. */
@@ -154,31 +182,50 @@ async function act(element, fields) {
     if (ui.pending.has(key))
         return;
     ui.pending.add(key);
+    let asked, told;
     try {
-        announce(await actions[element.dataset.action](element.dataset, fields));
-        if (ui.dialog)
-            ui.dialog.error = null;
+        const doing = actions[element.dataset.action](element.dataset, fields);
+        asked = ui.dialog; // which may just have been opened
+        if (asked)
+            Object.assign(asked, { error: null, busy: true });
+        render();
+        told = await doing;
     } catch (error) {
-        if (ui.dialog)
-            ui.dialog.error = explain(error);
+        if (error.name === canceled)
+            told = null; // as the end of the job has told
+        else if (asked && asked === ui.dialog)
+            asked.error = explain(error);
         else
             notice(explain(error));
     } finally {
         ui.pending.delete(key);
+        if (asked)
+            asked.busy = false;
     }
     render();
+    untold.splice(0).forEach(announce);
+    announce(told);
 }
 
 let notices = 0;
 
 function notice(text) {
-    ui.notices = [...ui.notices, { id: ++notices, text }];
+    ui.notices = [...ui.notices.filter(n => n.text !== text), { id: ++notices, text }];
     announce(text);
 }
 
-/** Tells those who can't see the page change. What was told just before is still to be heard. */
+const untold = [];
+
+/**
+ * Tells those who can't see the page change, in the dialog while one covers the page, but for one that may be about to close. What was
+ * told just before is still to be heard.
+ */
 function announce(text) {
-    const place = document.getElementById("announce");
+    if (ui.dialog?.busy) {
+        untold.push(text);
+        return;
+    }
+    const place = document.querySelector("dialog[open] [role=status]") ?? document.getElementById("announce");
     if (text)
         place.append(h("p", null, text));
     while (place.childElementCount > 5)
@@ -215,14 +262,20 @@ function page() {
 }
 
 function render() {
-    morph(document.getElementById("page"), page());
+    keepingFocus(draw);
+}
+
+function draw() {
     const place = document.getElementById("dialog");
-    const wanted = daemon.state === "ready" && ui.dialog && dialog(ui.dialog, daemon);
+    const wanted = ui.dialog && dialog(ui.dialog, daemon);
     const open = place.querySelector("dialog");
     if (open && open.id !== wanted?.id)
         open.close(); // the focus goes back to where it was
+    if (ui.dialog && !wanted && !ui.dialog.busy)
+        notice(`${ui.dialog.name} is gone.`);
     if (!wanted)
         ui.dialog = null;
+    morph(document.getElementById("page"), page());
     morph(place, wanted ? [wanted] : []);
     const shown = place.querySelector("dialog");
     if (shown && !shown.open)
@@ -244,7 +297,7 @@ function changed() {
 function listen() {
     document.addEventListener("click", event => {
         const element = event.target.closest("button[data-action]");
-        if (element)
+        if (element && event.detail < 2) // a double click is one: what is there after the first is something else
             act(element);
     });
     document.addEventListener("submit", event => {
@@ -265,12 +318,13 @@ function listen() {
         changed();
     });
     // With administrative access the daemon is asked as root, without it as the user.
-    const permission = cockpit.permission({ admin: true });
-    let allowed = permission.allowed;
-    permission.addEventListener("changed", () => {
-        if (allowed !== null && allowed !== undefined && allowed !== permission.allowed)
+    // cockpit.permission() tells of that too, but loads the page anew.
+    const superuser = cockpit.dbus(null, { bus: "internal" }).proxy("cockpit.Superuser", "/superuser");
+    let access;
+    superuser.addEventListener("changed", () => {
+        if (access !== undefined && access !== superuser.Current)
             daemon.connect();
-        allowed = permission.allowed;
+        access = superuser.Current;
     });
     setInterval(changed, 60_000); // for how long ago things were
 }

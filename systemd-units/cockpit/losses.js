@@ -16,8 +16,7 @@ export async function look(daemon, found) {
     const losses = { ...noLosses, state: "looking", largest: [] };
     found(losses);
     try {
-        const [, result] = await daemon.call("ListLosses", "a{sv}t", [{}, 0]);
-        await readResult(result, loss => {
+        await readResult(daemon, await daemon.call("ListLosses", "a{sv}t", [{}, 0]), loss => {
             if (loss.type === "directory" || loss.change === "deleted")
                 return; // what is lost of those is in their files, or is not there any more
             losses.files++;
@@ -52,12 +51,12 @@ function row(loss) {
 }
 
 export function losses({ state, files, bytes, largest: found }, limit) {
-    const lookAt = text => button("look", text, { disabled: state === "looking" });
     const known = state === "known";
     return card("losses", "What the next boot will lose",
-        { note: known && `${count(files, "file")}, ${size(bytes)}`, actions: lookAt(known ? "Look again" : "Look") },
+        { note: known && `${count(files, "file")}, ${size(bytes)}`, actions: button("look", known ? "Look again" : "Look", { busy: state === "looking" }) },
         state === "unknown" && h("p", { class: "empty" }, "Everything on the root that no entry keeps. To find it, the root is compared with what the next boot makes."),
         state === "looking" && h("p", { class: "empty" }, "Looking…"),
         known && files === 0 && h("p", { class: "empty" }, "Nothing: all that is on the root is kept, or is in every fresh root."),
-        known && files > 0 && table("losses", "What the next boot will lose, the largest first", ["Path", "What", "Size", ""], found, row, limit));
+        known && files > 0 && table("losses", "What the next boot will lose, the largest first", ["Path", "What", "Size", ""], found, row, limit),
+        files > found.length && h("p", { class: "note" }, `Only the ${found.length} largest are listed. All of them: type `, h("code", null, "sudo impermanence diff"), "."));
 }

@@ -57,6 +57,8 @@ function entries(daemon) {
 
 function oldRoots(daemon) {
     const roots = daemon.roots;
+    if (roots.length === 0 && daemon.unlisted)
+        return badge("Not known", "red");
     const [old, snapshots] = ["old", "snapshot"].map(kind => roots.filter(r => r.Kind === kind).length);
     const pinned = roots.filter(r => r.Pinned).length;
     const bytes = roots.reduce((sum, r) => sum + (r.ExclusiveBytes ?? 0), 0);
@@ -81,7 +83,7 @@ export function overview(daemon) {
 
 /** What is wrong, the most urgent first, each with what to do about it. */
 export function problems(daemon) {
-    const boot = daemon.manager.LastRollover, look = "journalctl -b -u impermanence-rollover.service";
+    const boot = daemon.manager.LastRollover, look = "journalctl -b | grep impermanence";
     const found = daemon.manager.ConfigurationErrors.map(text =>
         alert("danger", `Configuration: ${text}`, { action: button("reload", "Read it again", { data: { from: text } }) }));
     if (daemon.manager.ReloadNeeded)

@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { ago, moment, size } from "./text.js";
-import { badge, button, card, facts, table } from "./widgets.js";
+import { alert, badge, button, card, facts, table } from "./widgets.js";
 
 const reasons = {
     "booted": "booted",
@@ -56,7 +56,9 @@ export function roots(daemon, limit) {
     return card("roots", "Old roots and snapshots", { note: all.length > 0 && String(all.length), actions },
         all.length > 0
             ? table("roots", "Old roots and snapshots, the newest first", headings, all, r => row(r, sizes), limit)
-            : h("p", { class: "empty" }, "No old roots yet: the next boot leaves the first."));
+            : daemon.unlisted
+                ? alert("danger", `Old roots can't be listed: ${daemon.unlisted}`)
+                : h("p", { class: "empty" }, "No old roots yet: the next boot leaves the first."));
 }
 
 /** What there is to know of one root, and to do with it. */

@@ -1,11 +1,20 @@
 // Large results, which come as lines of JSON through a socket: see "Large results" in org.impermanence1(5).
 
 /**
- * Reads a result to its end, from the path that a method replied with, as base64. Gives each line to `each`, and fails when the
- * result is not complete.
+ * Reads a result to its end, from the job and the path, as base64, that a method replied with. Gives each line to `each`, and fails
+ * as the job did when the result is not complete.
  */
-export function readResult(path, each) {
-    return new Promise((resolve, reject) => {
+export async function readResult(daemon, [job, path], each) {
+    const problem = await read(path, each);
+    if (problem === null)
+        return;
+    const [, name, message] = await daemon.call("Wait", "t", [0], job, "Job").catch(() => []);
+    throw Object.assign(new Error(message || problem), { name });
+}
+
+/** Reads a result, and answers with null, or with what to say when it is not complete. */
+function read(path, each) {
+    return new Promise(resolve => {
         // As whoever asked: the daemon lets nobody else read it.
         const channel = cockpit.channel({ payload: "stream", unix: fromBytes(path), superuser: "try" });
         let rest = "", complete = false;
@@ -19,12 +28,7 @@ export function readResult(path, each) {
                     each(line);
             }
         });
-        channel.addEventListener("close", (_event, ended) => {
-            if (complete)
-                resolve();
-            else
-                reject(new Error(ended.message || "The result is not complete"));
-        });
+        channel.addEventListener("close", (_event, ended) => resolve(complete ? null : ended.message || "The result is not complete"));
     });
 }
 
@@ -34,9 +38,10 @@ export function fromBytes(base64) {
     return new TextDecoder().decode(bytes[bytes.length - 1] === 0 ? bytes.subarray(0, -1) : bytes);
 }
 
-/** Text as bytes for a message, in base64. */
+/** Text as bytes for a message, in base64. Of a byte that is not UTF-8 Cockpit makes half of a surrogate pair, as Python does. */
 export function toBytes(text) {
-    return btoa(String.fromCharCode(...new TextEncoder().encode(text)));
+    const bytes = [...text].flatMap(c => /[\udc80-\udcff]/u.test(c) ? c.charCodeAt(0) & 0xff : [...new TextEncoder().encode(c)]);
+    return btoa(bytes.map(b => String.fromCharCode(b)).join(""));
 }
 
 /** A path in a result, which is an object where it is not UTF-8: as text, and in base64. */

@@ -1,21 +1,24 @@
 // Words, numbers and times as people read them.
 
+// The page speaks English, and so do its dates: as they are written where the reader is, when that is known.
+const locale = navigator.languages.find(language => language.startsWith("en")) ?? "en";
+
 const minute = 60, hour = 60 * minute, day = 24 * hour;
 
 /** A time, given in microseconds since 1970, in the local zone. */
 export function moment(usec) {
-    return new Date(usec / 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+    return new Date(usec / 1000).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
 }
 
-/** How long ago a time was, given in microseconds since 1970. */
+/** How long ago a time was, given in microseconds since 1970. The clock here is another than that of the machine. */
 export function ago(usec, now = Date.now()) {
     const seconds = (now - usec / 1000) / 1000;
+    if (Math.abs(seconds) < minute)
+        return "just now";
     if (seconds < 0)
         return "in the future";
-    if (seconds < minute)
-        return "just now";
     const [size, unit] = seconds < hour ? [minute, "minute"] : seconds < day ? [hour, "hour"] : [day, "day"];
-    return new Intl.RelativeTimeFormat([], { numeric: "always" }).format(-Math.floor(seconds / size), unit);
+    return new Intl.RelativeTimeFormat(locale, { numeric: "always" }).format(-Math.floor(seconds / size), unit);
 }
 
 /** A length of time, given in microseconds. */

@@ -4,10 +4,10 @@ import { h } from "./dom.js";
 
 /**
  * A button; what it does is looked up by its action, and data tells to what. With the same id, which is made of its data where
- * none is given, it is the same button after a change of the page, and keeps the focus.
+ * none is given, it is the same button after a change of the page, and keeps the focus, as it does while it is busy.
  */
-export function button(action, text, { look = "secondary", data = {}, id = Object.values(data).join("-"), label, disabled, title } = {}) {
-    const attributes = { type: "button", class: `button ${look}`, "data-action": action, "aria-label": label, disabled, title };
+export function button(action, text, { look = "secondary", data = {}, id = Object.values(data).join("-"), label, disabled, busy, title, autofocus } = {}) {
+    const attributes = { type: "button", class: `button ${look}`, "data-action": action, "aria-label": label, disabled, "aria-disabled": busy && "true", title, autofocus };
     for (const [key, value] of Object.entries(data))
         attributes[`data-${key}`] = value;
     attributes.id = `do-${action}-${id}`.replace(/[^A-Za-z0-9_-]/g, "_");
@@ -21,15 +21,15 @@ export function badge(text, color = "gray", title) {
 
 /** A section of the page with a heading. */
 export function card(id, heading, { note, actions }, ...content) {
-    return h("section", { class: "card", "aria-labelledby": id, "data-key": id },
+    return h("section", { class: "card", "aria-labelledby": id, "data-key": id, tabindex: -1 },
         h("header", null, h("h2", { id }, heading, note && h("span", { class: "note" }, note)), actions && h("div", { class: "actions" }, actions)),
         ...content);
 }
 
 /** What is wrong or worth knowing: "danger", "warning" or "info", with what to do about it. */
-export function alert(kind, text, { key, action, type } = {}) {
+export function alert(kind, text, { key, action, type, role } = {}) {
     const words = { danger: "Wrong:", warning: "Warning:", info: "Note:" };
-    return h("div", { class: `alert ${kind}`, "data-key": key },
+    return h("div", { class: `alert ${kind}`, "data-key": key, role },
         h("p", null, h("span", { class: "visually-hidden" }, words[kind] + " "), text),
         type && h("p", null, "Type ", h("code", null, type)),
         action && h("div", { class: "actions" }, action));

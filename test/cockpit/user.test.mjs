@@ -1,4 +1,4 @@
-// The page of an ordinary user, whom polkit lets prune and nothing else.
+// The page of an ordinary user, whom polkit lets prune and mount old roots, and nothing else.
 
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
@@ -39,6 +39,14 @@ test("in a dialog it says so there", async () => {
     await page.button("Take it").click();
     await page.sees("Turn on administrative access", page.dialog);
     await page.button("Cancel").click();
+});
+
+test("what the kernel refuses is said in the same words", async () => {
+    await page.button("Details of 2024-11-04_10:33:02").click();
+    await page.button("Browse…").click();
+    await page.sees("Turn on administrative access", page.dialog);
+    await page.button("Close").click();
+    await page.gone(page.row("2024-11-04_10:33:02").getByText("in use")); // it is let go all the same
 });
 
 test("what polkit allows is done", async () => {
