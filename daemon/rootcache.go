@@ -26,15 +26,14 @@ type rootCache struct {
 
 	mu      sync.Mutex
 	watcher *fsnotify.Watcher // nil: not yet, or it can't be had
-	watched map[string]bool
-	changes uint64 // counts what may have made a list old
+	changes uint64            // counts what may have made a list old
 	places  []place
 	kept    *listing // nil: none
 	until   time.Time
 }
 
 func newRootCache(changed func(), log dbus.Log) *rootCache {
-	return &rootCache{log: log, changed: changed, watched: map[string]bool{}}
+	return &rootCache{log: log, changed: changed}
 }
 
 // list returns the roots of places: the list that is kept, or what read reads. Nobody may change it.
@@ -69,7 +68,8 @@ func (c *rootCache) forget() {
 	c.kept = nil
 }
 
-// watch watches the directories of old roots of places, and tells whether all are. It needs mu.
+// watch watches the directories of old roots of places, and tells whether all are. A watch ends with its directory, and with the mount of its file
+// system; one that is there stays. It needs mu.
 func (c *rootCache) watch(places []place) bool {
 	for _, p := range places {
 		if p.top == "" {
@@ -86,14 +86,9 @@ func (c *rootCache) watch(places []place) bool {
 		go c.follow(watcher)
 	}
 	for _, p := range places {
-		dir := filepath.Join(p.top, p.guards.Layout.OldRoots)
-		if c.watched[dir] {
-			continue
-		}
-		if err := c.watcher.Add(dir); err != nil {
+		if err := c.watcher.Add(filepath.Join(p.top, p.guards.Layout.OldRoots)); err != nil {
 			return false // there is none yet
 		}
-		c.watched[dir] = true
 	}
 	return true
 }
@@ -117,12 +112,9 @@ func (c *rootCache) follow(watcher *fsnotify.Watcher) {
 	}
 }
 
-// noticed deals with one change. A watch ends with its directory.
+// noticed deals with one change.
 func (c *rootCache) noticed(event fsnotify.Event) {
 	c.mu.Lock()
-	if c.watched[event.Name] && event.Has(fsnotify.Remove|fsnotify.Rename) {
-		delete(c.watched, event.Name)
-	}
 	passing := c.passing(filepath.Base(event.Name))
 	c.mu.Unlock()
 	if !passing {

@@ -3,12 +3,15 @@ package daemon
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
+	"time"
 
 	"github.com/fsnotify/fsnotify"
 	"go.uber.org/zap"
 
 	"github.com/impermanence/impermanence/btrfsops"
+	"github.com/impermanence/impermanence/test/btrfstest"
 )
 
 // The snapshot of a comparison comes and goes, and nobody is told of it, nor are all roots read again for it; that one which
@@ -58,5 +61,30 @@ func TestWhatOnlyPassesIsNotTold(t *testing.T) {
 	}
 	if reads != 3 {
 		t.Errorf("roots were read %d times", reads)
+	}
+}
+
+// What others do in a file system that was mounted anew at the same place is told as before.
+func TestOldRootsOfAFileSystemThatIsMountedAnew(t *testing.T) {
+	device, top := btrfstest.NewDevice(t, 0), filepath.Join(t.TempDir(), "top")
+	told := make(chan struct{}, 1)
+	c := newRootCache(func() { signal(told) }, zap.NewNop().Sugar())
+	defer c.close()
+	for i := range 2 {
+		btrfstest.Mount(t, device, top, "")
+		if err := os.MkdirAll(filepath.Join(top, "old_roots"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		places := []place{{top: top, guards: btrfsops.Guards{Layout: btrfsops.Layout{OldRoots: "old_roots"}}, mounts: uint64(i)}}
+		if _, err := c.list(places, func() (*listing, error) { return &listing{}, nil }); err != nil {
+			t.Fatal(err)
+		}
+		btrfstest.Subvolume(t, filepath.Join(top, "old_roots", strconv.Itoa(i)))
+		select {
+		case <-told:
+		case <-time.After(20 * time.Second):
+			t.Fatalf("mounted for the %d. time: nobody was told", i+1)
+		}
+		btrfstest.Unmount(t, top)
 	}
 }
