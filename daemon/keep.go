@@ -170,8 +170,11 @@ func (d *Daemon) Orphans(ctx context.Context, volume string) ([]dbus.Orphan, err
 			continue
 		}
 		known = true
+		if err := ctx.Err(); err != nil {
+			return nil, toBus(err)
+		}
 		found, err := persist.Orphans(cfg.In(d.opts.Sysroot), v.Path, cfg.Entries())
-		problems = append(problems, err, ctx.Err())
+		problems = append(problems, err)
 		for _, o := range found {
 			orphans = append(orphans, dbus.Orphan{Path: o.Path, Kind: o.Kind.Name(), Volume: v.Path})
 		}
