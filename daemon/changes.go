@@ -7,6 +7,7 @@ import (
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/jobs"
 	"github.com/impermanence/impermanence/dbus"
+	"github.com/impermanence/impermanence/persist"
 )
 
 // ListLosses starts a job that finds what the next boot will lose.
@@ -136,7 +137,7 @@ func selects(f dbus.ChangeFilter, p string, c btrfsops.Change) bool {
 
 // isAt says whether a path is dir or below it.
 func isAt(dir, p string) bool {
-	return p == dir || dir == "/" || len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
+	return p == dir || persist.Below(p, dir)
 }
 
 // aspectNames are the words of the bus, in its order.

@@ -17,7 +17,7 @@ func EntryFor(opts Options, volume, p string) (Entry, error) {
 	switch {
 	case !path.IsAbs(p) || e.Target == "/" || strings.Contains(p, "\x00"):
 		return e, fmt.Errorf("%q: %w", p, ErrInvalidEntry)
-	case e.Target == e.Volume, below(e.Target, e.Volume), below(e.Volume, e.Target):
+	case e.Target == e.Volume, Below(e.Target, e.Volume), Below(e.Volume, e.Target):
 		return e, fmt.Errorf("%s and the volume %s lie in one another: %w", e.Target, e.Volume, ErrInvalidEntry)
 	}
 	s, err := newSession(&kernel{}, opts, nil)

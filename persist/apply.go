@@ -176,7 +176,7 @@ func waves(entries []Entry) [][]int {
 	var around []string
 	for _, i := range order {
 		target := entries[i].Target
-		for len(around) > 0 && !below(target, around[len(around)-1]) {
+		for len(around) > 0 && !Below(target, around[len(around)-1]) {
 			around = around[:len(around)-1]
 		}
 		if len(around) == len(result) {

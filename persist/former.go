@@ -30,7 +30,7 @@ func closeRoots(roots map[string]*resolver) {
 func rootOf(roots map[string]*resolver, p string) (root *resolver, inRoot string) {
 	mountPoint := ""
 	for at := range roots {
-		if below(p, at) && len(at) > len(mountPoint) {
+		if Below(p, at) && len(at) > len(mountPoint) {
 			mountPoint = at
 		}
 	}

@@ -41,7 +41,7 @@ func (s *session) later(e Entry, source Object) error {
 		return nil
 	}
 	for _, point := range s.opts.Later {
-		if below(e.Target, point) {
+		if Below(e.Target, point) {
 			return fmt.Errorf("%s: %w", point, ErrNotMounted)
 		}
 	}

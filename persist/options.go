@@ -45,8 +45,8 @@ func ComparePaths(a, b string) int {
 	return len(a) - len(b)
 }
 
-// below tells whether a clean path lies strictly below another.
-func below(p, dir string) bool {
+// Below tells whether a clean path lies strictly below another.
+func Below(p, dir string) bool {
 	if dir == "/" {
 		return len(p) > 1
 	}

@@ -39,7 +39,7 @@ func Orphans(opts Options, volume string, entries []Entry) ([]Orphan, error) {
 		declare(e.Source)
 	}
 	for _, m := range s.table.mounts {
-		if p, inside := strings.CutPrefix(m.point, s.prefix); inside && below(p, volume) {
+		if p, inside := strings.CutPrefix(m.point, s.prefix); inside && Below(p, volume) {
 			declare(p)
 		}
 	}

@@ -118,7 +118,7 @@ func (u Users) homeOf(e Entry, dir string) (user, home string) {
 	if e.Home == "" {
 		return u.homeAround(dir)
 	}
-	if home := u.homeDir(e); dir == home || below(dir, home) {
+	if home := u.homeDir(e); dir == home || Below(dir, home) {
 		return e.Home, home
 	}
 	return "", ""
@@ -134,5 +134,5 @@ func (u Users) homeDir(e Entry) string {
 
 // directlyIn tells whether a path's parent is dir.
 func directlyIn(p, dir string) bool {
-	return below(p, dir) && path.Dir(p) == dir
+	return Below(p, dir) && path.Dir(p) == dir
 }

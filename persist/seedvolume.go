@@ -59,7 +59,7 @@ func (s *session) seedVolume(ctx context.Context, entries []Entry) (Report, erro
 func onVolume(e Entry, s Step) bool {
 	switch s.Op {
 	case MakeParent, MakeDirectory, MakeFile, SetOwner, Seed, CopyOut:
-		return s.Path == e.Source || below(e.Source, s.Path) && below(s.Path, e.Volume)
+		return s.Path == e.Source || Below(e.Source, s.Path) && Below(s.Path, e.Volume)
 	case SeedFormer, MoveAside, RemoveLink, MakePlace, Mirror, BindMount, SetOptions, MakeLink, CopyIn, PutBack, NoteSeed, NoteCopy:
 	}
 	return false

@@ -112,14 +112,14 @@ func fits(c *config.Config, e persist.Entry) error {
 		switch {
 		case o.Target == e.Target:
 			return fmt.Errorf("%s: %w: it is an entry already, from %s", e.Target, ErrInvalid, o.Origin)
-		case inside(e.Target, o.Target):
+		case persist.Below(e.Target, o.Target):
 			return fmt.Errorf("%s: %w: it is kept already as a part of %s", e.Target, ErrInvalid, o.Target)
-		case inside(o.Target, e.Target):
+		case persist.Below(o.Target, e.Target):
 			return fmt.Errorf("%s: %w: the entry %s is inside it", e.Target, ErrInvalid, o.Target)
 		}
 	}
 	for _, v := range c.Volumes {
-		if e.Target == v.Path || inside(e.Target, v.Path) || inside(v.Path, e.Target) {
+		if e.Target == v.Path || persist.Below(e.Target, v.Path) || persist.Below(v.Path, e.Target) {
 			return fmt.Errorf("%s: %w: it and the volume %s lie in one another", e.Target, ErrInvalid, v.Path)
 		}
 	}
@@ -129,9 +129,4 @@ func fits(c *config.Config, e persist.Entry) error {
 		}
 	}
 	return nil
-}
-
-// inside tells whether a clean path lies strictly below another.
-func inside(p, dir string) bool {
-	return strings.HasPrefix(p, strings.TrimSuffix(dir, "/")+"/")
 }

@@ -58,7 +58,7 @@ func formatAddedIn(name persist.RootName) []string {
 // EphemeralOf gives the ephemeral mount point that a path of the booted system is on, by its name.
 func (c *Config) EphemeralOf(p string) (on Ephemeral, found bool) {
 	for _, e := range c.Ephemeral {
-		if below(p, e.MountPoint) && (!found || below(e.MountPoint, on.MountPoint)) {
+		if persist.Below(p, e.MountPoint) && (!found || persist.Below(e.MountPoint, on.MountPoint)) {
 			on, found = e, true
 		}
 	}

@@ -21,7 +21,7 @@ func (d *decoder) checkEntries(volumes []persist.Volume) {
 	sort.SliceStable(entries, func(a, b int) bool { return persist.ComparePaths(entries[a].Target, entries[b].Target) < 0 })
 	var around []*persist.Entry // the entries that the current one lies in, outermost first
 	for i, e := range entries {
-		for len(around) > 0 && !below(e.Target, around[len(around)-1].Target) {
+		for len(around) > 0 && !persist.Below(e.Target, around[len(around)-1].Target) {
 			around = around[:len(around)-1]
 		}
 		if i > 0 && entries[i-1].Target == e.Target {
@@ -46,9 +46,9 @@ func (d *decoder) checkEntries(volumes []persist.Volume) {
 func (d *decoder) checkVolumes(e *persist.Entry, volumes []persist.Volume) {
 	for _, v := range volumes {
 		switch {
-		case e.Target == v.Path || below(v.Path, e.Target):
+		case e.Target == v.Path || persist.Below(v.Path, e.Target):
 			d.failEntry(e, "list what is inside it instead, without the volume", "%s holds the persistent volume %s", e.Target, v.Path)
-		case below(e.Target, v.Path):
+		case persist.Below(e.Target, v.Path):
 			d.failEntry(e, "remove it", "%s is on the persistent volume %s and so is kept already", e.Target, v.Path)
 		}
 	}

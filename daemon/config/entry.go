@@ -15,7 +15,7 @@ var errRoot = errors.New(`"/" is the root itself`)
 
 // ofKernel tells whether a path is of a file system that the kernel makes: nothing in it is ever on a disk.
 func ofKernel(p string) bool {
-	return slices.ContainsFunc([]string{"/dev", "/proc", "/sys"}, func(dir string) bool { return p == dir || below(p, dir) })
+	return slices.ContainsFunc([]string{"/dev", "/proc", "/sys"}, func(dir string) bool { return p == dir || persist.Below(p, dir) })
 }
 
 // entryPath checks and cleans the absolute path of an entry.
@@ -152,7 +152,7 @@ func (d *decoder) place(key string, v *value, p place, e *persist.Entry) bool {
 
 // homeHint says what to write for a path in a user's list that is not below the home.
 func homeHint(s string, p place) string {
-	if clean := path.Clean(s); below(clean, p.home) {
+	if clean := path.Clean(s); persist.Below(clean, p.home) {
 		return fmt.Sprintf("write it relative to the home: %q", clean[len(p.home)+1:])
 	}
 	return fmt.Sprintf("write a path relative to the home of %s; what is elsewhere goes into persistence.%q.directories or .files", p.user, p.volume)

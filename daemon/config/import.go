@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"slices"
 	"sort"
 	"strings"
 
@@ -204,19 +205,10 @@ func (c importContext) lists(v *value) {
 // leaveOthers names keys that are set and not known.
 func (c importContext) leaveOthers(where string, v *value, known ...string) {
 	for _, f := range v.fields {
-		if !contains(known, f.key) && !unset(f.value) {
+		if !slices.Contains(known, f.key) && !unset(f.value) {
 			c.leave("%s: %s", where, f.key)
 		}
 	}
-}
-
-func contains(list []string, s string) bool {
-	for _, item := range list {
-		if item == s {
-			return true
-		}
-	}
-	return false
 }
 
 // unset tells whether a value says nothing.

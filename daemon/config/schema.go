@@ -7,6 +7,8 @@ import (
 	"path"
 	"sort"
 	"strings"
+
+	"github.com/impermanence/impermanence/persist"
 )
 
 // read turns a merged tree into a configuration.
@@ -68,7 +70,7 @@ func (d *decoder) ephemeral(key string, v *value) (Ephemeral, bool) {
 		parsed(s, "template", hint, &e.Template, relative)
 	}
 	choice(s, "onFailure", &e.OnFailure, []string{"continue", "emergency"}, []OnFailure{Continue, Emergency})
-	if e.OldRoots == e.Subvolume || e.Template == e.Subvolume || below(e.OldRoots, e.Subvolume) || below(e.Template, e.Subvolume) {
+	if e.OldRoots == e.Subvolume || e.Template == e.Subvolume || persist.Below(e.OldRoots, e.Subvolume) || persist.Below(e.Template, e.Subvolume) {
 		d.fail(v.at, s.key, "give subvolume, oldRoots and template paths of their own", "what is kept is inside the root %q, which is replaced at every boot", e.Subvolume)
 	}
 	return e, true
@@ -92,7 +94,7 @@ func (d *decoder) checkEphemerals(c *Config) {
 					"give each mount point a subvolume of its own", "%q is the root of %s too (%s)", e.Subvolume, first.MountPoint, first.Origin)
 				break
 			}
-			if first.OldRoots == e.OldRoots || below(first.OldRoots, e.OldRoots) || below(e.OldRoots, first.OldRoots) {
+			if first.OldRoots == e.OldRoots || persist.Below(first.OldRoots, e.OldRoots) || persist.Below(e.OldRoots, first.OldRoots) {
 				d.fail(at, fmt.Sprintf("ephemeral.%q.oldRoots", e.MountPoint),
 					"give each mount point a directory of its own", "%q is where those of %s are (%s)", e.OldRoots, first.MountPoint, first.Origin)
 				break
@@ -182,12 +184,4 @@ func sound(s string) error {
 		}
 	}
 	return nil
-}
-
-// below tells whether a clean path lies strictly below another.
-func below(p, dir string) bool {
-	if dir == "/" {
-		return len(p) > 1 && p[0] == '/'
-	}
-	return len(p) > len(dir) && p[len(dir)] == '/' && p[:len(dir)] == dir
 }
