@@ -1,7 +1,9 @@
 package daemon_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -258,6 +260,42 @@ func TestChangesThatAreRefused(t *testing.T) {
 func describeTree(t testing.TB, dir string) string {
 	t.Helper()
 	return btrfstest.Run(t, "find", dir, "-printf", "%P %M %U:%G %s %l\n")
+}
+
+// lasting is a context that ends when it was asked some times.
+type lasting struct {
+	context.Context
+	left int
+}
+
+func (c *lasting) Err() error {
+	if c.left--; c.left >= 0 {
+		return nil
+	}
+	return context.Canceled
+}
+
+// What somebody looked at who has left meanwhile is as it was seen before.
+func TestLookThatIsCanceled(t *testing.T) {
+	m := newMachine(t)
+	m.configure(t, "[persistence.\"/persist\"]\ndirectories = [\"/srv/app\"]\n")
+	m.write(t, "srv/app/data", "data")
+	m.write(t, "persist/srv/app/data", "data")
+	d := m.start(t)
+	before, canceled := d.Entries(), 0
+	for left := range 10 {
+		if err := d.Rescan(&lasting{t.Context(), left}); errors.Is(err, context.Canceled) {
+			canceled++
+		} else if err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(before, d.Entries()); diff != "" {
+			t.Errorf("canceled when it was asked %d times: %s", left+1, diff)
+		}
+	}
+	if canceled == 0 {
+		t.Error("nothing was canceled")
+	}
 }
 
 // What is recorded wrongly keeps the rest in force, is told, and is not written over.
