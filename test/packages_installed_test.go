@@ -119,6 +119,7 @@ func TestRemovalTells(t *testing.T) {
 	const lost, undo = "this machine is still set up", "impermanence setup --undo"
 	for _, machine := range []struct{ file, tells, not string }{
 		{"", "", lost},
+		{"/etc/impermanence/conf.d/mine.toml.before-undo", "", lost},
 		{"/etc/impermanence/conf.d/mine.json", lost, undo},
 		{"/etc/impermanence/impermanence.toml", lost, undo},
 		{"/etc/impermanence/setup.json", undo, "no other"},
