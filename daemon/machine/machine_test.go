@@ -174,6 +174,15 @@ func TestWhatCantBeReadIsNotEmpty(t *testing.T) {
 	}
 }
 
+// TestTwoFileSystemsOnADevice: what is left of a former one makes blkid say nothing, and why.
+func TestTwoFileSystemsOnADevice(t *testing.T) {
+	dir := t.TempDir()
+	btrfstest.Run(t, "sh", "-c", `cd "$1"; truncate -s 128M a b; mkfs.btrfs -q a; mkfs.ext4 -q b; dd if=b of=a bs=1024 skip=1 seek=1 count=1 conv=notrunc`, "sh", dir)
+	if found, err := Probe(t.Context(), dir+"/a"); err == nil || !strings.Contains(err.Error(), "wipefs(8)") {
+		t.Errorf("it says %v, %v", found, err)
+	}
+}
+
 // TestTheToolThatMakesInitrds: Debian's dracut leaves a part of initramfs-tools installed.
 func TestTheToolThatMakesInitrds(t *testing.T) {
 	for want, files := range map[string][]string{

@@ -13,14 +13,14 @@ import (
 
 // Probe tells what is on a device, read from it now: the tags of blkid(8), such as TYPE, LABEL and PTTYPE. Nothing there is no error.
 func Probe(ctx context.Context, device string) (map[string]string, error) {
-	out, err := exec.CommandContext(ctx, "blkid", "--probe", "--output", "export", device).Output()
+	out, err := Output(ctx, "blkid", "--probe", "--output", "export", device)
 	var exit *exec.ExitError
 	const nothing = 2 // blkid(8): no information
 	if errors.As(err, &exit) && exit.ExitCode() == nothing {
 		return map[string]string{}, readable(device)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("blkid %s: %w", device, err)
+		return nil, err
 	}
 	tags := map[string]string{}
 	for line := range strings.Lines(string(out)) {
@@ -28,6 +28,19 @@ func Probe(ctx context.Context, device string) (map[string]string, error) {
 		tags[key] = value
 	}
 	return tags, nil
+}
+
+// Output runs a program and gives what it prints. Of one that fails the error has what it said.
+func Output(ctx context.Context, name string, args ...string) ([]byte, error) {
+	out, err := exec.CommandContext(ctx, name, args...).Output()
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return out, fmt.Errorf("%s %s: %w: %s", name, args[len(args)-1], err, strings.TrimSpace(string(exit.Stderr)))
+	}
+	if err != nil {
+		return out, fmt.Errorf("%s: %w", name, err)
+	}
+	return out, nil
 }
 
 // readable tells why what blkid looks at can't be read: it calls that nothing. What is not there, as a partition that the kernel does not show

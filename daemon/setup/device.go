@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -148,9 +147,9 @@ func (f *DeviceFacts) partitions(ctx context.Context) error {
 			Path: p.Node, Type: p.Type, Signature: found["TYPE"], Label: found["LABEL"], Size: p.Size * dumped.Table.SectorSize,
 		})
 	}
-	out, err := exec.CommandContext(ctx, "sfdisk", "--list-free", "--bytes", "--quiet", "--output", "Start,Size", f.Path).Output()
+	out, err := machine.Output(ctx, "sfdisk", "--list-free", "--bytes", "--quiet", "--output", "Start,Size", f.Path)
 	if err != nil {
-		return fmt.Errorf("sfdisk %s: %w", f.Path, err)
+		return err
 	}
 	for line := range strings.Lines(string(out)) {
 		words := strings.Fields(line)
@@ -169,9 +168,9 @@ func (f *DeviceFacts) partitions(ctx context.Context) error {
 
 // output runs a program and reads the JSON that it prints.
 func output(ctx context.Context, v any, name string, args ...string) error {
-	out, err := exec.CommandContext(ctx, name, args...).Output()
+	out, err := machine.Output(ctx, name, args...)
 	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
+		return err
 	}
 	if err := json.Unmarshal(out, v); err != nil {
 		return fmt.Errorf("read what %s prints: %w", name, err)
