@@ -185,7 +185,7 @@ func received(err error) error {
 	var reply godbus.Error
 	var unsent godbus.FormatError
 	if errors.As(err, &unsent) {
-		return fmt.Errorf("%w: %w", ErrInvalidArgs, err)
+		return fmt.Errorf("%w: a text that is not UTF-8", ErrInvalidArgs)
 	}
 	if !errors.As(err, &reply) {
 		if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {

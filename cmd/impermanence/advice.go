@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -65,24 +66,6 @@ func adviceTable() []advice {
 		{dbus.ErrInvalidName, usage},
 		{dbus.ErrInvalidArgs, usage},
 		{dbus.ErrNotSupported, "impermanence status"},
-		{setup.ErrNotInstalled, "install the package there, or make install"},
-		{setup.ErrAlready, "sudo impermanence check"},
-		{setup.ErrConfigured, "sudo impermanence check"},
-		{setup.ErrNotSetUp, "sudo impermanence setup --dry-run"},
-		{setup.ErrTaken, usage},
-		{setup.ErrNoPreset, "ls /usr/lib/impermanence/presets"},
-		{setup.ErrLayout, "findmnt -t btrfs"},
-		{setup.ErrNotEmpty, "lsblk --fs"},
-		{setup.ErrNoProgram, "install it, and run setup again"},
-		{setup.ErrLists, "sudo impermanence setup --dry-run"},
-		{setup.ErrAside, "ls /etc/impermanence/conf.d"},
-		{setup.ErrChanged, "sudo impermanence setup --undo"},
-		{setup.ErrNested, "sudo btrfs subvolume list -o /"},
-		{setup.ErrNotBtrfs, usage},
-		{template.ErrNotConfigured, "sudo impermanence setup --dry-run"},
-		{template.ErrCommitted, "sudo impermanence template show"},
-		{template.ErrDiverged, "sudo impermanence template show"},
-		{machine.ErrNotMounted, "findmnt"},
 		// The daemon that runs is not of this version.
 		{dbus.ErrUnknownObject, restart},
 		{dbus.ErrUnknownInterface, restart},
@@ -93,9 +76,34 @@ func adviceTable() []advice {
 	}
 }
 
+// setUpAdvice is what to type next after the errors of what needs no daemon.
+func setUpAdvice() []advice {
+	return []advice{
+		{setup.ErrNotInstalled, "install the package there, or make install"},
+		{setup.ErrAlready, "sudo impermanence check"},
+		{setup.ErrConfigured, "sudo impermanence check"},
+		{setup.ErrNotSetUp, "sudo impermanence setup --dry-run"},
+		{setup.ErrTaken, usage},
+		{setup.ErrNoPreset, "ls /usr/lib/impermanence/presets"},
+		{setup.ErrLayout, "findmnt -t btrfs"},
+		{setup.ErrNotEmpty, "lsblk --fs"},
+		{setup.ErrNoDevice, "lsblk --fs"},
+		{setup.ErrNoProgram, "install it, and run setup again"},
+		{setup.ErrLists, "sudo impermanence setup --dry-run"},
+		{setup.ErrAside, "ls /etc/impermanence/conf.d"},
+		{setup.ErrChanged, "sudo impermanence setup --undo"},
+		{setup.ErrNested, "sudo btrfs subvolume list -o /"},
+		{setup.ErrNotBtrfs, usage},
+		{template.ErrNotConfigured, "sudo impermanence setup --dry-run"},
+		{template.ErrCommitted, "sudo impermanence template show"},
+		{template.ErrDiverged, "sudo impermanence template show"},
+		{machine.ErrNotMounted, "findmnt"},
+	}
+}
+
 // adviceFor returns what to type next after an error, by the table; "" when no line fits.
 func adviceFor(err error) string {
-	for _, line := range adviceTable() {
+	for _, line := range slices.Concat(adviceTable(), setUpAdvice()) {
 		if errors.Is(err, line.is) {
 			return line.try
 		}

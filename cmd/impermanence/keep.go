@@ -32,11 +32,9 @@ func (k *keepFlags) addWhen(cmd *cobra.Command, now, next, dryRun string) {
 // addEntry adds the options that say what a new entry is like.
 func (k *keepFlags) addEntry(a *app, cmd *cobra.Command) {
 	cmd.Flags().StringVar(&k.change.Volume, "volume", "", "keep it on this persistent `VOLUME` (default: the only one)")
-	cmd.Flags().StringVar(&k.change.Method, "method", "", "put it in its place by this `METHOD`: auto (default), bind, symlink or copy")
-	cmd.Flags().StringVar(&k.change.Kind, "kind", "", "make a `KIND`, directory or file, where nothing is yet")
 	_ = cmd.RegisterFlagCompletionFunc("volume", a.completeVolumes)
-	_ = cmd.RegisterFlagCompletionFunc("method", cobra.FixedCompletions([]string{"auto", "bind", "symlink", "copy"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions([]string{"directory", "file"}, cobra.ShellCompDirectiveNoFileComp))
+	addWord(cmd, &k.change.Method, "method", "put it in its place by this `METHOD`: auto (default), bind, symlink or copy", "auto", "bind", "symlink", "copy")
+	addWord(cmd, &k.change.Kind, "kind", "make a `KIND`, directory or file, where nothing is yet", "directory", "file")
 }
 
 // read finishes the reading of the options.
@@ -52,8 +50,12 @@ func (k *keepFlags) read(cmd *cobra.Command, paths int) error {
 		return &usageError{fmt.Errorf("%s: --now and --next-boot at once", cmd.Name()), cmd.CommandPath() + " --help"}
 	case paths == 0 && len(k.given) > 0:
 		return &usageError{fmt.Errorf("%s: %s without a PATH", cmd.Name(), k.given[0]), cmd.CommandPath() + " " + k.given[0] + " PATH"}
+	case k.change.Volume == "":
+		return nil
 	}
-	return nil
+	volume, err := absolutePath(k.change.Volume)
+	k.change.Volume = volume
+	return err
 }
 
 // shapes tells whether an option says what an entry is like.

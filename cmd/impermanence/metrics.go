@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/google/renameio/v2"
 	"github.com/spf13/cobra"
@@ -34,6 +35,9 @@ node exporter reads it; impermanence-metrics.timer does that every five minutes.
 
 // metrics prints the metrics, or writes them to a file.
 func (a *app) metrics(ctx context.Context, file string) error {
+	if info, err := os.Lstat(file); err == nil && !info.Mode().IsRegular() { // a rename would replace a device or a link, too
+		return &usageError{fmt.Errorf("metrics: --output: %s is there, and is no regular file", file), "impermanence metrics"}
+	}
 	s, err := a.state(ctx)
 	if err != nil && !errors.Is(err, dbus.ErrUnreachable) {
 		return err

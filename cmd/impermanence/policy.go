@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/impermanence/impermanence/daemon/config"
@@ -34,25 +33,6 @@ func addPolicy(flags *pflag.FlagSet, o *dbus.PruneOptions) {
 	flags.Var(given[dbus.MinFree]{&o.MinFree, parseMinFree, "10%"}, "min-free", "let the oldest go too while less than `SIZE` is free: 10%, 5GiB")
 }
 
-// given is an option's value, read when it is given: without the option nothing is stored.
-type given[T any] struct {
-	to    **T
-	parse func(text string) (T, error)
-	right string // a text that is
-}
-
-func (g given[T]) Set(text string) error {
-	value, err := g.parse(text)
-	if err == nil {
-		*g.to = &value
-	}
-	return err
-}
-
-func (g given[T]) String() string  { return "" }
-func (g given[T]) Type() string    { return "given" }
-func (g given[T]) example() string { return g.right }
-
 // parseNumber reads a whole number in decimal.
 func parseNumber(text string) (uint32, error) {
 	n, err := strconv.ParseUint(text, 10, 32)
@@ -65,20 +45,4 @@ func parseNumber(text string) (uint32, error) {
 func parseMinFree(text string) (dbus.MinFree, error) {
 	free, err := config.ParseMinFree(text)
 	return dbus.MinFree(free), err
-}
-
-// wrongValue says what is wrong with an option's value, and advises one that is right.
-func wrongValue(cmd *cobra.Command, wrong *pflag.InvalidValueError) error {
-	f, err := wrong.GetFlag(), wrong.Unwrap()
-	try := cmd.CommandPath() + " --" + f.Name
-	switch v := f.Value.(type) {
-	case interface{ example() string }:
-		try += " " + v.example()
-	case pflag.SliceValue:
-		err = fmt.Errorf("%q is neither a NAME nor names with commas between them", wrong.GetValue())
-		try = cmd.CommandPath() + " --help"
-	default:
-		err = fmt.Errorf("%q is neither true nor false", wrong.GetValue())
-	}
-	return &usageError{fmt.Errorf("%s: --%s: %w", cmd.Name(), f.Name, err), try}
 }

@@ -18,7 +18,7 @@ func (a *app) since(ctx context.Context, word string, now time.Time) (time.Time,
 	}
 	at, known, err := a.bootTime(ctx, word)
 	if err == nil && !known {
-		err = &usageError{fmt.Errorf("--since: %q is no time and no boot that is known", word), "impermanence diff --since 2h"}
+		err = &usageError{fmt.Errorf("diff: --since: %q is no time and no boot that is known", word), "impermanence diff --since 2h"}
 	}
 	return at, err
 }

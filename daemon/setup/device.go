@@ -1,10 +1,13 @@
 package setup
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -57,6 +60,7 @@ const (
 
 // Why a device is not laid out.
 var (
+	ErrNoDevice  = errors.New("no block device")
 	ErrNotEmpty  = errors.New("the device is not empty") // nothing is ever wiped
 	ErrNoProgram = errors.New("a program of fdisk, dosfstools, cryptsetup or btrfs-progs is not installed")
 )
@@ -67,6 +71,9 @@ func GatherDevice(ctx context.Context, device string) (DeviceFacts, error) {
 	if err != nil {
 		return DeviceFacts{}, fmt.Errorf("find the device: %w", err)
 	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Type() != fs.ModeDevice {
+		return DeviceFacts{}, cmp.Or(err, fmt.Errorf("%s is %w", device, ErrNoDevice))
+	}
 	f := DeviceFacts{Path: path}
 	var listed struct {
 		BlockDevices []blockDevice `json:"blockdevices"`
@@ -76,7 +83,7 @@ func GatherDevice(ctx context.Context, device string) (DeviceFacts, error) {
 		return f, err
 	}
 	if len(listed.BlockDevices) != 1 {
-		return f, fmt.Errorf("%s is no block device", device)
+		return f, fmt.Errorf("%s is %w", device, ErrNoDevice)
 	}
 	f.look(listed.BlockDevices[0])
 	found, err := machine.Probe(ctx, path)

@@ -47,8 +47,12 @@ type Template struct {
 }
 
 // Open finds the template of the machine whose root is mounted at root; note is told what a person has to know. Errors:
-// ErrNotConfigured, config.Errors.
+// ErrNotConfigured, config.Errors, machine.ErrNotMounted, fs.ErrNotExist.
 func Open(root string, note func(text string)) (*Template, error) {
+	mounts, err := machine.Mounts(root)
+	if err != nil {
+		return nil, err
+	}
 	c, err := config.Load(config.LoadOptions{Root: root})
 	if err != nil {
 		return nil, err
@@ -58,10 +62,6 @@ func Open(root string, note func(text string)) (*Template, error) {
 		return nil, ErrNotConfigured
 	}
 	e := c.Ephemeral[i]
-	mounts, err := machine.Mounts(root)
-	if err != nil {
-		return nil, err
-	}
 	fs, err := btrfsops.OpenDevice(mounts[0].Source)
 	if err != nil {
 		return nil, err
