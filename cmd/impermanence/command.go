@@ -45,6 +45,7 @@ func (a *app) command() *cobra.Command {
 	root.AddCommand(inGroup(groupSetUp, a.setupCommand(), a.checkCommand(), a.templateCommand(), a.importCommand())...)
 	root.AddCommand(inGroup(groupShell, completionCommand())...)
 	root.SetHelpCommand(helpCommand())
+	withoutFiles(root)
 	return root
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -45,11 +46,17 @@ func (a *app) rootNames(ctx context.Context, wanted func(dbus.RootEntry) bool) [
 	now := time.Now()
 	var names []string
 	for _, r := range slices.Backward(roots) {
-		if wanted(r) {
+		if wanted(r) && completable(r.Name) {
 			names = append(names, cobra.CompletionWithDesc(r.Name, describe(r, now)))
 		}
 	}
 	return names
+}
+
+// completable tells whether a name may be completed. The shell's script reads a line up to its tab, the terminal that lists it acts on
+// control characters, and the script has the shell evaluate what is typed so far, which may be what several names begin with.
+func completable(name string) bool {
+	return !strings.ContainsAny(name, "$`") && !strings.ContainsFunc(name, func(r rune) bool { return !unicode.IsPrint(r) })
 }
 
 // describe says what a root is in a list of completions.

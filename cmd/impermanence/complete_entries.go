@@ -48,7 +48,7 @@ func (a *app) completeRecorded(cmd *cobra.Command, args []string, toComplete str
 func targetsToComplete(entries []dbus.Entry, args []string, toComplete string) []string {
 	var targets []string
 	for _, e := range entries {
-		if strings.HasPrefix(e.Target, toComplete) && !slices.Contains(args, e.Target) {
+		if strings.HasPrefix(e.Target, toComplete) && completable(e.Target) && !slices.Contains(args, e.Target) {
 			targets = append(targets, cobra.CompletionWithDesc(e.Target, e.State))
 		}
 	}
@@ -60,7 +60,7 @@ func (a *app) completeVolumes(cmd *cobra.Command, _ []string, toComplete string)
 	var volumes []string
 	for _, e := range a.knownEntries(cmd.Context()) {
 		volume, ok := strings.CutSuffix(e.Source, e.Target)
-		if ok && volume != "" && strings.HasPrefix(volume, toComplete) && !slices.Contains(volumes, volume) {
+		if ok && volume != "" && strings.HasPrefix(volume, toComplete) && completable(volume) && !slices.Contains(volumes, volume) {
 			volumes = append(volumes, volume)
 		}
 	}

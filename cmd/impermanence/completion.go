@@ -5,6 +5,7 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // bashWithoutPackage makes cobra's script work in a bash that lacks the package bash-completion, as on a small system.
@@ -24,6 +25,22 @@ __impermanence_init_completion()
     prev=${words[cword - 1]-}
 }
 `
+
+// withoutFiles has no file completed where an option of a command, or of one below it, takes something else.
+func withoutFiles(cmd *cobra.Command) {
+	register := func(f *pflag.Flag) {
+		switch name, _ := pflag.UnquoteUsage(f); name {
+		case "FILE", "DIR", "DIRECTORY", "DEV", "DEVICE":
+		default:
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, cobra.NoFileCompletions) // an error means that it has its own
+		}
+	}
+	cmd.Flags().VisitAll(register)
+	cmd.PersistentFlags().VisitAll(register)
+	for _, c := range cmd.Commands() {
+		withoutFiles(c)
+	}
+}
 
 // completionCommand prints the completion script of a shell; packages install what it prints.
 func completionCommand() *cobra.Command {
