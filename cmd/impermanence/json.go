@@ -61,14 +61,14 @@ type rootDocument struct {
 	Kind           string     `json:"kind"`
 	Label          string     `json:"label"`
 	UUID           string     `json:"uuid"`
-	Path           string     `json:"path"`
+	Path           dbus.Bytes `json:"path"`
 	BootID         string     `json:"bootID"`
 	Created        *time.Time `json:"created"`
 	RolledOver     *time.Time `json:"rolledOver"`
 	ReadOnly       bool       `json:"readOnly"`
 	Pinned         bool       `json:"pinned"`
 	Deleting       bool       `json:"deleting"`
-	HeldRoot       string     `json:"heldRoot"`
+	HeldRoot       dbus.Bytes `json:"heldRoot"`
 	ProtectReasons []string   `json:"protectReasons"`
 	ExclusiveBytes *uint64    `json:"exclusiveBytes"`
 	// Retention is what the next prune does with it; null when that is not known, and elsewhere than in `roots`.
@@ -121,7 +121,7 @@ type forgetDocument struct {
 
 // changeDocument is what became of a path that was to be kept, or kept no more.
 type changeDocument struct {
-	Target  string             `json:"target"`
+	Target  dbus.Bytes         `json:"target"`
 	Plan    []planStepDocument `json:"plan"`    // in order
 	Writers []string           `json:"writers"` // who writes to files or works in directories there
 	Job     *jobDocument       `json:"job"`     // null when the daemon refused
@@ -141,9 +141,9 @@ type orphansDocument struct {
 
 // orphanDocument is something on a volume that no entry declares.
 type orphanDocument struct {
-	Path   string `json:"path"`
-	Kind   string `json:"kind"`
-	Volume string `json:"volume"`
+	Path   dbus.Bytes `json:"path"`
+	Kind   string     `json:"kind"`
+	Volume string     `json:"volume"`
 }
 
 // importDocument is what `import` prints.
@@ -220,9 +220,9 @@ func rootDocuments(roots []dbus.Root) []rootDocument {
 
 func newRootDocument(r dbus.Root) rootDocument {
 	return rootDocument{
-		ID: r.ID, Name: r.Name, Kind: r.Kind, Label: r.Label, UUID: r.UUID, Path: r.Path, BootID: r.BootID,
+		ID: r.ID, Name: r.Name, Kind: r.Kind, Label: r.Label, UUID: r.UUID, Path: dbus.Bytes(r.Path), BootID: r.BootID,
 		Created: known(r.Created), RolledOver: known(r.RolledOver),
-		ReadOnly: r.ReadOnly, Pinned: r.Pinned, Deleting: r.Deleting, HeldRoot: r.HeldRoot,
+		ReadOnly: r.ReadOnly, Pinned: r.Pinned, Deleting: r.Deleting, HeldRoot: dbus.Bytes(r.HeldRoot),
 		ProtectReasons: list(r.ProtectReasons), ExclusiveBytes: knownSize(r.Size),
 	}
 }

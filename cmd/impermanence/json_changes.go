@@ -14,7 +14,7 @@ func newPersistDocument(p persisting, entries []dbus.Entry) persistDocument {
 func changeDocuments(all []changed) []changeDocument {
 	documents := make([]changeDocument, len(all))
 	for i, c := range all {
-		d := changeDocument{Target: c.target, Plan: []planStepDocument{}, Writers: list(details(c.job, "writers"))}
+		d := changeDocument{Target: dbus.Bytes(c.target), Plan: []planStepDocument{}, Writers: list(details(c.job, "writers"))}
 		reasons := details(c.job, "reasons")
 		for n, step := range details(c.job, "plan") {
 			if n < len(reasons) {

@@ -16,10 +16,10 @@ type restoreDocument struct {
 
 // restoredDocument is what became of one path.
 type restoredDocument struct {
-	Path    string         `json:"path"`
-	Target  string         `json:"target"`
+	Path    dbus.Bytes     `json:"path"`
+	Target  dbus.Bytes     `json:"target"`
 	Action  string         `json:"action"` // "restored", "replaced", "same" or "failed"
-	Aside   string         `json:"aside"`  // where what stood there is now; "" when nothing did
+	Aside   dbus.Bytes     `json:"aside"`  // where what stood there is now; "" when nothing did
 	Entries uint64         `json:"entries"`
 	Bytes   uint64         `json:"bytes"`
 	Error   *errorDocument `json:"error"`
@@ -27,13 +27,13 @@ type restoredDocument struct {
 
 // keptDocument is a path that is to be kept from now on.
 type keptDocument struct {
-	Target string `json:"target"`
-	Kept   bool   `json:"kept"`
+	Target dbus.Bytes `json:"target"`
+	Kept   bool       `json:"kept"`
 }
 
 // logDocument is what `log` prints.
 type logDocument struct {
-	Path     string            `json:"path"`
+	Path     dbus.Bytes        `json:"path"`
 	Versions []versionDocument `json:"versions"` // oldest root first, the running root last
 }
 
@@ -49,7 +49,7 @@ type versionDocument struct {
 	UID        uint32         `json:"uid"`
 	GID        uint32         `json:"gid"`
 	Modified   *time.Time     `json:"modified"`
-	Link       string         `json:"link"`
+	Link       dbus.Bytes     `json:"link"`
 	Error      *errorDocument `json:"error"`
 }
 
@@ -57,23 +57,23 @@ func newRestoreDocument(all []dbus.RestoreResult, job dbus.Job, kept []changed) 
 	d := restoreDocument{Job: newJobDocument(job), Results: make([]restoredDocument, len(all)), Kept: make([]keptDocument, len(kept))}
 	for i, r := range all {
 		d.Results[i] = restoredDocument{
-			Path: r.Path.String(), Target: r.Target.String(), Action: r.Action, Aside: r.Aside.String(),
+			Path: r.Path, Target: r.Target, Action: r.Action, Aside: r.Aside,
 			Entries: r.Entries, Bytes: r.Bytes, Error: errorOf(r.Error),
 		}
 	}
 	for i, c := range kept {
-		d.Kept[i] = keptDocument{c.target, c.failure() == nil}
+		d.Kept[i] = keptDocument{dbus.Bytes(c.target), c.failure() == nil}
 	}
 	return d
 }
 
 func newLogDocument(path string, all []dbus.Version) logDocument {
-	d := logDocument{Path: path, Versions: make([]versionDocument, len(all))}
+	d := logDocument{Path: dbus.Bytes(path), Versions: make([]versionDocument, len(all))}
 	for i, v := range all {
 		d.Versions[i] = versionDocument{
 			Root: v.Root, Name: v.Name, RolledOver: known(microseconds(v.RolledOverUSec)), Version: v.Version, Kind: v.Kind,
 			Size: v.Size, Mode: fmt.Sprintf("%04o", v.Mode), UID: v.UID, GID: v.GID, Modified: known(microseconds(v.ModifiedUSec)),
-			Link: v.Link.String(), Error: errorOf(v.Error),
+			Link: v.Link, Error: errorOf(v.Error),
 		}
 	}
 	return d

@@ -66,7 +66,7 @@ func (a *app) orphans(ctx context.Context, args []string) error {
 func orphanDocuments(orphans []dbus.Orphan) []orphanDocument {
 	documents := make([]orphanDocument, len(orphans))
 	for i, o := range orphans {
-		documents[i] = orphanDocument(o)
+		documents[i] = orphanDocument{dbus.Bytes(o.Path), o.Kind, o.Volume}
 	}
 	return documents
 }
