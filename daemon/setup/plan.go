@@ -167,7 +167,7 @@ func (p *planner) shared() {
 // nested notes which subvolumes inside the root go with it.
 func (p *planner) nested() {
 	for _, path := range p.Nested {
-		p.note("the subvolume %s in the root becomes a part of an old root, and is deleted with that one day; fresh roots have an empty directory there: to keep it move it to the top level (mv), and mount it from fstab", path)
+		p.note("the subvolume %s in the root becomes a part of an old root, and is deleted with that one day; fresh roots have an empty directory there: to keep it %s, and mount it from fstab", path, p.moveOut(path))
 	}
 }
 

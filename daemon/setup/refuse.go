@@ -82,11 +82,17 @@ func (f *Facts) refuseNested(o Options) error {
 	for _, nested := range f.Nested {
 		i := slices.IndexFunc(kept, func(dir string) bool { return machine.Within(nested, dir) })
 		if i >= 0 && f.onRoot(nested) {
-			return fmt.Errorf("%w: the subvolume %s, in %s: a copy of the root would not have what is in it: move it to the top level (mv) and mount it from fstab",
-				ErrNested, nested, kept[i])
+			return fmt.Errorf("%w: the subvolume %s, in %s: a copy of the root would not have what is in it: %s, and mount it from fstab",
+				ErrNested, nested, kept[i], f.moveOut(nested))
 		}
 	}
 	return f.refuseMounted()
+}
+
+// moveOut says how a subvolume inside the root's, as the machine sees it, comes out of that.
+func (f *Facts) moveOut(nested string) string {
+	root := f.Mounts[0]
+	return fmt.Sprintf("move it to the top level (mount -o subvolid=5 %s /mnt; mv /mnt/%s%s /mnt)", root.Source, root.Subvolume, nested)
 }
 
 // refuseUndone refuses a volume that an undoing has left: people have gone on with what is in the root.
@@ -115,8 +121,8 @@ func (f *Facts) refuseDatabase() error {
 	if f.Database == "" || on == "/" {
 		return nil
 	}
-	return fmt.Errorf("%w: the package database %s lies on %[3]s, and a fresh root would have it without the packages: copy what is in %[3]s into the root, and take %[3]s out of fstab; "+
-		"what of it is to persist the set-up finds", ErrLayout, f.Database, on)
+	return fmt.Errorf("%w: the package database %s lies on %[3]s, and a fresh root would have it without the packages: copy that into the root "+
+		"(mount --bind / /mnt; cp -a %[3]s/. /mnt%[3]s), take %[3]s out of fstab, restart, and then set up, which finds what of it is to persist", ErrLayout, f.Database, on)
 }
 
 // refuseMounted refuses subvolumes inside the root's that are mounted, wherever: a fresh root does not have them, and the machine would wait
@@ -128,8 +134,8 @@ func (f *Facts) refuseMounted() error {
 		if !inside || ofOneBoot(point) {
 			return nil
 		}
-		return fmt.Errorf("%w: the subvolume /%s, which is mounted at %s, lies in that of the root, and a fresh one does not have it: move it to the top level (mv), and have fstab mount it from there",
-			ErrLayout, inner, point)
+		return fmt.Errorf("%w: the subvolume /%s, which is mounted at %s, lies in that of the root, and a fresh one does not have it: unmount it, %s, and have fstab mount it from there",
+			ErrLayout, inner, point, f.moveOut("/"+inner))
 	}
 	for _, m := range f.Mounts {
 		if m.Type == "btrfs" && m.Source == root.Source {

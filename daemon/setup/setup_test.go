@@ -1430,7 +1430,7 @@ func TestRefused(t *testing.T) {
 			btrfstest.Subvolume(t, filepath.Join(w.top, "@var"))
 			btrfstest.Mount(t, w.device, filepath.Join(w.root, "var"), "subvol=@var")
 			w.write(t, "var/lib/dpkg/status", "Package: base\n", 0o644)
-		}, Options{}, ErrLayout, "/var/lib/dpkg/status lies on /var,"},
+		}, Options{}, ErrLayout, "/var/lib/dpkg/status lies on /var, and a fresh root would have it without the packages: copy that into the root (mount --bind / /mnt; cp -a /var/. /mnt/var)"},
 		{"something else at the volume's place", func(t *testing.T, w *world) {
 			t.Helper()
 			w.write(t, "etc/fstab", "/dev/sdb1 /persist ext4 defaults 0 0\n", 0o644)
@@ -1483,6 +1483,27 @@ func TestRefused(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestASubvolumeIsMovedOut of the root by what is said to type, and then the machine is set up.
+func TestASubvolumeIsMovedOut(t *testing.T) {
+	w := newWorld(t, distributions()[0])
+	btrfstest.Subvolume(t, filepath.Join(w.root, "srv"))
+	w.write(t, "srv/www/index.html", "page\n", 0o644)
+	f, err := Gather(w.root, Options{})
+	must(t, err)
+	_, err = MakePlan(f, Options{})
+	command := regexp.MustCompile(`\((mount .*?)\)`).FindStringSubmatch(fmt.Sprint(err))
+	if command == nil {
+		t.Fatalf("nothing to type in %v", err)
+	}
+	mounted := t.TempDir()
+	btrfstest.Run(t, "sh", "-ec", strings.ReplaceAll(command[1], "/mnt", mounted))
+	t.Cleanup(func() { btrfstest.Unmount(t, mounted) })
+	if text := w.read(t, filepath.Join(w.top, "srv/www/index.html")); text != "page\n" {
+		t.Errorf("it has %q", text)
+	}
+	w.plan(t, Options{})
 }
 
 // TestWhatCantBeReadIsNotEmpty damages the block that all of a subvolume is in, which is where data lies. It is not left out of what is to be
