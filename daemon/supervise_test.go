@@ -216,3 +216,24 @@ func TestWatchdog(t *testing.T) {
 	}()
 	must(t, <-ended)
 }
+
+// The watchdog is fed while the first look takes its time.
+func TestWatchdogOfALongLook(t *testing.T) {
+	systemd := listen(t)
+	t.Setenv("WATCHDOG_USEC", "20000")
+	t.Setenv("WATCHDOG_PID", fmt.Sprint(os.Getpid()))
+	m := newMachine(t)
+	record := filepath.Join(m.runDir, "boot.json")
+	must(t, syscall.Mkfifo(record, 0o600)) // it is read when somebody has written
+	d := m.start(t, func(o *daemon.Options) { o.Notify = daemon.NewNotifier(m.log) })
+	s := newTask()
+	close(s.ready)
+	stop, ended := supervise(t, d, nil, s)
+	writer, err := os.OpenFile(record, os.O_WRONLY, 0) // when it is looked at
+	must(t, err)
+	systemd.until(t, "READY=1")
+	systemd.until(t, "WATCHDOG=1")
+	must(t, writer.Close())
+	stop()
+	must(t, <-ended)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	sdnotify "github.com/coreos/go-systemd/v22/daemon"
@@ -74,10 +75,9 @@ func (d *Daemon) attend(ctx context.Context, reload <-chan os.Signal, tasks []Ta
 	}
 	d.status.ready()
 	d.log.Infow("ready", "version", d.opts.Version)
+	defer d.feeding(ctx, tasks)()
 	d.lookOnce()
 	defer d.watching(ctx)()
-	watchdog, stop := watchdogTicks(d.log)
-	defer stop()
 	idle := d.idleTicks()
 	defer idle.Stop()
 	for {
@@ -88,11 +88,31 @@ func (d *Daemon) attend(ctx context.Context, reload <-chan os.Signal, tasks []Ta
 			if d.idleFor() >= d.opts.IdleExit {
 				return errIdle
 			}
-		case <-watchdog:
-			d.feedWatchdog(ctx, tasks)
 		case <-reload:
 			_ = d.Reload(ctx) // it has told, and logged, what is wrong
 		}
+	}
+}
+
+// feeding feeds the watchdog until the function that it returns is called: also while something is looked at, which may take long.
+func (d *Daemon) feeding(ctx context.Context, tasks []Task) (end func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	ticks, stop := watchdogTicks(d.log)
+	var feeding sync.WaitGroup
+	feeding.Go(func() {
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticks:
+				d.feedWatchdog(ctx, tasks)
+			}
+		}
+	})
+	return func() {
+		cancel()
+		stop()
+		feeding.Wait()
 	}
 }
 
