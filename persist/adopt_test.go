@@ -18,19 +18,21 @@ import (
 
 func TestAdoptAndForget(t *testing.T) {
 	for _, method := range []Method{Auto, Bind, Symlink} {
-		for _, p := range []string{"/srv/app", "/etc/app.conf"} {
+		for _, p := range []string{"/srv/app", "/etc/app.conf", "/etc/empty"} {
 			t.Run(method.String()+p, func(t *testing.T) {
 				m := newMachine(t)
 				m.write("/srv/app/sub/file", "data")
 				m.chown("/srv/app", 50, 51, 0o750)
 				m.write("/etc/app.conf", "setting")
+				m.write("/etc/empty", "")
+				m.chown("/etc/empty", 50, 51, 0o600)
 				btrfstest.Run(t, "setfacl", "-m", "u:1001:r", m.path("/etc/app.conf"))
 				want := describe(t, m.path(p))
 				e, err := EntryFor(m.options(), "/persist", p)
 				if err != nil {
 					t.Fatal(err)
 				}
-				e.Method = method
+				e.Method, e.Adopt = method, true
 				result, err := Adopt(context.Background(), m.options(), e)
 				if err != nil || result.State != InPlace {
 					t.Fatalf("got %+v, %v", result, err)

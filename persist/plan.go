@@ -101,7 +101,8 @@ func (p *planner) firstBoot() bool {
 	return p.Entry.Target == machineID && p.facts.Source.Kind == IsFile && p.facts.Source.Size == int64(len(uninitialized))
 }
 
-// chooseMethod decides what auto means: a directory is bound; so is a file that there is something to bind of.
+// chooseMethod decides what auto means: a directory is bound; so is a file that there is something to bind of. An empty one is nothing, unless
+// somebody has asked for it.
 func (p *planner) chooseMethod() Method {
 	source, target := p.facts.Source, p.facts.Target
 	switch {
@@ -109,7 +110,7 @@ func (p *planner) chooseMethod() Method {
 		return Bind
 	case target.Kind == IsSymlink && target.Link == p.Entry.Source:
 		return Symlink // put there before the source existed; it shows the source as well as a mount would
-	case source.Kind != Absent, target.Kind == IsFile && !target.Empty:
+	case source.Kind != Absent, target.Kind == IsFile && (!target.Empty || p.Entry.Adopt):
 		return Bind
 	}
 	return Symlink
@@ -185,7 +186,7 @@ func (p *planner) planSource() bool {
 		}
 		return true
 	}
-	seedable := target.Kind == wantedKind(e.Kind) && (e.Kind == Directory || !target.Empty)
+	seedable := target.Kind == wantedKind(e.Kind) && (e.Target != machineID || !target.Empty)
 	if blocking := target.Kind != Absent && !seedable && !target.Empty && !target.Dangling; blocking && !p.leadsToSource() {
 		p.fail(Conflict, "%s is %s: %w", e.Target, target.Kind, ErrWrongKind)
 		return false
@@ -272,7 +273,7 @@ func (p *planner) planLink() {
 		}
 		return
 	}
-	seedable := target.Kind == wantedKind(e.Kind) && !target.Empty
+	seedable := target.Kind == wantedKind(e.Kind) && (!target.Empty || e.Adopt)
 	switch {
 	case source.Kind == Absent && seedable:
 		p.planSource()
