@@ -1,7 +1,6 @@
 package machine
 
 import (
-	"context"
 	"fmt"
 	"io/fs"
 	"maps"
@@ -186,31 +185,6 @@ func For(line, uuid string, names []string) bool {
 func MayBoot(line, subvolume, uuid string, names []string) bool {
 	c := ParseCmdline(line)
 	return For(line, uuid, names) && (c.Subvol == "" || c.Subvol == subvolume)
-}
-
-// Names are what root= may call the file system on a device, besides its UUID: the device, its label, and what its partition is called.
-func Names(ctx context.Context, device string) ([]string, error) {
-	names := append([]string{device}, volumeNames(device)...)
-	found, err := Probe(ctx, device)
-	for _, name := range []struct{ tag, root, link string }{
-		{"LABEL", "LABEL=", "by-label"}, {"PART_ENTRY_UUID", "PARTUUID=", "by-partuuid"}, {"PART_ENTRY_NAME", "PARTLABEL=", "by-partlabel"},
-	} {
-		if value := found[name.tag]; value != "" {
-			names = append(names, name.root+value, "/dev/disk/"+name.link+"/"+value)
-		}
-	}
-	return names, err
-}
-
-// volumeNames gives what else a logical volume is called: /dev/GROUP/VOLUME. In the device mapper's name a hyphen parts the two, and one of their own
-// stands twice.
-func volumeNames(device string) []string {
-	name, mapped := strings.CutPrefix(device, "/dev/mapper/")
-	parts := strings.Split(strings.ReplaceAll(name, "--", "\x00"), "-")
-	if !mapped || len(parts) != 2 {
-		return nil
-	}
-	return []string{strings.ReplaceAll("/dev/"+parts[0]+"/"+parts[1], "\x00", "-")}
 }
 
 // Booting is the file's text so that its lines boot a subvolume by its path, where it can be changed by itself.

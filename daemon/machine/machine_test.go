@@ -160,6 +160,18 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestNamesOfEachDevice: which of several a mount table shows is the kernel's choice, and root= may name any.
+func TestNamesOfEachDevice(t *testing.T) {
+	first, second, mounted := btrfstest.NewDevice(t, 0), btrfstest.NewDevice(t, 0), t.TempDir()
+	btrfstest.Mount(t, first, mounted, "subvolid=5")
+	btrfstest.Run(t, "btrfs", "device", "add", "--force", second, mounted)
+	for _, device := range []string{first, second} {
+		if names, err := Names(t.Context(), device); err != nil || !slices.Contains(names, first) || !slices.Contains(names, second) {
+			t.Errorf("of %s got %q, %v", device, names, err)
+		}
+	}
+}
+
 // TestWhatCantBeReadIsNotEmpty: blkid says the same of both.
 func TestWhatCantBeReadIsNotEmpty(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "disk")
