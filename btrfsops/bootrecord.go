@@ -30,7 +30,7 @@ type BootRecord struct {
 	Time       time.Time      `json:"time"`
 	Outcome    Outcome        `json:"outcome"`
 	Reason     string         `json:"reason,omitempty"` // who asked for it, for kept, skipped and restored
-	Error      string         `json:"error,omitempty"`  // what went wrong; with fresh: what the next boot will put right
+	Error      string         `json:"error,omitempty"`  // what went wrong; with fresh: what the next boot will put right; with kept: why the next boot keeps it too
 	Device     string         `json:"device,omitempty"`
 	Report     RolloverReport `json:"report"`
 }

@@ -110,10 +110,10 @@ func (b *boot) record(mountPoint string) btrfsops.BootRecord {
 	return btrfsops.BootRecord{MountPoint: mountPoint, BootID: b.id, Time: time.Now().UTC()}
 }
 
-// failed puts an error into a record. When the root is fresh all the same, it stays so.
+// failed puts an error into a record. When the root is fresh all the same, or was kept as somebody asked, it stays so.
 func failed(record btrfsops.BootRecord, err error) btrfsops.BootRecord {
 	record.Error = err.Error()
-	if record.Report.Fresh == 0 {
+	if record.Outcome == "" {
 		record.Outcome = btrfsops.OutcomeFailed
 	}
 	return record
@@ -183,7 +183,10 @@ func (b *boot) onFilesystem(ctx context.Context, fs *btrfsops.Filesystem, e conf
 		if b.keep { // a request on the file system waits for the next boot
 			return nil
 		}
-		return fs.ForgetNextBoot(layout)
+		if err := fs.ForgetNextBoot(layout); err != nil {
+			return fmt.Errorf("the next boot keeps the root too: %w", err)
+		}
+		return nil
 	}
 	persistent, err := b.persistentIn(fs, layout, e)
 	if err != nil {
@@ -282,5 +285,8 @@ func (b *boot) tell(record btrfsops.BootRecord) {
 		b.log.error("%s: %s; the former root stays", where, record.Error)
 	case btrfsops.OutcomeKept, btrfsops.OutcomeSkipped:
 		b.log.info("%s: the root is kept: %s", where, record.Reason)
+		if record.Error != "" {
+			b.log.warning("%s: %s", where, record.Error)
+		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -138,6 +139,32 @@ func TestARequestIsUsedOnce(t *testing.T) {
 	}
 	if _, log, record := m.run(t, ""); !m.fresh(t) || record.Outcome != btrfsops.OutcomeFresh {
 		t.Errorf("the boot after: record %+v\n%s", record, log)
+	}
+}
+
+// Where a request can't be taken back, as on a full disk, what it asked for was done all the same: the boot is not to stop.
+func TestARequestThatStaysIsNoFailure(t *testing.T) {
+	m := newMachine(t)
+	m.write(t, "config.toml", "[ephemeral.\"/\"]\nonFailure = \"emergency\"\n")
+	fs, err := btrfsops.OpenDevice(m.device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = fs.Close() }()
+	if err := fs.SetNextBoot(btrfsops.Layout{Root: "root", OldRoots: "old_roots"}, btrfsops.NextKeep); err != nil {
+		t.Fatal(err)
+	}
+	top, err := os.Open(m.top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = top.Close() }()
+	if err := syscall.Flock(int(top.Fd()), syscall.LOCK_EX); err != nil { // as another process of ours would
+		t.Fatal(err)
+	}
+	code, log, record := m.run(t, "")
+	if code != exitDone || m.fresh(t) || record.Outcome != btrfsops.OutcomeKept || !strings.Contains(record.Error, "next boot keeps") || !strings.Contains(log, record.Error) {
+		t.Errorf("exit %d, record %+v\n%s", code, record, log)
 	}
 }
 
