@@ -192,7 +192,7 @@ func (fs *Filesystem) lock() (unlock func(), err error) {
 // Space is what the kernel says of a file system's room, in bytes, after the redundancy of its profiles (a raid1 file
 // system of two 10 GiB devices has about 10 GiB).
 type Space struct {
-	Total, Used, Free uint64
+	Total, Free uint64
 }
 
 // Space asks statfs(2), as df does; no quotas are needed. Free is what an unprivileged process can still write.
@@ -215,5 +215,5 @@ func SpaceAt(path string) (Space, error) {
 
 func spaceOf(st *unix.Statfs_t) Space {
 	size := uint64(st.Bsize)
-	return Space{Total: st.Blocks * size, Used: (st.Blocks - st.Bfree) * size, Free: st.Bavail * size}
+	return Space{Total: st.Blocks * size, Free: st.Bavail * size}
 }

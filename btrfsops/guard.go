@@ -60,7 +60,7 @@ func (fs *Filesystem) gather(g Guards, roots []OldRoot, t *tree, watch *mountWat
 	if f.mounted, err = watch.mounted(); err != nil {
 		return f, err
 	}
-	if f.fallback, err = fs.defaultSubvolume(); err != nil {
+	if f.fallback, err = fs.DefaultSubvolume(); err != nil {
 		return f, err
 	}
 	if f.next, err = fs.NextBoot(g.Layout); err != nil {
@@ -160,7 +160,7 @@ func (d *deletion) judge(f facts, root OldRoot) error {
 	if f.mounted, err = d.watch.mounted(); err != nil {
 		return err
 	}
-	if f.fallback, err = d.defaultSubvolume(); err != nil {
+	if f.fallback, err = d.DefaultSubvolume(); err != nil {
 		return err
 	}
 	if f.next, err = d.wish.next(); err != nil {
@@ -205,8 +205,8 @@ func (d *deletion) inPlace(id SubvolumeID) error {
 	return nil
 }
 
-// defaultSubvolume is what a mount without subvol= gives: the directory item "default" of the tree of tree roots.
-func (fs *Filesystem) defaultSubvolume() (SubvolumeID, error) {
+// DefaultSubvolume is what a mount without subvol= gives: the directory item "default" of the tree of tree roots.
+func (fs *Filesystem) DefaultSubvolume() (SubvolumeID, error) {
 	id := TopLevelID
 	key := searchKey{
 		TreeID: rootTreeID, MinObjectid: rootTreeDirID, MaxObjectid: rootTreeDirID,

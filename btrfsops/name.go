@@ -41,20 +41,20 @@ func clampYear(t time.Time) time.Time {
 	}
 }
 
-// parseRootName reads the time from a name; ours says whether we gave it. A zero time: it says none.
-func parseRootName(name string) (t time.Time, ours bool) {
+// parseRootName reads the time from a name, ours or of a script. A zero time: it says none.
+func parseRootName(name string) time.Time {
 	if stamp, id, found := strings.Cut(name, "-"); found {
 		t, err := time.Parse(nameTime, stamp)
 		if _, errID := strconv.ParseUint(id, 10, 64); err == nil && errID == nil && clampYear(t).Equal(t) {
-			return t, true
+			return t
 		}
 	}
 	for _, layout := range foreignNames {
 		if t, err := time.Parse(layout, name); err == nil {
-			return t, false
+			return t
 		}
 	}
-	return time.Time{}, false
+	return time.Time{}
 }
 
 // maxLabel is how many bytes a label may have.

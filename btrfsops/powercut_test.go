@@ -138,7 +138,7 @@ func (s scenario) boot(t *testing.T, image string) {
 	f.has(t, "nix/of", "nix")
 	f.has(t, "template/of", "template")
 	f.templateIsWhole(t)
-	if now, err := f.defaultSubvolume(); err != nil || fallback && now != f.id(t, "root") {
+	if now, err := f.DefaultSubvolume(); err != nil || fallback && now != f.id(t, "root") {
 		t.Errorf("the default subvolume is %d (%v), the root %d", now, err, f.id(t, "root"))
 	}
 	f.finishDeletions(t)
@@ -159,7 +159,7 @@ func (s scenario) boot(t *testing.T, image string) {
 // fresh root was exchanged with.
 func (f *fixture) bootableByDefault(t *testing.T) bool {
 	t.Helper()
-	fallback, err := f.defaultSubvolume()
+	fallback, err := f.DefaultSubvolume()
 	must(t, err)
 	root, _, _ := f.lookup("root")
 	staged, _, _ := f.lookup("root.next")
@@ -251,7 +251,7 @@ func (s scenario) isDone(t *testing.T, image string) {
 	if !strings.HasPrefix(s.name, "rollover") {
 		return
 	}
-	if fallback, err := f.defaultSubvolume(); err != nil || fallback != TopLevelID && fallback != f.id(t, "root") {
+	if fallback, err := f.DefaultSubvolume(); err != nil || fallback != TopLevelID && fallback != f.id(t, "root") {
 		t.Errorf("the default subvolume is %d (%v), the root %d", fallback, err, f.id(t, "root"))
 	}
 	for _, l := range s.layouts {

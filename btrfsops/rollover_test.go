@@ -35,7 +35,7 @@ func TestRolloverGivesAFreshRootAndKeepsTheFormer(t *testing.T) {
 		t.Errorf("it took %s", report.Duration)
 	}
 	roots := f.list(t)
-	if len(roots) != 1 || roots[0].ID != former || roots[0].Kind != KindOld || roots[0].Adopted || !roots[0].RolledOver.Equal(now.Add(time.Hour)) {
+	if len(roots) != 1 || roots[0].ID != former || roots[0].Kind != KindOld || !roots[0].RolledOver.Equal(now.Add(time.Hour)) {
 		t.Errorf("listed: %+v", roots)
 	}
 }
@@ -301,6 +301,33 @@ func TestReadOnlyRootIsRolledOverAndStaysReadOnly(t *testing.T) {
 	f.boot(t, 1, RolloverOptions{})
 	f.write(t, "root/writable", "yes")
 	if roots := f.list(t); len(roots) != 1 || !roots[0].ReadOnly {
+		t.Errorf("old roots: %+v", roots)
+	}
+}
+
+// One that could not be moved is read-only again until the next boot moves it.
+func TestReadOnlyRootThatIsNotPutAwayStaysReadOnly(t *testing.T) {
+	f := newFixture(t)
+	btrfstest.Run(t, "btrfs", "property", "set", f.path("root"), "ro", "true")
+	renames := 0
+	f.kernel.step = func(call string, done bool) error {
+		if call == "rename" && !done {
+			renames++
+			if renames == 2 {
+				return errInjected
+			}
+		}
+		return nil
+	}
+	if report, err := f.tryBoot(1, RolloverOptions{}); !errors.Is(err, errInjected) || report.OldRoot != "root.next" {
+		t.Errorf("report %+v, error %v", report, err)
+	}
+	f.kernel.step = nil
+	if left, err := f.SubvolumeAt("root.next"); err != nil || !left.ReadOnly {
+		t.Errorf("left: %+v (%v)", left, err)
+	}
+	f.boot(t, 2, RolloverOptions{})
+	if roots := f.list(t); len(roots) != 2 || !roots[0].ReadOnly {
 		t.Errorf("old roots: %+v", roots)
 	}
 }

@@ -71,7 +71,7 @@ func mountedAs(options string) (name, id string) {
 // findDefault looks up the default subvolume and whether it is the root, or what stands at root.next.
 func (r *rollover) findDefault() error {
 	var err error
-	if r.fallback, err = r.defaultSubvolume(); err != nil || r.fallback == TopLevelID {
+	if r.fallback, err = r.DefaultSubvolume(); err != nil || r.fallback == TopLevelID {
 		return err
 	}
 	staged, found, err := r.lookup(r.Layout.Root + stagedSuffix)

@@ -97,7 +97,7 @@ func TestTheDefaultSubvolumeFollowsTheRoot(t *testing.T) {
 		f.has(t, "root/made-in-this-boot", "")
 		btrfstest.Unmount(t, sysroot)
 		f.has(t, "root/made-in-this-boot", "")
-		if fallback, err := f.defaultSubvolume(); err != nil || fallback != report.Fresh {
+		if fallback, err := f.DefaultSubvolume(); err != nil || fallback != report.Fresh {
 			t.Errorf("default subvolume %d (%v), fresh root %d", fallback, err, report.Fresh)
 		}
 	}
@@ -124,7 +124,7 @@ func TestARootThatTheDefaultCanNotFollowStays(t *testing.T) {
 	if !errors.Is(err, errInjected) || report.Fresh != 0 || f.id(t, "root") != former {
 		t.Errorf("error %v, report %+v, root %d, was %d", err, report, f.id(t, "root"), former)
 	}
-	if fallback, err := f.defaultSubvolume(); err != nil || fallback != former {
+	if fallback, err := f.DefaultSubvolume(); err != nil || fallback != former {
 		t.Errorf("default subvolume %d (%v), want %d", fallback, err, former)
 	}
 	report = f.boot(t, 2, RolloverOptions{})
@@ -138,7 +138,7 @@ func TestAnotherDefaultSubvolumeStays(t *testing.T) {
 	f := newFixture(t)
 	f.makeDefault(t, "nix")
 	f.boot(t, 1, RolloverOptions{Mount: RootMount{Options: "subvol=root", From: "rootflags="}})
-	if fallback, err := f.defaultSubvolume(); err != nil || fallback != f.id(t, "nix") {
+	if fallback, err := f.DefaultSubvolume(); err != nil || fallback != f.id(t, "nix") {
 		t.Errorf("default subvolume %d (%v)", fallback, err)
 	}
 }

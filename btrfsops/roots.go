@@ -36,7 +36,6 @@ type OldRoot struct {
 	ReadOnly   bool
 	Pinned     bool
 	Recorded   bool   // see MarkRecorded
-	Adopted    bool   // another tool made it; its time is from its name, else Created
 	Deleting   bool   // its deletion was begun and not finished
 	HeldRoot   string // path of another root that was moved into it by accident, as shell scripts do when a name comes twice; "": none
 	Nested     int    // subvolumes in it, at any depth
@@ -125,15 +124,14 @@ func (fs *Filesystem) oldRoot(l Layout, t *tree, s Subvolume) (OldRoot, error) {
 		Pinned: a[attrPinned] != "", Recorded: a[attrRecorded] != "", Deleting: a[attrDeleting] != "",
 		Nested: len(t.below(s.ID)), ChangedIn: s.ChangedIn,
 	}
-	named, ours := parseRootName(s.Name)
-	root.RolledOver = firstTime(a.time(attrRolledOver), named, s.Created)
+	root.RolledOver = firstTime(a.time(attrRolledOver), parseRootName(s.Name), s.Created)
 	switch root.Kind {
 	case KindOld, KindSnapshot, KindDiscarded:
 	default:
-		root.Kind, root.Adopted = KindOld, !ours
+		root.Kind = KindOld // another tool made it
 	}
 	if IsUnfinished(s.Name) {
-		root.Kind, root.Adopted = KindDiscarded, false
+		root.Kind = KindDiscarded
 	}
 	for _, child := range t.in(directory{s.ID, firstFreeID}) {
 		if child.Name == path.Base(l.Root) {

@@ -144,7 +144,7 @@ func TestOldRootsOfScriptsAreAdopted(t *testing.T) {
 	for i, want := range []time.Time{
 		time.Date(2024, 11, 4, 10, 33, 2, 0, time.UTC), time.Date(2024, 11, 4, 11, 0, 0, 0, time.UTC), roots[2].Created,
 	} {
-		if !roots[i].Adopted || roots[i].Kind != KindOld || !roots[i].RolledOver.Equal(want) {
+		if roots[i].Kind != KindOld || !roots[i].RolledOver.Equal(want) {
 			t.Errorf("%q: %+v, want the time %v", roots[i].Name, roots[i], want)
 		}
 	}
@@ -164,7 +164,7 @@ func TestAttributesOfAnotherSubvolumeDoNotCount(t *testing.T) {
 	must(t, f.SetPinned(layout, snapshot.ID, true))
 	btrfstest.Run(t, "btrfs", "subvolume", "snapshot", f.path(snapshot.Path), f.path("old_roots/by-hand"))
 	copied := f.list(t)[0]
-	if copied.ID == snapshot.ID || copied.Kind != KindOld || !copied.Adopted || copied.Pinned || copied.Label != "" {
+	if copied.ID == snapshot.ID || copied.Kind != KindOld || copied.Pinned || copied.Label != "" {
 		t.Errorf("the copy is %+v", copied)
 	}
 	must(t, f.SetLabel(layout, copied.ID, "mine"))

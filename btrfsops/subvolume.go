@@ -100,7 +100,7 @@ func (fs *Filesystem) subvolumes() (*tree, error) {
 		TreeID: rootTreeID, MinObjectid: firstFreeID, MaxObjectid: lastFreeID,
 		MinType: keyRootItem, MaxType: keyRootBackref,
 	}
-	err := search(fs.top, key, func(i item) error { return t.add(i) })
+	err := search(fs.top, key, t.add)
 	if err != nil {
 		return nil, fmt.Errorf("list subvolumes: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	iofs "io/fs"
 	"os"
+	"path"
 
 	"golang.org/x/sys/unix"
 )
@@ -155,7 +156,7 @@ func (n *NewTemplate) stage(from TemplateSource) error {
 }
 
 // name is the last name of the template with a suffix.
-func (n *NewTemplate) name(suffix string) string { return lastName(n.layout.Template) + suffix }
+func (n *NewTemplate) name(suffix string) string { return path.Base(n.layout.Template) + suffix }
 
 // ID is the new template's subvolume id.
 func (n *NewTemplate) ID() SubvolumeID { return n.id }

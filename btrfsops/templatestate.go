@@ -11,11 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func lastName(p string) string { return path.Base(p) }
-
 // retireTemplate does step 3 of NewTemplate.Commit: the former template stands at template.next, and the new one in its place.
 func (fs *Filesystem) retireTemplate(l Layout, parent *os.File) error {
-	staged, kept := lastName(l.Template)+templateStaged, lastName(l.Template)+templateFormer
+	staged, kept := path.Base(l.Template)+templateStaged, path.Base(l.Template)+templateFormer
 	_, found, err := fs.subvolumeAt(l.Template + templateFormer)
 	if err != nil {
 		return err
@@ -106,7 +104,7 @@ func (fs *Filesystem) rollBackTemplate(l Layout, parent *os.File) error {
 	if t.Current == nil || t.Former == nil {
 		return fmt.Errorf("%w: no former one is kept", ErrNoTemplate)
 	}
-	name := lastName(l.Template)
+	name := path.Base(l.Template)
 	if err := fs.kernel.rename(parent, name+templateFormer, parent, name, unix.RENAME_EXCHANGE); err != nil {
 		return err
 	}
@@ -167,7 +165,7 @@ func (fs *Filesystem) unprotected(id SubvolumeID) (*tree, error) {
 		return nil, err
 	}
 	defer watch.close()
-	fallback, err := fs.defaultSubvolume()
+	fallback, err := fs.DefaultSubvolume()
 	if err != nil {
 		return nil, err
 	}

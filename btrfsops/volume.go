@@ -96,9 +96,6 @@ func (fs *Filesystem) PathOf(id SubvolumeID) (string, error) {
 	return fs.pathOf(t, id)
 }
 
-// DefaultSubvolume is what a mount without subvol= gives.
-func (fs *Filesystem) DefaultSubvolume() (SubvolumeID, error) { return fs.defaultSubvolume() }
-
 // MakeOldRoots makes the directory of the old roots where it is missing, as a rollover does.
 func (fs *Filesystem) MakeOldRoots(l Layout) error {
 	dir, err := fs.openOldRoots(l, true)
