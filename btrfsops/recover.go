@@ -81,9 +81,11 @@ func (r *rollover) putAway(kind Kind, at time.Time) (where string, err error) {
 	err = r.kernel.writable(f, func() error {
 		err := r.kernel.setAttributes(f, info.ID,
 			pair{attrKind, string(kind)}, pair{attrRolledOver, at.Format(timeFormat)}, pair{attrNext, ""}, pair{attrStaged, ""})
-		if err != nil {
+		if err != nil && (kind != KindOld || !errors.Is(err, ErrNoSpace)) {
 			return err
 		}
+		// A root at the limit of its quota takes no attributes. It is an old root without them, of the time in its name; one that nobody
+		// used would count as one as well.
 		name, err := r.moveInto(oldRoots, info.ID, at)
 		if err == nil {
 			where = path.Join(r.Layout.OldRoots, name)

@@ -153,7 +153,7 @@ func TestTheReportSaysWhereTheFormerRootIs(t *testing.T) {
 				return nil
 			}
 			failed = true
-			return unix.ENOSPC
+			return errInjected
 		}
 		report, err := f.tryBoot(2*at, RolloverOptions{})
 		f.kernel.step = nil

@@ -211,6 +211,30 @@ func TestAFullDiskKeepsARoot(t *testing.T) {
 	f.has(t, "persist/of", "persist")
 }
 
+// A root that may not grow takes no attribute either.
+func TestARootAtItsQuotaIsRolledOver(t *testing.T) {
+	f := newFixture(t)
+	btrfstest.Run(t, "btrfs", "quota", "enable", f.dir)
+	btrfstest.Run(t, "btrfs", "quota", "rescan", "-w", f.dir)
+	btrfstest.Run(t, "btrfs", "qgroup", "limit", "1M", f.path("root"))
+	file, err := os.Create(f.path("root/filler"))
+	must(t, err)
+	_, err = io.Copy(file, endless{})
+	must(t, file.Close())
+	if !errors.Is(err, unix.EDQUOT) || !errors.Is(unix.Setxattr(f.path("root"), "user.one", []byte("1"), 0), unix.EDQUOT) {
+		t.Fatalf("filling: %v", err)
+	}
+	report := f.boot(t, 1, RolloverOptions{})
+	f.boot(t, 2, RolloverOptions{})
+	roots := f.list(t)
+	if len(roots) != 2 || roots[0].ID != report.Former || roots[0].Kind != KindOld || !roots[0].RolledOver.Equal(now.Add(time.Hour)) {
+		t.Errorf("old roots: %+v", roots)
+	}
+	if report := f.delete(t, roots[0].ID); len(report.Deleted) != 1 {
+		t.Errorf("report: %+v", report)
+	}
+}
+
 func TestDeletingMakesRoomOnAFullDisk(t *testing.T) {
 	f := newFixture(t)
 	f.withNested(t)
