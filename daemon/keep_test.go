@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon"
@@ -197,6 +198,10 @@ func TestChangesThatAreRefused(t *testing.T) {
 	must(t, os.Symlink("x", filepath.Join(m.sysroot, "srv/link/to")))
 	m.write(t, "persist/srv/both", "kept")
 	m.write(t, "srv/both", "other")
+	must(t, os.Mkdir(filepath.Join(m.sysroot, "tmp"), 0o755))
+	must(t, unix.Mount("tmpfs", filepath.Join(m.sysroot, "tmp"), "tmpfs", 0, ""))
+	t.Cleanup(func() { must(t, unix.Unmount(filepath.Join(m.sysroot, "tmp"), 0)) })
+	m.write(t, "tmp/file", "data")
 	before := describeTree(t, m.sysroot)
 	for name, c := range map[string]struct {
 		change dbus.EntryChange
@@ -223,6 +228,7 @@ func TestChangesThatAreRefused(t *testing.T) {
 		"user":            {dbus.EntryChange{Target: "/srv/app", Volume: "/persist", User: "a:b"}, nil, "InvalidArgs", "not a name"},
 		"other volume":    {dbus.EntryChange{Target: "/srv/app", Volume: "/nix"}, nil, "SourceMissing", "not mounted"},
 		"conflict":        {dbus.EntryChange{Target: "/srv/both", Volume: "/persist"}, nil, "TargetConflict", "/srv/both"},
+		"not of the root": {dbus.EntryChange{Target: "/tmp/file", Volume: "/persist", NextBoot: true}, nil, "NotSupported", "is on what is mounted at /tmp"},
 		"remove what not": {dbus.EntryChange{Deed: dbus.RemoveEntry, Target: "/srv/app"}, dbus.ErrNoSuchEntry, "", ""},
 		"remove from configuration": {
 			dbus.EntryChange{Deed: dbus.RemoveEntry, Target: "/var/log"}, dbus.ErrNotSupported, "", "impermanence.toml:5",

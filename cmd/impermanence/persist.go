@@ -175,6 +175,8 @@ func tryPersist(c changed, err error) string {
 		return "impermanence persist --kind directory " + target
 	case isRefusal(err, dbus.ErrTargetConflict):
 		return "impermanence orphans"
+	case isRefusal(err, dbus.ErrNotSupported) && c.job.Details["nextBoot"] == true:
+		return "impermanence persist " + target
 	}
 	return ""
 }

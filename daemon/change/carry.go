@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
+
+	"github.com/moby/sys/mountinfo"
 
 	"github.com/impermanence/impermanence/btrfsops"
 	"github.com/impermanence/impermanence/daemon/config"
@@ -86,6 +89,11 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 	if err != nil {
 		return err
 	}
+	if r.NextBoot && a.State == persist.Missing && in != (persist.RootName{}) {
+		if err := o.partOf(on, e.Target); err != nil {
+			return err
+		}
+	}
 	reply.Writers = texts(a.Writers)
 	reply.Plan = append([]Line{{fmt.Sprintf("record %s in %s", e.Target, config.RecordPath(e.Volume)), "so that it is kept from boot to boot"}}, lines(a.Steps)...)
 	if r.NextBoot {
@@ -119,6 +127,21 @@ func (o Options) add(ctx context.Context, c *config.Config, e persist.Entry, r R
 		return errors.Join(err, record.write(record.entries)) // as it was before
 	}
 	return err
+}
+
+// partOf refuses what is on another mount than the root that is mounted at on: in the root itself the next boot would find nothing of it.
+func (o Options) partOf(on, target string) error {
+	mounts, err := mountinfo.GetMounts(mountinfo.ParentsFilter(filepath.Join(o.Sysroot, target)))
+	if err != nil {
+		return fmt.Errorf("read mounts: %w", err)
+	}
+	for _, m := range mounts {
+		if len(m.Mountpoint) > len(on) {
+			at := filepath.Join("/", strings.TrimPrefix(m.Mountpoint, o.Sysroot))
+			return fmt.Errorf("adopt %s: it is on what is mounted at %s, and the next boot takes what the root itself has: %w", target, at, persist.ErrNotSupported)
+		}
+	}
+	return nil
 }
 
 // rootOf gives where the root is mounted that a path is on, and its name; none where there is none.
