@@ -132,6 +132,9 @@ func (p *booted) early(t *testing.T, command string) {
 	}
 }
 
+// access is a way to administrative access that gives none.
+const access = `{"bridges": [{"privileged": true, "label": "access", "spawn": ["cockpit-bridge", "--privileged"]}]}`
+
 // serve runs Cockpit for one user without a login, with the page among those that the user has.
 func (p *page) serve(t *testing.T, uid uint32) {
 	t.Helper()
@@ -140,6 +143,10 @@ func (p *page) serve(t *testing.T, uid uint32) {
 	if err := os.CopyFS(pages, os.DirFS("../systemd-units/cockpit")); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Mkdir(filepath.Join(home, "cockpit", "access"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(home, "cockpit", "access", "manifest.json"), access)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

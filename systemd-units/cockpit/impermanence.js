@@ -10,6 +10,7 @@ import { look, losses, noLosses } from "./losses.js";
 import { overview, problems } from "./overview.js";
 import { roots } from "./roots.js";
 import { fromBytes, readResult, toBytes } from "./stream.js";
+import { count } from "./text.js";
 import { alert, button } from "./widgets.js";
 
 const daemon = new Daemon();
@@ -131,7 +132,7 @@ const actions = {
     enter: async ({ directory }) => {
         const asked = ui.dialog;
         Object.assign(asked, await enter(asked.mounted, directory));
-        return `${directory} has ${asked.items.length}`;
+        return `${count(asked.items.length, "item")} in ${directory}`;
     },
     "restore-one": ({ file }) => {
         const { path } = ui.dialog;

@@ -41,6 +41,16 @@ test("in a dialog it says so there", async () => {
     await page.button("Cancel").click();
 });
 
+test("what was typed is there still when administrative access is turned on", async () => {
+    await page.button("Take a snapshot…").click();
+    await page.dialog.getByLabel("Label").fill("before the upgrade");
+    await page.page.evaluate(() => cockpit.dbus(null, { bus: "internal" }).call("/superuser", "cockpit.Superuser", "Start", ["cockpit-bridge"]));
+    await page.button("Take it").click();
+    await page.sees("Turn on administrative access", page.dialog);
+    assert.equal(await page.dialog.getByLabel("Label").inputValue(), "before the upgrade");
+    await page.button("Cancel").click();
+});
+
 test("what the kernel refuses is said in the same words", async () => {
     await page.button("Details of 2024-11-04_10:33:02").click();
     await page.button("Browse…").click();
