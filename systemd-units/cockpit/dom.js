@@ -45,7 +45,7 @@ export function morph(place, children) {
     }
 }
 
-const key = node => node.dataset?.key || node.id;
+const key = node => node.getAttribute?.("data-key") || node.id; // dataset is ten times slower
 
 /** Gives a node the attributes and the children of another. What a person has opened, closed or typed stays, and what was told. */
 function become(old, wanted) {
@@ -54,6 +54,8 @@ function become(old, wanted) {
             old.data = wanted.data;
         return;
     }
+    if (old.isEqualNode(wanted)) // the most, of thousands of rows
+        return;
     for (const { name } of [...old.attributes]) {
         if (!wanted.hasAttribute(name) && name !== "open")
             old.removeAttribute(name);

@@ -3,11 +3,15 @@
 // The page speaks English, and so do its dates: as they are written where the reader is, when that is known.
 const locale = navigator.languages.find(language => language.startsWith("en")) ?? "en";
 
+// To make one takes longer than to use it, and there may be thousands of roots.
+const moments = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
+const spans = new Intl.RelativeTimeFormat(locale, { numeric: "always" });
+
 const minute = 60, hour = 60 * minute, day = 24 * hour;
 
 /** A time, given in microseconds since 1970, in the local zone. */
 export function moment(usec) {
-    return new Date(usec / 1000).toLocaleString(locale, { dateStyle: "medium", timeStyle: "short" });
+    return moments.format(usec / 1000);
 }
 
 /** How long ago a time was, given in microseconds since 1970. The clock here is another than that of the machine. */
@@ -18,7 +22,7 @@ export function ago(usec, now = Date.now()) {
     if (seconds < 0)
         return "in the future";
     const [size, unit] = seconds < hour ? [minute, "minute"] : seconds < day ? [hour, "hour"] : [day, "day"];
-    return new Intl.RelativeTimeFormat(locale, { numeric: "always" }).format(-Math.floor(seconds / size), unit);
+    return spans.format(-Math.floor(seconds / size), unit);
 }
 
 /** A length of time, given in microseconds. */
