@@ -15,17 +15,19 @@ export class Daemon extends EventTarget {
     constructor() {
         super();
         this.heard = 0; // signals
+        this.answered = Promise.resolve(); // when all calls so far are
         this.manager = {};
         this.unlisted = null; // why there is no list of roots
         this.objects = new Map(); // path → { interface: { property: value } }; while nobody can be asked, as it was
         this.connect();
     }
 
-    /** Connects, for the first time or again. The first call starts the daemon when the bus knows how. */
+    /** Connects, for the first time or again; what was asked before is still answered. The first call starts the daemon when the bus knows how. */
     connect() {
         this.watch();
         this.show("connecting");
-        this.client?.close();
+        const before = this.client;
+        this.answered.then(() => before?.close());
         const client = this.client = cockpit.dbus(name, { bus: "system", superuser: "try" });
         client.addEventListener("close", (_event, ended) => {
             if (client === this.client)
@@ -149,7 +151,9 @@ export class Daemon extends EventTarget {
     call(method, signature, args, path = top, kind = "Manager") {
         if (this.state === "absent" || this.state === "closed")
             this.connect();
-        return this.client.call(path, `${name}.${kind}`, method, args, { type: signature, flags: "i" });
+        const answer = this.client.call(path, `${name}.${kind}`, method, args, { type: signature, flags: "i" });
+        this.answered = Promise.allSettled([this.answered, answer]);
+        return answer;
     }
 }
 

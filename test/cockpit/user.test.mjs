@@ -41,11 +41,14 @@ test("in a dialog it says so there", async () => {
     await page.button("Cancel").click();
 });
 
-test("what was typed is there still when administrative access is turned on", async () => {
+test("what was typed is there still when administrative access is turned on, and what was asked is answered", async () => {
     await page.button("Take a snapshot…").click();
     await page.dialog.getByLabel("Label").fill("before the upgrade");
-    await page.page.evaluate(() => cockpit.dbus(null, { bus: "internal" }).call("/superuser", "cockpit.Superuser", "Start", ["cockpit-bridge"]));
+    process.kill(daemon.process.pid, "SIGSTOP");
     await page.button("Take it").click();
+    await page.page.evaluate(() => cockpit.dbus(null, { bus: "internal" }).call("/superuser", "cockpit.Superuser", "Start", ["cockpit-bridge"]));
+    await page.sees("Asking the daemon…");
+    process.kill(daemon.process.pid, "SIGCONT");
     await page.sees("Turn on administrative access", page.dialog);
     assert.equal(await page.dialog.getByLabel("Label").inputValue(), "before the upgrade");
     await page.button("Cancel").click();
