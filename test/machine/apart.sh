@@ -23,9 +23,11 @@ check 'what the daemon has open is unmounted after it' show Before impermanenced
 check 'it is looked at no more' impermanence browse --unmount "$other"
 check 'and nothing is in use' not says in-use impermanence prune --dry-run --keep-last 1
 old=$(old_roots)
-mkfifo /run/held
+mkfifo /run/mounted /run/held
 # shellcheck disable=SC2016 # it is the inner shell's
-unshare --mount --propagation=private sh -c 'mount -t btrfs -o "subvol=/$1" "$2" /mnt && exec cat /run/held' sh "old_roots/${old##*/}" \
+unshare --mount --propagation=private sh -c 'mount -t btrfs -o "subvol=/$1" "$2" /mnt && echo >/run/mounted && exec cat /run/held' sh "old_roots/${old##*/}" \
 	"$(findmnt --noheadings --nofsroot --output SOURCE /)" &
-check 'what a container alone has mounted is in use, to a service that may look into no process' within 10 says in-use impermanence prune --dry-run --keep-last 1
+check 'a container has mounted an old root' timeout 20 cat /run/mounted
+check 'which nobody can tell the service, but it looks again when asked' manager Rescan t 0
+check 'what a container alone has mounted is in use, to a service that may look into no process' says in-use impermanence prune --dry-run --keep-last 1
 echo >/run/held
