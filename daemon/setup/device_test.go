@@ -218,3 +218,23 @@ func TestLUKS(t *testing.T) {
 		t.Errorf("a second time: %v, %v", p.Commands, err)
 	}
 }
+
+// TestUdevIsWaitedFor: between two steps no partition goes away.
+func TestUdevIsWaitedFor(t *testing.T) {
+	dir := t.TempDir()
+	log := filepath.Join(dir, "log")
+	for _, name := range []string{"udevadm", "partition"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte("#!/bin/sh\necho "+name+" $1 >>"+log+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	p := DevicePlan{Filesystem: filepath.Join(dir, "none"), Commands: []Command{{Args: []string{"partition", "1"}}, {Args: []string{"partition", "2"}}}}
+	if err := ApplyDevice(t.Context(), p, nil, t.Output(), func(string) {}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+	done, err := os.ReadFile(log)
+	if want := "partition 1\nudevadm settle\npartition 2\nudevadm settle\n"; err != nil || string(done) != want {
+		t.Errorf("done %q, %v", done, err)
+	}
+}

@@ -40,8 +40,15 @@ func ApplyDevice(ctx context.Context, p DevicePlan, in io.Reader, out io.Writer,
 		if err := cmd.Run(); err != nil {
 			return fmt.Errorf("%s: %w", c.Args[0], err)
 		}
+		settle(ctx)
 	}
 	return p.subvolumes(ctx, step)
+}
+
+// settle waits for udev, where there is one. Told that a disk was written to, it has the kernel read the partitions again, for which they go
+// away for a moment. Who does not wait finds none (systemd's udev-manager.c, synthesize_change).
+func settle(ctx context.Context) {
+	_ = exec.CommandContext(ctx, "udevadm", "settle", "--timeout=30").Run() // without udev, or after that time, what comes next tells
 }
 
 // subvolumes makes those that are missing on the file system.
