@@ -128,16 +128,11 @@ func selects(f dbus.ChangeFilter, p string, c btrfsops.Change) bool {
 		return false
 	}
 	for _, wanted := range f.Paths {
-		if isAt(wanted, p) {
+		if persist.Within(p, wanted) {
 			return true
 		}
 	}
 	return len(f.Paths) == 0
-}
-
-// isAt says whether a path is dir or below it.
-func isAt(dir, p string) bool {
-	return p == dir || persist.Below(p, dir)
 }
 
 // aspectNames are the words of the bus, in its order.

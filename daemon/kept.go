@@ -42,7 +42,7 @@ func (d *Daemon) covered(at place, mounts []*mountinfo.Info) []string {
 	var covered []string
 	for _, m := range mounts {
 		p, inside := strings.CutPrefix(m.Mountpoint, strings.TrimSuffix(d.opts.Sysroot, "/")+"/")
-		if p = path.Join("/", p); !inside || p == at.mountPoint || !isAt(at.mountPoint, p) || partOf(m, root) {
+		if p = path.Join("/", p); !inside || p == at.mountPoint || !persist.Within(p, at.mountPoint) || partOf(m, root) {
 			continue
 		}
 		covered = append(covered, p)
@@ -69,7 +69,7 @@ func partOf(m, root *mountinfo.Info) bool {
 	if strings.HasPrefix(m.Root, inaccessible) {
 		return true
 	}
-	return root != nil && m.Major == root.Major && m.Minor == root.Minor && isAt(root.Root, m.Root)
+	return root != nil && m.Major == root.Major && m.Minor == root.Minor && persist.Within(m.Root, root.Root)
 }
 
 // Where the rules of the vendor and of the machine are. The second is the vendor's on NixOS, which has no /usr/lib.

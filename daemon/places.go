@@ -15,6 +15,7 @@ import (
 	"github.com/impermanence/impermanence/daemon/config"
 	"github.com/impermanence/impermanence/daemon/former"
 	"github.com/impermanence/impermanence/dbus"
+	"github.com/impermanence/impermanence/persist"
 )
 
 // place is an ephemeral mount point: its file system, and what must not be deleted there.
@@ -101,7 +102,7 @@ func (p place) apart(others []place) error {
 	l := p.guards.Layout
 	for _, o := range others {
 		first := o.guards.Layout
-		if o.number == p.number && (l.Root == first.Root || isAt(l.OldRoots, first.OldRoots) || isAt(first.OldRoots, l.OldRoots)) {
+		if o.number == p.number && (l.Root == first.Root || persist.Within(first.OldRoots, l.OldRoots) || persist.Within(l.OldRoots, first.OldRoots)) {
 			return fmt.Errorf("%s and %s are on one file system, and share %q or %q: give each a subvolume and oldRoots of its own", o.mountPoint, p.mountPoint, first.Root, first.OldRoots)
 		}
 	}

@@ -45,6 +45,9 @@ func ComparePaths(a, b string) int {
 	return len(a) - len(b)
 }
 
+// Within tells whether a clean path is dir or lies below it.
+func Within(p, dir string) bool { return p == dir || Below(p, dir) }
+
 // Below tells whether a clean path lies strictly below another.
 func Below(p, dir string) bool {
 	if dir == "/" {

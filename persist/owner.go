@@ -118,7 +118,7 @@ func (u Users) homeOf(e Entry, dir string) (user, home string) {
 	if e.Home == "" {
 		return u.homeAround(dir)
 	}
-	if home := u.homeDir(e); dir == home || Below(dir, home) {
+	if home := u.homeDir(e); Within(dir, home) {
 		return e.Home, home
 	}
 	return "", ""

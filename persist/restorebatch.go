@@ -140,7 +140,7 @@ func (x *restorer) stage(b batch, c *copier, s *stagedCopy) error {
 	}
 	entries, bytes := c.count, c.bytes
 	if err := c.copy(b.from, s.name, b.into, staged, staged); err != nil {
-		maps.DeleteFunc(c.links, func(_ InodeID, at string) bool { return at == staged || Below(at, staged) })
+		maps.DeleteFunc(c.links, func(_ InodeID, at string) bool { return Within(at, staged) })
 		return errors.Join(err, x.k.removeTree(b.into, staged))
 	}
 	s.result.Entries, s.result.Bytes = uint64(c.count-entries), c.bytes-bytes

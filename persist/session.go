@@ -55,7 +55,7 @@ func (s *session) close() {
 // account reads a file of users or groups: from where it is kept, when it is itself an entry or in one, else from the root.
 func (s *session) account(file string, entries []Entry) []byte {
 	for _, e := range entries {
-		if e.Target != file && !Below(file, e.Target) {
+		if !Within(file, e.Target) {
 			continue
 		}
 		if data, err := s.paths.readFile(path.Join(e.Source, file[len(e.Target):])); err == nil {
@@ -204,7 +204,7 @@ func checkVolume(paths *resolver, ephemeral []string, p string) error {
 		return err
 	}
 	for _, at := range append([]string{"/"}, ephemeral...) {
-		if p != at && !Below(p, at) {
+		if !Within(p, at) {
 			continue
 		}
 		dir, err := paths.dir(at)

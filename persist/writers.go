@@ -65,7 +65,7 @@ func writersBelow(p string) ([]Writer, error) {
 		add := func(file string, use Use) {
 			w := Writer{PID: pid, File: strings.TrimSuffix(file, " (deleted)"), Use: use}
 			own := pid == os.Getpid() && use == HasDirectory // for what is done here
-			if known[w] || own || file != p && !Below(file, p) {
+			if known[w] || own || !Within(file, p) {
 				return
 			}
 			known[w] = true
@@ -92,7 +92,7 @@ func eachDescriptor(process, p string, add func(file string, use Use)) {
 	}
 	for _, d := range descriptors {
 		file, err := os.Readlink(process + "/fd/" + d.Name())
-		if err != nil || file != p && !Below(file, p) {
+		if err != nil || !Within(file, p) {
 			continue
 		}
 		if info, err := os.Stat(process + "/fd/" + d.Name()); err == nil && info.IsDir() {

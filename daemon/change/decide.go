@@ -119,7 +119,7 @@ func fits(c *config.Config, e persist.Entry) error {
 		}
 	}
 	for _, v := range c.Volumes {
-		if e.Target == v.Path || persist.Below(e.Target, v.Path) || persist.Below(v.Path, e.Target) {
+		if persist.Within(e.Target, v.Path) || persist.Below(v.Path, e.Target) {
 			return fmt.Errorf("%s: %w: it and the volume %s lie in one another", e.Target, ErrInvalid, v.Path)
 		}
 	}

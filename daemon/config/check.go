@@ -46,7 +46,7 @@ func (d *decoder) checkEntries(volumes []persist.Volume) {
 func (d *decoder) checkVolumes(e *persist.Entry, volumes []persist.Volume) {
 	for _, v := range volumes {
 		switch {
-		case e.Target == v.Path || persist.Below(v.Path, e.Target):
+		case persist.Within(v.Path, e.Target):
 			d.failEntry(e, "list what is inside it instead, without the volume", "%s holds the persistent volume %s", e.Target, v.Path)
 		case persist.Below(e.Target, v.Path):
 			d.failEntry(e, "remove it", "%s is on the persistent volume %s and so is kept already", e.Target, v.Path)

@@ -15,7 +15,7 @@ var errRoot = errors.New(`"/" is the root itself`)
 
 // ofKernel tells whether a path is of a file system that the kernel makes: nothing in it is ever on a disk.
 func ofKernel(p string) bool {
-	return slices.ContainsFunc([]string{"/dev", "/proc", "/sys"}, func(dir string) bool { return p == dir || persist.Below(p, dir) })
+	return slices.ContainsFunc([]string{"/dev", "/proc", "/sys"}, func(dir string) bool { return persist.Within(p, dir) })
 }
 
 // entryPath checks and cleans the absolute path of an entry.

@@ -70,7 +70,7 @@ func (d *decoder) ephemeral(key string, v *value) (Ephemeral, bool) {
 		parsed(s, "template", hint, &e.Template, relative)
 	}
 	choice(s, "onFailure", &e.OnFailure, []string{"continue", "emergency"}, []OnFailure{Continue, Emergency})
-	if e.OldRoots == e.Subvolume || e.Template == e.Subvolume || persist.Below(e.OldRoots, e.Subvolume) || persist.Below(e.Template, e.Subvolume) {
+	if persist.Within(e.OldRoots, e.Subvolume) || persist.Within(e.Template, e.Subvolume) {
 		d.fail(v.at, s.key, "give subvolume, oldRoots and template paths of their own", "what is kept is inside the root %q, which is replaced at every boot", e.Subvolume)
 	}
 	return e, true
@@ -94,7 +94,7 @@ func (d *decoder) checkEphemerals(c *Config) {
 					"give each mount point a subvolume of its own", "%q is the root of %s too (%s)", e.Subvolume, first.MountPoint, first.Origin)
 				break
 			}
-			if first.OldRoots == e.OldRoots || persist.Below(first.OldRoots, e.OldRoots) || persist.Below(e.OldRoots, first.OldRoots) {
+			if persist.Within(first.OldRoots, e.OldRoots) || persist.Below(e.OldRoots, first.OldRoots) {
 				d.fail(at, fmt.Sprintf("ephemeral.%q.oldRoots", e.MountPoint),
 					"give each mount point a directory of its own", "%q is where those of %s are (%s)", e.OldRoots, first.MountPoint, first.Origin)
 				break

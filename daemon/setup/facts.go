@@ -122,8 +122,8 @@ func Gather(root string, o Options) (Facts, error) {
 		if f.Hidden, err = hasEntries(place); err != nil {
 			return f, fmt.Errorf("look at the volume's place: %w", err)
 		}
-		_, err = os.Lstat(place)
-		f.Hidden = f.Hidden || err == nil && !isDirectory(place)
+		info, err := os.Lstat(place)
+		f.Hidden = f.Hidden || err == nil && !info.IsDir()
 	}
 	for _, line := range f.table() {
 		_, known := f.Own[line.Spec]
